@@ -1,0 +1,1 @@
+"""The command line; it talks to a running server over the control socket."""

@@ -1,0 +1,1 @@
+"""Questions and orders from outside: JSON-RPC, statistics."""

@@ -1,0 +1,1 @@
+"""RTP and RTCP: who is believed, where packets go, what the SDP says."""

@@ -1,0 +1,1 @@
+"""Dialogs and the offer/answer state inside them."""

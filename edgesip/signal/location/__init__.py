@@ -1,0 +1,1 @@
+"""Bindings and the registrar (RFC 3261 section 10)."""

@@ -1,0 +1,1 @@
+"""Detecting NATs, repairing what they break, keeping their holes open."""

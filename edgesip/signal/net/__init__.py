@@ -1,0 +1,1 @@
+"""The sockets and the loop around the signalling core."""

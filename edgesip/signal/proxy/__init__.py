@@ -1,0 +1,1 @@
+"""RFC 3261 section 16: forwarding, forking, locating."""

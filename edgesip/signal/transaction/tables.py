@@ -1,0 +1,157 @@
+"""The four transaction machines of RFC 3261 §17, with RFC 6026, as tables.
+
+A row is (state, event) -> (next state, actions, section). An event that has no row is ignored in that
+state. The tables know no message, no clock and no socket: `layer` performs the actions.
+
+Timers D, I, J, K, L and M, which only keep a finished transaction around to absorb retransmissions, are
+one: `WAIT`, `tm.wt_timer` long. Timers A, E and G are `RETRANSMIT`, B and F are `FR` (`tm.fr_timer`), and
+C is `FR_INV` (`tm.fr_inv_timer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import NamedTuple
+
+
+class State(Enum):
+    """Where a transaction stands; CALLING is the INVITE client's TRYING."""
+
+    CALLING = "calling"
+    TRYING = "trying"
+    PROCEEDING = "proceeding"
+    ACCEPTED = "accepted"
+    COMPLETED = "completed"
+    CONFIRMED = "confirmed"
+    TERMINATED = "terminated"
+
+
+class On(Enum):
+    """What can happen to a transaction."""
+
+    PROVISIONAL = "1xx"
+    SUCCESS = "2xx"
+    FAILURE = "3xx-6xx"
+    REQUEST = "request again"
+    ACK = "ACK"
+    CANCELLED = "we sent CANCEL"
+    RETRANSMIT = "timer A, E or G"
+    FR = "timer B or F"
+    FR_INV = "timer C"
+    WAIT = "timer D, I, J, K, L or M"
+
+
+class Do(Enum):
+    """What `layer` does about it."""
+
+    SEND = "send the request or response"
+    RESEND = "send the last one again"
+    ACK = "acknowledge the failure response, hop by hop"
+    TELL = "hand it to the proxy"
+    TIMEOUT = "tell the proxy that no answer came"
+    RETRANSMIT = "arm the retransmission timer, T1 at first, then doubled"
+    SLOW = "retransmit every T2 from now on"
+    QUIET = "stop retransmitting"
+    FR = "arm the final response timer"
+    NO_FR = "stop the final response timer"
+    FR_INV = "arm timer C"
+    NO_FR_INV = "stop timer C"
+    WAIT = "arm the wait timer"
+    END = "forget the transaction"
+
+
+class Row(NamedTuple):
+    """The next state, what to do on the way, and where the standard says so."""
+
+    state: State
+    do: tuple[Do, ...]
+    section: str
+
+
+Table = Mapping[tuple[State, On], Row]
+
+_S, _D = State, Do
+
+INVITE_CLIENT: Table = {
+    (_S.CALLING, On.RETRANSMIT): Row(_S.CALLING, (_D.RESEND, _D.RETRANSMIT), "3261 §17.1.1.2"),
+    (_S.CALLING, On.FR): Row(_S.TERMINATED, (_D.QUIET, _D.TIMEOUT, _D.END), "3261 §17.1.1.2"),
+    (_S.CALLING, On.PROVISIONAL): Row(
+        _S.PROCEEDING, (_D.QUIET, _D.NO_FR, _D.FR_INV, _D.TELL), "3261 §17.1.1.2, §16.7"
+    ),
+    (_S.CALLING, On.SUCCESS): Row(_S.ACCEPTED, (_D.QUIET, _D.NO_FR, _D.WAIT, _D.TELL), "6026 §7.2"),
+    (_S.CALLING, On.FAILURE): Row(
+        _S.COMPLETED, (_D.QUIET, _D.NO_FR, _D.ACK, _D.WAIT, _D.TELL), "3261 §17.1.1.2"
+    ),
+    (_S.PROCEEDING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.FR_INV, _D.TELL), "3261 §16.7 step 2"),
+    (_S.PROCEEDING, On.FR_INV): Row(_S.PROCEEDING, (_D.TIMEOUT,), "3261 §16.8"),
+    (_S.PROCEEDING, On.CANCELLED): Row(_S.PROCEEDING, (_D.NO_FR_INV, _D.FR), "3261 §9.1"),
+    (_S.PROCEEDING, On.FR): Row(_S.TERMINATED, (_D.TIMEOUT, _D.END), "3261 §9.1"),
+    (_S.PROCEEDING, On.SUCCESS): Row(
+        _S.ACCEPTED, (_D.NO_FR, _D.NO_FR_INV, _D.WAIT, _D.TELL), "6026 §7.2"
+    ),
+    (_S.PROCEEDING, On.FAILURE): Row(
+        _S.COMPLETED, (_D.NO_FR, _D.NO_FR_INV, _D.ACK, _D.WAIT, _D.TELL), "3261 §17.1.1.2"
+    ),
+    (_S.ACCEPTED, On.SUCCESS): Row(_S.ACCEPTED, (_D.TELL,), "6026 §7.2"),
+    (_S.ACCEPTED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "6026 §7.2, timer M"),
+    (_S.COMPLETED, On.FAILURE): Row(_S.COMPLETED, (_D.ACK,), "3261 §17.1.1.2"),
+    (_S.COMPLETED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.1.1.2, timer D"),
+}
+
+NON_INVITE_CLIENT: Table = {
+    (_S.TRYING, On.RETRANSMIT): Row(_S.TRYING, (_D.RESEND, _D.RETRANSMIT), "3261 §17.1.2.2"),
+    (_S.TRYING, On.FR): Row(_S.TERMINATED, (_D.QUIET, _D.TIMEOUT, _D.END), "3261 §17.1.2.2"),
+    (_S.TRYING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.SLOW, _D.TELL), "3261 §17.1.2.2"),
+    (_S.TRYING, On.SUCCESS): Row(
+        _S.COMPLETED, (_D.QUIET, _D.NO_FR, _D.WAIT, _D.TELL), "3261 §17.1.2.2"
+    ),
+    (_S.TRYING, On.FAILURE): Row(
+        _S.COMPLETED, (_D.QUIET, _D.NO_FR, _D.WAIT, _D.TELL), "3261 §17.1.2.2"
+    ),
+    (_S.PROCEEDING, On.RETRANSMIT): Row(_S.PROCEEDING, (_D.RESEND, _D.SLOW), "3261 §17.1.2.2"),
+    (_S.PROCEEDING, On.FR): Row(_S.TERMINATED, (_D.QUIET, _D.TIMEOUT, _D.END), "3261 §17.1.2.2"),
+    (_S.PROCEEDING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.TELL,), "3261 §17.1.2.2"),
+    (_S.PROCEEDING, On.SUCCESS): Row(
+        _S.COMPLETED, (_D.QUIET, _D.NO_FR, _D.WAIT, _D.TELL), "3261 §17.1.2.2"
+    ),
+    (_S.PROCEEDING, On.FAILURE): Row(
+        _S.COMPLETED, (_D.QUIET, _D.NO_FR, _D.WAIT, _D.TELL), "3261 §17.1.2.2"
+    ),
+    (_S.COMPLETED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.1.2.2, timer K"),
+}
+
+INVITE_SERVER: Table = {
+    (_S.PROCEEDING, On.REQUEST): Row(_S.PROCEEDING, (_D.RESEND,), "3261 §17.2.1"),
+    (_S.PROCEEDING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.SEND,), "3261 §17.2.1"),
+    (_S.PROCEEDING, On.SUCCESS): Row(_S.ACCEPTED, (_D.SEND, _D.WAIT), "6026 §7.1"),
+    (_S.PROCEEDING, On.FAILURE): Row(
+        _S.COMPLETED, (_D.SEND, _D.RETRANSMIT, _D.FR), "3261 §17.2.1, timers G and H"
+    ),
+    (_S.ACCEPTED, On.SUCCESS): Row(_S.ACCEPTED, (_D.SEND,), "6026 §7.1"),
+    (_S.ACCEPTED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "6026 §7.1, timer L"),
+    (_S.COMPLETED, On.REQUEST): Row(_S.COMPLETED, (_D.RESEND,), "3261 §17.2.1"),
+    (_S.COMPLETED, On.RETRANSMIT): Row(_S.COMPLETED, (_D.RESEND, _D.RETRANSMIT), "3261 §17.2.1"),
+    (_S.COMPLETED, On.FR): Row(_S.TERMINATED, (_D.QUIET, _D.TIMEOUT, _D.END), "3261 §17.2.1"),
+    (_S.COMPLETED, On.ACK): Row(_S.CONFIRMED, (_D.QUIET, _D.NO_FR, _D.WAIT), "3261 §17.2.1"),
+    (_S.CONFIRMED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.2.1, timer I"),
+}
+
+NON_INVITE_SERVER: Table = {
+    (_S.TRYING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.SEND,), "3261 §17.2.2"),
+    (_S.TRYING, On.SUCCESS): Row(_S.COMPLETED, (_D.SEND, _D.WAIT), "3261 §17.2.2"),
+    (_S.TRYING, On.FAILURE): Row(_S.COMPLETED, (_D.SEND, _D.WAIT), "3261 §17.2.2"),
+    (_S.PROCEEDING, On.REQUEST): Row(_S.PROCEEDING, (_D.RESEND,), "3261 §17.2.2"),
+    (_S.PROCEEDING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.SEND,), "3261 §17.2.2"),
+    (_S.PROCEEDING, On.SUCCESS): Row(_S.COMPLETED, (_D.SEND, _D.WAIT), "3261 §17.2.2"),
+    (_S.PROCEEDING, On.FAILURE): Row(_S.COMPLETED, (_D.SEND, _D.WAIT), "3261 §17.2.2"),
+    (_S.COMPLETED, On.REQUEST): Row(_S.COMPLETED, (_D.RESEND,), "3261 §17.2.2"),
+    (_S.COMPLETED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.2.2, timer J"),
+}
+
+
+def event_of(status: int) -> On:
+    """The event that a response of this status is."""
+    if status < 200:
+        return On.PROVISIONAL
+    return On.SUCCESS if status < 300 else On.FAILURE

@@ -1,0 +1,247 @@
+"""The forms that values of a profile are written in: listeners, addresses, networks, port ranges.
+
+One reader per form. Each takes what TOML holds or what a `--set` gives (lists comma-separated there) and
+answers the typed value; `ValueError` says what is wrong with it. It knows neither sections nor files.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from edgesip.address import bracketed, is_ip, parse_hostport, parse_ip
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Listen(NamedTuple):
+    """Where we listen: transport in lower case, IP literal (0.0.0.0: every address of the host), port."""
+
+    transport: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.transport}:{bracketed(self.host)}:{self.port}"
+
+
+class Advertised(NamedTuple):
+    """The address others reach us by; `port` None means the port of the listener."""
+
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        return bracketed(self.host) + (f":{self.port}" if self.port else "")
+
+
+class Upstream(NamedTuple):
+    """The next server for calls that are not for our own users; `port` None leaves it to DNS (RFC 3263)."""
+
+    host: str
+    port: int | None
+
+    def __str__(self) -> str:
+        return f"sip:{bracketed(self.host)}" + (f":{self.port}" if self.port else "")
+
+
+class PortRange(NamedTuple):
+    """UDP ports of the media relay, both ends included."""
+
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        return f"{self.low}-{self.high}"
+
+
+# ---- one reader per form; each takes what TOML or a comma-separated --set gives, ValueError tells why not
+
+
+def _items(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",") if item.strip()]
+    if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
+        return [item.strip() for item in value]
+    raise ValueError("must be a text or a list of texts")
+
+
+def _unique(items: Sequence[str]) -> None:
+    for index, item in enumerate(items):
+        if item in items[:index]:
+            raise ValueError(f"{item} is there twice")
+
+
+def _ipv4(text: str) -> str:
+    ip = parse_ip(text)
+    if ip is None:
+        raise ValueError(f"{text!r} is not an IP address")
+    if ip.version != 4 or ":" in text:
+        raise ValueError(f"{text}: this version speaks IPv4 only")
+    return str(ip)
+
+
+def _concrete(text: str) -> str:
+    host = _ipv4(text)
+    ip = ipaddress.IPv4Address(host)
+    if ip.is_unspecified or ip.is_multicast or ip == ipaddress.IPv4Address("255.255.255.255"):
+        raise ValueError(f"{text} is not an address that others can send to")
+    return host
+
+
+def _one_per_family(hosts: Iterable[str]) -> None:
+    seen: dict[bool, str] = {}
+    for host in hosts:
+        other = seen.setdefault(":" in host, host)
+        if other is not host:
+            raise ValueError(f"at most one address per family, not both {other} and {host}")
+
+
+def parse_listen(text: str) -> Listen:
+    """Read `TRANSPORT:ADDR:PORT`, for example `udp:0.0.0.0:5060`; ValueError says what is wrong."""
+    transport, colon, rest = text.partition(":")
+    transport = transport.lower()
+    where = parse_hostport(rest) if colon else None
+    if where is None or where[1] is None:
+        raise ValueError(f"{text!r} is not TRANSPORT:ADDR:PORT, for example udp:0.0.0.0:5060")
+    if transport in ("tcp", "tls", "ws", "wss", "sctp"):
+        raise ValueError(f"{text}: this version listens on udp only")
+    if transport != "udp":
+        raise ValueError(f"{text}: {transport!r} is no transport, this version listens on udp")
+    return Listen(transport, _ipv4(where[0]), where[1])
+
+
+def listen(value: object) -> tuple[Listen, ...]:
+    """At least one `TRANSPORT:ADDR:PORT`."""
+    found = tuple(parse_listen(item) for item in _items(value))
+    if not found:
+        raise ValueError("must name at least one TRANSPORT:ADDR:PORT")
+    _unique([str(item) for item in found])
+    return found
+
+
+def advertise(value: object) -> tuple[Advertised, ...]:
+    """`ADDR` or `ADDR:PORT`, at most one per family."""
+    found = []
+    for item in _items(value):
+        where = parse_hostport(item)
+        if where is None:
+            raise ValueError(f"{item!r} is not ADDR or ADDR:PORT, for example 203.0.113.5:5060")
+        found.append(Advertised(_concrete(where[0]), where[1]))
+    _one_per_family(item.host for item in found)
+    return tuple(found)
+
+
+def hosts(value: object) -> tuple[str, ...]:
+    """IP literals, at most one per family."""
+    found = tuple(_concrete(item) for item in _items(value))
+    _one_per_family(found)
+    return found
+
+
+_DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*\.?", re.ASCII)
+
+
+def domains(value: object) -> tuple[str, ...]:
+    """Domain names or IP literals, lower-cased."""
+    found = tuple(item.lower() for item in _items(value))
+    for item in found:
+        if not is_ip(item) and not _DOMAIN.fullmatch(item):
+            raise ValueError(f"{item!r} is not a domain name")
+    _unique(found)
+    return found
+
+
+def upstream(value: object) -> Upstream | None:
+    """`sip:HOST` or `sip:HOST:PORT`; an empty text means none."""
+    if not isinstance(value, str):
+        raise ValueError("must be a text: sip:HOST or sip:HOST:PORT")
+    if not value:
+        return None
+    scheme, _, rest = value.partition(":")
+    where = parse_hostport(rest)
+    if scheme.lower() != "sip" or where is None:
+        raise ValueError(f"{value!r} is not sip:HOST or sip:HOST:PORT")
+    host = where[0].lower()
+    if is_ip(host):
+        host = _ipv4(host)
+    elif not _DOMAIN.fullmatch(host):
+        raise ValueError(f"{where[0]!r} is not a host name")
+    return Upstream(host, where[1])
+
+
+def pattern(value: object) -> re.Pattern[str]:
+    """A regular expression."""
+    if not isinstance(value, str):
+        raise ValueError("must be a text: a regular expression")
+    try:
+        return re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is not a regular expression: {error}") from None
+
+
+def networks(value: object) -> tuple[Network, ...]:
+    """IP addresses and networks in CIDR form."""
+    found: list[Network] = []
+    for item in _items(value):
+        try:
+            found.append(ipaddress.ip_network(item))
+        except ValueError:
+            try:
+                nearest = ipaddress.ip_network(item, strict=False)
+            except ValueError:
+                raise ValueError(f"{item!r} is neither an IP address nor a network in CIDR form") from None
+            raise ValueError(f"{item} has host bits set; did you mean {nearest}?") from None
+    return tuple(found)
+
+
+def ports(value: object) -> PortRange:
+    """`LOW-HIGH`, with room for the two port pairs of one call."""
+    match = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", value, re.ASCII) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError('must be "LOW-HIGH", for example "16384-32767"')
+    low, high = int(match[1]), int(match[2])
+    if not 1024 <= low < high <= 65535:
+        raise ValueError(f"{value}: LOW and HIGH must lie in 1024-65535 and LOW below HIGH")
+    if high - (low + low % 2) < 3:
+        raise ValueError(f"{value} has no room for one call: two pairs of ports, each from an even one")
+    return PortRange(low, high)
+
+
+def path(value: object) -> Path:
+    """A file system path, `~` expanded."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("must be a path")
+    return Path(value).expanduser()
+
+
+def db_url(value: object) -> str:
+    """`sqlite:///PATH`, or an empty text for memory only."""
+    if not isinstance(value, str):
+        raise ValueError('must be a text: "sqlite:///PATH", or "" for memory only')
+    if value and not re.fullmatch(r"sqlite:///.+", value):
+        raise ValueError(f'{value!r}: this version knows "sqlite:///PATH", or "" for memory only')
+    return value
+
+
+def realm(value: object) -> str:
+    """What may stand in a quoted realm without escapes (RFC 7616 §3.3)."""
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be a text")
+    if not value.isprintable() or '"' in value or "\\" in value or len(value) > 128:
+        raise ValueError(f"{value!r}: printable characters without quotes and backslashes, 128 at most")
+    return value
+
+
+def media_path(value: object) -> str:
+    """Which path carries media; the kernel's is not there yet."""
+    if value == "kernel":
+        raise ValueError('"kernel" is not there yet: this version has the user path only ("auto" or "user")')
+    if value not in ("auto", "user"):
+        raise ValueError('must be "auto" or "user"')
+    return str(value)

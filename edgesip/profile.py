@@ -1,0 +1,399 @@
+"""The profile: everything an operator can set, checked, typed and frozen.
+
+One pydantic model per section; `load` reads a TOML file, lays the command line's wishes over it and either
+answers a `Profile` or raises `ConfigError` that names file, line, key and the nearest valid name. It knows
+no socket, no script and no store: each constructor elsewhere gets its own slice of what is here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+
+from edgesip import forms
+from edgesip.address import parse_ip
+from edgesip.forms import Advertised, Listen, Network, PortRange, Upstream
+
+__all__ = [
+    "BUILT_IN",
+    "SEARCH",
+    "Advertised",
+    "ConfigError",
+    "Listen",
+    "PortRange",
+    "Profile",
+    "Upstream",
+    "available",
+    "find",
+    "load",
+    "socket_in",
+]
+
+BUILT_IN = Path(__file__).parent / "profiles"
+"""Where the profiles live that come with edgesip."""
+
+SEARCH: tuple[Path, ...] = (Path("/etc/edgesip/profiles"), BUILT_IN)
+"""Where `--profile NAME` is looked up, in this order."""
+
+SOCKET_PATH_MAX = 107
+"""Longest path of a unix socket in bytes (struct sockaddr_un holds 108 with its final NUL)."""
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message says where and what to write instead (exit code 78)."""
+
+
+# ---- the sections
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Auth(_Section):
+    """Who must prove who they are."""
+
+    enabled: bool = True
+    realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
+
+
+class Permissions(_Section):
+    """Sources that are believed without a password."""
+
+    trusted: Annotated[tuple[Network, ...], PlainValidator(forms.networks)] = ()
+
+    def trusts(self, host: str) -> bool:
+        """True when this IP literal lies in one of the trusted networks."""
+        ip = parse_ip(host)
+        return ip is not None and any(ip in network for network in self.trusted)
+
+
+class Registrar(_Section):
+    """Registration (RFC 3261 §10.3); times in seconds, 0 for no upper bound."""
+
+    default_expires: Annotated[int, Field(ge=1, le=2**31 - 1)] = 3600
+    min_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 60
+    max_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7200
+    max_contacts: Annotated[int, Field(ge=0, le=1000)] = 10
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Registrar:
+        if self.min_expires > self.default_expires:
+            raise ValueError(
+                f"min_expires {self.min_expires} is above default_expires {self.default_expires}"
+            )
+        if self.max_expires and self.default_expires > self.max_expires:
+            raise ValueError(
+                f"default_expires {self.default_expires} is above max_expires {self.max_expires}"
+            )
+        return self
+
+
+class Usrloc(_Section):
+    """Where bindings outlive the process: None is SQLite in the state directory, "" memory only."""
+
+    db_url: Annotated[str | None, PlainValidator(forms.db_url)] = None
+
+
+class Nathelper(_Section):
+    """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
+
+    natping_interval: Annotated[int, Field(ge=0, le=3600)] = 25
+
+
+class Tm(_Section):
+    """Transactions; milliseconds. `fr_inv_timer` is timer C (RFC 3261 §16.6 step 11)."""
+
+    fr_timer: Annotated[int, Field(ge=100, le=600_000)] = 30000
+    fr_inv_timer: Annotated[int, Field(ge=1000, le=3_600_000)] = 185000
+    wt_timer: Annotated[int, Field(ge=100, le=600_000)] = 5000
+
+
+class Dialog(_Section):
+    """Calls: seconds after which one ends whatever happens."""
+
+    default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
+
+
+class Relay(_Section):
+    """The media relay; `timeout` in seconds without accepted media either way.
+
+    `address`: None of a family means the local address of each leg's SIP flow. `advertise` is what
+    stands in SDP; after `load` it holds the top key's addresses where the section has none.
+    """
+
+    enabled: bool = True
+    address: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
+    advertise: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
+    ports: Annotated[PortRange, PlainValidator(forms.ports)] = PortRange(16384, 32767)
+    path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
+    timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
+
+
+class Profile(_Section):
+    """A whole profile. `name`, `file` and `socket` are placed by `load`; the rest are keys of the TOML."""
+
+    name: str
+    file: Path
+    socket: Path
+
+    listen: Annotated[tuple[Listen, ...], PlainValidator(forms.listen)] = (Listen("udp", "0.0.0.0", 5060),)
+    advertise: Annotated[tuple[Advertised, ...], PlainValidator(forms.advertise)] = ()
+    domains: Annotated[tuple[str, ...], PlainValidator(forms.domains)] = ()
+    upstream: Annotated[Upstream | None, PlainValidator(forms.upstream)] = None
+    upstream_users: Annotated[re.Pattern[str], PlainValidator(forms.pattern)] = re.compile(r"\+?[0-9*#]+")
+    route: Annotated[Path, PlainValidator(forms.path)]
+    state_dir: Annotated[Path, PlainValidator(forms.path)]
+
+    auth: Auth = Auth()
+    permissions: Permissions = Permissions()
+    registrar: Registrar = Registrar()
+    usrloc: Usrloc = Usrloc()
+    nathelper: Nathelper = Nathelper()
+    tm: Tm = Tm()
+    dialog: Dialog = Dialog()
+    relay: Relay = Relay()
+
+    @property
+    def location_db(self) -> Path | None:
+        """The SQLite file that keeps bindings, or None when they live in memory only."""
+        if self.usrloc.db_url is None:
+            return self.state_dir / "location.db"
+        return Path(self.usrloc.db_url.removeprefix("sqlite:///")) if self.usrloc.db_url else None
+
+    @property
+    def subscribers_db(self) -> Path:
+        """The SQLite file that keeps the users."""
+        return self.state_dir / "subscribers.db"
+
+    def advertised_for(self, host: str) -> Advertised | None:
+        """What to say instead of our address `host`, if its family has an advertised address."""
+        for one in self.advertise:
+            if (":" in one.host) == (":" in host):
+                return one
+        return None
+
+
+# ---- reading
+
+_PLACED = ("name", "file", "socket")
+_SECTIONS: Mapping[str, type[_Section]] = MappingProxyType(
+    {
+        name: field.annotation
+        for name, field in Profile.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+    }
+)
+_TOP = tuple(name for name in Profile.model_fields if name not in _SECTIONS and name not in _PLACED)
+
+Origins = dict[tuple[str, str], str]
+"""Where the value of (section or "", key) was written, as it stands in a message."""
+
+
+def available(search: Sequence[Path] = SEARCH) -> dict[str, Path]:
+    """Every profile that `--profile NAME` finds: name to file, the first directory wins."""
+    found: dict[str, Path] = {}
+    for directory in search:
+        for file in sorted(directory.glob("*.toml")):
+            found.setdefault(file.stem, file)
+    return found
+
+
+def find(name_or_path: str, search: Sequence[Path] = SEARCH) -> Path:
+    """The file of a profile: what looks like a path is one, anything else is a name to look up."""
+    if "/" in name_or_path or name_or_path.endswith(".toml"):
+        file = Path(name_or_path)
+        if not file.is_file():
+            raise ConfigError(f"{name_or_path}: no such profile file")
+        return file
+    known = available(search)
+    if name_or_path not in known:
+        raise ConfigError(f"no profile is called {name_or_path!r}{_nearest(name_or_path, known)}")
+    return known[name_or_path]
+
+
+def socket_in(state_dir: Path, socket: Path | None = None) -> Path:
+    """The control socket: the one asked for, else edgesip.sock in the state directory, if it fits."""
+    path = (socket or state_dir / "edgesip.sock").absolute()
+    size = len(str(path).encode("utf-8", "surrogateescape"))
+    if size > SOCKET_PATH_MAX:
+        raise ConfigError(
+            f"{path}: a socket's path has at most {SOCKET_PATH_MAX} bytes, this has {size};"
+            " choose a shorter --socket or --state-dir"
+        )
+    return path
+
+
+def load(
+    name_or_path: str,
+    *,
+    default_state_dir: Path,
+    sets: Sequence[str] = (),
+    listen: Sequence[str] = (),
+    advertise: Sequence[str] = (),
+    state_dir: Path | None = None,
+    socket: Path | None = None,
+    search: Sequence[Path] = SEARCH,
+) -> Profile:
+    """Read a profile by name or path and lay the command line over it, or raise `ConfigError`.
+
+    `sets` are `SECTION.KEY=VALUE` texts, later ones win; `listen` and `advertise` replace the profile's
+    lists; `state_dir` beats the file's key, which beats `default_state_dir`.
+    """
+    file = find(name_or_path, search)
+    try:
+        text = file.read_bytes().decode("utf-8")
+        data = tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}: not UTF-8 text at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"line (\d+)", str(error))
+        raise ConfigError(f"{file}{f':{line[1]}' if line else ''}: {error}") from None
+
+    origins: Origins = {}
+    for section, key in _keys(data):
+        origins[section, key] = f"{file}:{_line_of(text, section, key)}"
+        _known(section, key, origins[section, key])
+    for wish in sets:
+        _lay_over(data, origins, wish)
+    for option, wishes in (("listen", listen), ("advertise", advertise)):
+        if wishes:
+            data[option] = [item for wish in wishes for item in wish.split(",")]
+            origins["", option] = f"--{option} {' '.join(wishes)}"
+    if state_dir is not None:
+        data["state_dir"] = state_dir
+        origins["", "state_dir"] = "--state-dir"
+    data.setdefault("state_dir", default_state_dir)
+
+    profile = _validated(
+        {**data, "name": file.stem, "file": file.absolute(), "socket": Path()}, file, origins
+    )
+    route = profile.file.parent / profile.route
+    if not route.is_file():
+        raise ConfigError(f"{origins['', 'route']}: route: there is no file {route}")
+    state = profile.state_dir.absolute()
+    relay = profile.relay
+    if "advertise" not in relay.model_fields_set:
+        relay = relay.model_copy(update={"advertise": tuple(one.host for one in profile.advertise)})
+    return profile.model_copy(
+        update={"route": route, "state_dir": state, "socket": socket_in(state, socket), "relay": relay}
+    )
+
+
+def _keys(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    for name, value in data.items():
+        if name in _SECTIONS and isinstance(value, dict):
+            yield from ((name, key) for key in value)
+        else:
+            yield ("", name)
+
+
+def _known(section: str, key: str, where: str) -> None:
+    """Refuse a name that is no key, saying the nearest one that is."""
+    if section:
+        fields = _SECTIONS[section].model_fields
+        if key not in fields:
+            names = [f"{section}.{name}" for name in fields]
+            raise ConfigError(f"{where}: unknown key {section}.{key}{_nearest(f'{section}.{key}', names)}")
+        return
+    if key in _SECTIONS:
+        raise ConfigError(f"{where}: {key} is a section: write [{key}] and its keys below, or {key}.KEY")
+    if key not in _TOP:
+        inside = [f"{name}.{field}" for name, model in _SECTIONS.items() for field in model.model_fields]
+        same = [name for name in inside if name.partition(".")[2] == key]
+        names = same or [*_TOP, *(f"[{name}]" for name in _SECTIONS)]
+        raise ConfigError(f"{where}: unknown key {key}{_nearest(key, names)}")
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """What to say after an unknown name: the nearest valid one, else all of them."""
+    known = {one.strip("[]"): one for one in names}
+    if len(known) == 1:
+        return f"; did you mean {next(iter(known.values()))}?"
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {known[close[0]]}?" if close else f"; there are {', '.join(known.values())}"
+
+
+def _line_of(text: str, section: str, key: str) -> int:
+    """The line where a key of a TOML text stands (its section's when it is inside an inline table)."""
+    within, best = "", 1
+    name = r"[\"']?{}[\"']?".format
+    for number, line in enumerate(text.split("\n"), 1):
+        if header := re.match(r"\s*\[\[?\s*([^\]\s]+)\s*\]", line):
+            within = header[1].strip("\"'")
+            if within == (section or key):
+                best = number
+            continue
+        if within == section and re.match(rf"\s*{name(re.escape(key))}\s*[=.]", line):
+            return number
+        if section and not within:
+            if re.match(rf"\s*{name(section)}\s*\.\s*{name(re.escape(key))}\s*=", line):
+                return number
+            if re.match(rf"\s*{name(section)}\s*=", line):
+                best = number
+    return best
+
+
+def _lay_over(data: dict[str, Any], origins: Origins, wish: str) -> None:
+    """Put one `--set KEY=VALUE` into the data, as the type its key has."""
+    name, equals, value = wish.partition("=")
+    where = f"--set {wish}"
+    if not equals or not name:
+        raise ConfigError(f"{where}: must be KEY=VALUE or SECTION.KEY=VALUE")
+    section, dot, key = name.rpartition(".")
+    if section and section not in _SECTIONS:
+        raise ConfigError(f"{where}: unknown section {section}{_nearest(section, _SECTIONS)}")
+    _known(section, key, where)
+    table = data.setdefault(section, {}) if dot else data
+    fields = _SECTIONS[section].model_fields if section else Profile.model_fields
+    table[key] = _typed(fields[key].annotation, value)
+    origins[section, key] = where
+
+
+_WORDS = MappingProxyType({"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False})
+
+
+def _typed(annotation: object, value: str) -> object:
+    """A command line's text as TOML would have given it; the model refuses what does not fit."""
+    if annotation is bool:
+        return _WORDS.get(value.lower(), value)
+    if annotation is int and re.fullmatch(r"-?[0-9]{1,18}", value, re.ASCII):
+        return int(value)
+    return value
+
+
+_MEANING = MappingProxyType(
+    {
+        "int_type": "must be a whole number",
+        "bool_type": "must be true or false",
+        "model_type": "must be a section",
+        "missing": "is missing",
+    }
+)
+
+
+def _validated(data: dict[str, Any], file: Path, origins: Origins) -> Profile:
+    try:
+        return Profile.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"]]
+        section, key = (place[0], place[1]) if len(place) > 1 else ("", place[0])
+        where = origins.get((section, key))
+        if where is None:
+            inside = [origins[found] for found in origins if found[0] == key]
+            where = inside[0] if inside else str(file)
+        cause = first.get("ctx", {}).get("error")
+        why = str(cause) if cause else _MEANING.get(first["type"], first["msg"])
+        given = first["input"]
+        told = f", not {given!r}" if first["type"] in ("int_type", "bool_type") else ""
+        raise ConfigError(f"{where}: {'.'.join(place)}: {why}{told}") from None

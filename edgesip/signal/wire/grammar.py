@@ -1,0 +1,147 @@
+"""The lexical floor of SIP text: tokens, numbers, quoted strings, lists and parameters (RFC 3261 §25.1).
+
+Holds `ParseError`, the one exception every reader in this room raises. Knows nothing of particular
+headers, URIs or messages, and never takes more than linear time on hostile text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LWS = " \t"
+Params = tuple[tuple[str, str | None], ...]
+
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
+_MARKS = re.compile(r'[\\"<>,;]')
+
+
+class ParseError(ValueError):
+    """What is wrong with a peer's octets, and the status to answer with.
+
+    `request` is the request as far as it was read when that is good enough to answer: From, To, Call-ID
+    and CSeq are there as text and the top Via is readable (`headers.via`). Other typed properties of it
+    may raise again, since one of them may be the fault. None: say nothing. (A `message.Request`; typed
+    loosely because this floor does not know messages.)
+    """
+
+    def __init__(self, reason: str, status: int = 400, request: Any = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+        self.request = request
+
+
+def is_token(text: str) -> bool:
+    """True for a non-empty RFC 3261 token."""
+    return _TOKEN(text) is not None
+
+
+def digits(text: str, max_value: int) -> int:
+    """The number that 1*DIGIT spells, at most `max_value`; ASCII digits only, leading zeros allowed."""
+    if not (text.isascii() and text.isdigit()):
+        raise ParseError("not a number")
+    if len(text) > 10:
+        text = text.lstrip("0") or "0"
+        if len(text) > 20:
+            raise ParseError("number too large")
+    number = int(text)
+    if number > max_value:
+        raise ParseError("number too large")
+    return number
+
+
+def quoted_end(text: str, start: int) -> int:
+    """The index just past the quoted string that opens at `start`."""
+    at = start + 1
+    quote_at = text.find('"', at)
+    while quote_at >= 0:
+        slash = text.find("\\", at, quote_at)
+        if slash < 0:
+            return quote_at + 1
+        at = slash + 2
+        if at > quote_at:
+            quote_at = text.find('"', at)
+    raise ParseError("unbalanced quotes")
+
+
+def split_list(text: str, sep: str = ",") -> list[str]:
+    """Split at each `sep` ("," or ";") outside quoted strings and <>; items stripped, empty ones kept."""
+    if sep not in text:
+        return [text.strip(LWS)]
+    if '"' not in text and "<" not in text:
+        return [item.strip(LWS) for item in text.split(sep)]
+    items: list[str] = []
+    start = 0
+    inside = ""
+    escaped = -1
+    for match in _MARKS.finditer(text):
+        at = match.start()
+        mark = text[at]
+        if inside:
+            if at == escaped:
+                continue
+            if mark == inside:
+                inside = ""
+            elif mark == "\\" and inside == '"':
+                escaped = at + 1
+        elif mark == '"':
+            inside = '"'
+        elif mark == "<":
+            inside = ">"
+        elif mark == sep:
+            items.append(text[start:at].strip(LWS))
+            start = at + 1
+    if inside:
+        raise ParseError("unbalanced quotes or brackets")
+    items.append(text[start:].strip(LWS))
+    return items
+
+
+def quote(text: str) -> str:
+    """The text as a quoted-string."""
+    if "\\" in text or '"' in text:
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def unquote(text: str) -> str:
+    """What a quoted-string says; text that is not quoted comes back as it is."""
+    if len(text) < 2 or text[0] != '"' or text[-1] != '"':
+        return text
+    text = text[1:-1]
+    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) if "\\" in text else text
+
+
+def parse_params(text: str) -> Params:
+    """Header parameters `a=b;c` (without the leading semicolon), names lower-cased, values as spelled.
+
+    Empty parameters (";;") are skipped; a name used twice is an error (RFC 3261 §7.3.1), since two
+    readers could each believe another one.
+    """
+    params: list[tuple[str, str | None]] = []
+    for item in split_list(text, ";") if '"' in text else text.split(";"):
+        name, equals, value = item.partition("=")
+        if " " in item or "\t" in item:
+            name, value = name.strip(LWS), value.strip(LWS)
+        if _TOKEN(name) is None:
+            if not name and not equals:
+                continue
+            raise ParseError("bad parameter name")
+        params.append((name.lower(), value if equals else None))
+    if len(params) > 1 and len(dict(params)) < len(params):
+        raise ParseError("parameter given twice")
+    return tuple(params)
+
+
+def params_text(params: Params) -> str:
+    """Parameters as they stand in a message, each with its leading semicolon."""
+    return "".join([f";{name}" if value is None else f";{name}={value}" for name, value in params])
+
+
+def find_param(params: Params, name: str) -> str | None:
+    """The first value of a parameter whose stored name is lower case: '' when valueless, None when absent."""
+    for key, value in params:
+        if key == name:
+            return "" if value is None else value
+    return None

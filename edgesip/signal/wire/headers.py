@@ -1,0 +1,385 @@
+"""Header fields: one flat tuple of names and values, read into typed values only when asked (RFC 3261 §20).
+
+Holds `Headers` and the values found inside: name-addr, Via, CSeq. Refuses to know start lines, bodies,
+and which headers a message must have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Generic, NamedTuple, TypeVar, overload
+
+from edgesip.address import bracketed
+from edgesip.signal.wire.grammar import (
+    LWS,
+    Params,
+    ParseError,
+    digits,
+    find_param,
+    is_token,
+    params_text,
+    parse_params,
+    quote,
+    quoted_end,
+    split_list,
+    unquote,
+)
+from edgesip.signal.wire.names import KNOWN, LISTS, canonical
+from edgesip.signal.wire.uri import Uri, parse_any_uri, parse_host
+
+Field = tuple[str, str]
+T = TypeVar("T")
+
+MAX_VALUES = 256  # values of one list header in a message (threat 9)
+_CACHED_LENGTH = 256
+_CSEQ_MAX = 2**31 - 1
+_EXPIRES_MAX = 2**32 - 1
+
+
+class lazy(Generic[T]):
+    """A property worked out at first use and kept in the instance's dict, where later reads find it first."""
+
+    def __init__(self, work: Callable[[Any], T]) -> None:
+        self.work = work
+        self.name = work.__name__
+        self.__doc__ = work.__doc__
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> lazy[T]: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> T: ...
+    def __get__(self, owner: object | None, kind: type) -> T | lazy[T]:
+        if owner is None:
+            return self
+        value = self.work(owner)
+        owner.__dict__[self.name] = value
+        return value
+
+
+class NameAddr(NamedTuple):
+    """`"display" <uri>;params`: the value of From, To, Contact, Route... (RFC 3261 §20.10)."""
+
+    display: str
+    uri: Uri
+    params: Params = ()
+
+    @property
+    def tag(self) -> str:
+        """The tag, or '' when there is none."""
+        return find_param(self.params, "tag") or ""
+
+    def param(self, name: str) -> str | None:
+        """A header parameter, ignoring case: '' when valueless, None when absent."""
+        return find_param(self.params, name.lower())
+
+    def __str__(self) -> str:
+        display = quote(self.display) + " " if self.display else ""
+        return f"{display}<{self.uri}>{params_text(self.params)}"
+
+
+class Via(NamedTuple):
+    """One hop of the response's way back (RFC 3261 §20.42); IPv6 hosts without brackets."""
+
+    transport: str
+    host: str
+    port: int | None
+    params: Params = ()
+
+    @property
+    def branch(self) -> str:
+        """The branch, or '' when there is none (RFC 2543 peers)."""
+        return find_param(self.params, "branch") or ""
+
+    @property
+    def received(self) -> str:
+        """The address the previous receiver saw, without brackets, or '' (RFC 5118 §4.5)."""
+        return (find_param(self.params, "received") or "").strip("[]")
+
+    @property
+    def rport(self) -> str | None:
+        """None when absent, '' when asked for, else the port (RFC 3581)."""
+        return find_param(self.params, "rport")
+
+    def param(self, name: str) -> str | None:
+        """A parameter, ignoring case: '' when valueless, None when absent."""
+        return find_param(self.params, name.lower())
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return f"SIP/2.0/{self.transport} {bracketed(self.host)}{port}{params_text(self.params)}"
+
+
+class CSeq(NamedTuple):
+    """Sequence number (below 2**31) and method (RFC 3261 §8.1.1.5)."""
+
+    number: int
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.method}"
+
+
+def _read_name_addr(text: str) -> NameAddr:
+    text = text.strip(LWS)
+    display = ""
+    if text[:1] == '"':
+        end = quoted_end(text, 0)
+        display = unquote(text[:end])
+        start = end + len(text[end:]) - len(text[end:].lstrip(LWS))
+        if text[start : start + 1] != "<":
+            raise ParseError("no URI after display name")
+    else:
+        start = text.find("<")
+        if start < 0:
+            return _read_addr_spec(text)
+        display = text[:start].rstrip(LWS)
+        if display and any(mark in display for mark in ',;">'):
+            raise ParseError("bad display name")
+    end = text.find(">", start)
+    if end < 0:
+        raise ParseError("no > after URI")
+    rest = text[end + 1 :].lstrip(LWS)
+    if rest and rest[0] != ";":
+        raise ParseError("text after URI")
+    return NameAddr(display, parse_any_uri(text[start + 1 : end]), parse_params(rest[1:]) if rest else ())
+
+
+def _read_addr_spec(text: str) -> NameAddr:
+    """A URI without <>: what follows the first semicolon belongs to the header (RFC 3261 §20.10)."""
+    spec, semicolon, params = text.partition(";")
+    spec = spec.rstrip(LWS)
+    if "?" in spec or "," in spec:
+        raise ParseError("URI with ? or , needs < >")
+    return NameAddr("", parse_any_uri(spec), parse_params(params) if semicolon else ())
+
+
+def _read_via(text: str) -> Via:
+    head, semicolon, tail = text.partition(";")
+    if head.startswith("SIP/2.0/"):
+        transport, _, where = head[8:].partition(" ")
+        where = where.strip(LWS)
+    else:
+        transport = where = ""
+    if not transport or not where or "\t" in head or not is_token(transport):
+        transport, where = _via_with_spaces(head)
+    elif " " in where:
+        where = _closed_up(where)
+    host, port = parse_host(where) if len(where) <= _CACHED_LENGTH else parse_host.__wrapped__(where)
+    return Via(transport.upper(), host, port, parse_params(tail) if semicolon else ())
+
+
+def _via_with_spaces(head: str) -> tuple[str, str]:
+    """Transport and sent-by of a Via with whitespace wherever the grammar allows it (RFC 4475 §3.1.1.1)."""
+    parts = [part.strip(LWS) for part in head.replace("\t", " ").split("/", 2)]
+    if len(parts) != 3 or not parts[0].isascii() or parts[0].upper() != "SIP" or not is_token(parts[1]):
+        raise ParseError("bad protocol in Via")
+    transport, _, where = parts[2].partition(" ")
+    if not is_token(transport):
+        raise ParseError("bad transport in Via")
+    return transport, _closed_up(where.strip(LWS))
+
+
+def _closed_up(where: str) -> str:
+    """Whitespace beside the colon before the port taken out."""
+    host, colon, port = where.rpartition(":")
+    return f"{host.rstrip(LWS)}:{port.lstrip(LWS)}" if colon else where
+
+
+_cached_name_addr = lru_cache(maxsize=4096)(_read_name_addr)
+_cached_via = lru_cache(maxsize=4096)(_read_via)
+
+
+def parse_name_addr(text: str) -> NameAddr:
+    """Read one name-addr or addr-spec with its header parameters; foreign URI schemes are carried."""
+    return _cached_name_addr(text) if len(text) <= _CACHED_LENGTH else _read_name_addr(text)
+
+
+def parse_via(text: str) -> Via:
+    """Read one Via value."""
+    return _cached_via(text) if len(text) <= _CACHED_LENGTH else _read_via(text)
+
+
+def parse_cseq(text: str) -> CSeq:
+    """Read a CSeq value; numbers above 2**31-1 are errors (RFC 3261 §8.1.1.5)."""
+    number, _, method = text.replace("\t", " ").partition(" ")
+    method = method.strip(LWS)
+    if not is_token(method):
+        raise ParseError("bad CSeq")
+    return CSeq(digits(number, _CSEQ_MAX), method)
+
+
+class Headers:
+    """The header fields of one message, in order; immutable by custom, compared by `fields`.
+
+    Typed properties raise ParseError when the header is missing or bad and are worked out once.
+    """
+
+    __slots__ = ("__dict__", "fields", "first")
+
+    def __init__(self, fields: Iterable[Field]) -> None:
+        self.fields = tuple(fields)
+        self.first = dict(self.fields[::-1])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Headers) and self.fields == other.fields
+
+    def __hash__(self) -> int:
+        return hash(self.fields)
+
+    def __repr__(self) -> str:
+        return f"Headers({self.fields!r})"
+
+    def __contains__(self, name: str) -> bool:
+        return self.get(name) is not None
+
+    def get(self, name: str) -> str | None:
+        """The first value of that name (any case or compact form), or None."""
+        value = self.first.get(name)
+        if value is not None or name in KNOWN:
+            return value
+        return next(iter(self.all(name)), None)
+
+    def all(self, name: str) -> list[str]:
+        """The value of each field line of that name."""
+        name = canonical(name)
+        if name in KNOWN:
+            return [value for key, value in self.fields if key == name] if name in self.first else []
+        name = name.lower()
+        return [value for key, value in self.fields if key.lower() == name]
+
+    def values(self, name: str) -> list[str]:
+        """The values of a list header over all its lines, empty ones left out; other headers a line each."""
+        lines = self.all(name)
+        if canonical(name) not in LISTS:
+            return lines
+        return [value for line in lines for value in split_list(line) if value]
+
+    def _need(self, name: str) -> str:
+        value = self.first.get(name)
+        if not value:
+            raise ParseError(f"no {name}")
+        return value
+
+    def _bounded(self, name: str) -> list[str]:
+        values = self.values(name)
+        if len(values) > MAX_VALUES:
+            raise ParseError(f"too many {name} values")
+        return values
+
+    @lazy
+    def via(self) -> Via:
+        """The top Via."""
+        return parse_via(split_list(self._need("Via"))[0])
+
+    @lazy
+    def vias(self) -> tuple[Via, ...]:
+        """All Vias, top first."""
+        top = self.via
+        items = [item for line in self.all("Via") for item in split_list(line)]
+        if len(items) > MAX_VALUES:
+            raise ParseError("too many Via values")
+        return (top, *[parse_via(item) for item in items[1:]]) if len(items) > 1 else (top,)
+
+    @lazy
+    def from_(self) -> NameAddr:
+        """From."""
+        return parse_name_addr(self._need("From"))
+
+    @lazy
+    def to(self) -> NameAddr:
+        """To."""
+        return parse_name_addr(self._need("To"))
+
+    @lazy
+    def call_id(self) -> str:
+        """Call-ID."""
+        return self._need("Call-ID")
+
+    @lazy
+    def cseq(self) -> CSeq:
+        """CSeq."""
+        return parse_cseq(self._need("CSeq"))
+
+    @lazy
+    def star(self) -> bool:
+        """True when the only Contact is `*`."""
+        return self.all("Contact") == ["*"]
+
+    @lazy
+    def contacts(self) -> tuple[NameAddr, ...]:
+        """All Contacts in order; none when Contact is `*` or absent."""
+        return () if self.star else tuple([parse_name_addr(value) for value in self._bounded("Contact")])
+
+    @lazy
+    def routes(self) -> tuple[NameAddr, ...]:
+        """Route, next hop first."""
+        return self._hops("Route")
+
+    @lazy
+    def record_routes(self) -> tuple[NameAddr, ...]:
+        """Record-Route, last proxy first."""
+        return self._hops("Record-Route")
+
+    def _hops(self, name: str) -> tuple[NameAddr, ...]:
+        if name not in self.first:
+            return ()
+        hops = tuple([parse_name_addr(value) for value in self._bounded(name)])
+        if any(hop.uri.scheme not in ("sip", "sips") for hop in hops):
+            raise ParseError(f"{name} is not a SIP URI")
+        return hops
+
+    @lazy
+    def max_forwards(self) -> int | None:
+        """Max-Forwards; None when absent or above 255, which is no count of hops (RFC 4475 §3.1.2.4)."""
+        value = self.first.get("Max-Forwards")
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit()):
+            raise ParseError("bad Max-Forwards")
+        short = value.lstrip("0") or "0"
+        return int(short) if len(short) <= 3 and int(short) <= 255 else None
+
+    @lazy
+    def expires(self) -> int | None:
+        """Expires in seconds, at most 2**32-1; None when absent or malformed (RFC 3261 §10.2.1.1)."""
+        value = self.first.get("Expires")
+        return None if value is None else parse_seconds(value)
+
+    @lazy
+    def content_type(self) -> str:
+        """The media type in lower case without parameters, '' when absent."""
+        value = self.first.get("Content-Type", "").partition(";")[0]
+        return "/".join([part.strip(LWS) for part in value.split("/")]).lower()
+
+
+def parse_seconds(text: str) -> int | None:
+    """delta-seconds as Expires and the expires parameter have them: clamped at 2**32-1, None if malformed."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    short = text.lstrip("0") or "0"
+    return min(int(short), _EXPIRES_MAX) if len(short) <= 10 else _EXPIRES_MAX
+
+
+def replaced(fields: Sequence[Field], name: str, values: Sequence[str]) -> list[Field]:
+    """All lines of a name given anew, in place of the first; at the end if there was none."""
+    name = canonical(name)
+    lower = name.lower()
+    result: list[Field] = []
+    fresh = [(name, value) for value in values]
+    for field in fields:
+        if field[0] != name and field[0].lower() != lower:
+            result.append(field)
+        elif fresh:
+            result += fresh
+            fresh = []
+    return result + fresh
+
+
+def prepended(fields: Sequence[Field], name: str, value: str) -> list[Field]:
+    """One line put before the first of that name; where there is none, Via goes to the top, others last."""
+    name = canonical(name)
+    at = next(
+        (at for at, field in enumerate(fields) if field[0] == name), 0 if name == "Via" else len(fields)
+    )
+    return [*fields[:at], (name, value), *fields[at:]]

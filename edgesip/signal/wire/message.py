@@ -1,0 +1,341 @@
+"""Whole messages: one datagram into a `Request` or `Response`, and back into octets (RFC 3261 §7, §18.3).
+
+Holds the values, the reader, the writer and `reply_to`. Refuses to know transactions, dialogs, routing and
+where octets come from; a message is forwarded by making another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edgesip.signal.wire.grammar import LWS, ParseError, digits, is_token, quoted_end
+from edgesip.signal.wire.headers import CSeq, Field, Headers, lazy
+from edgesip.signal.wire.names import NAMES
+from edgesip.signal.wire.uri import Uri, parse_uri
+
+MAX_MESSAGE = 65536  # octets (threat 1)
+MAX_FIELDS = 256
+MAX_LINE = 8192
+
+_ANSWERED = ("Via", "From", "To", "Call-ID", "CSeq")
+_ONCE = ("From", "To", "Call-ID", "CSeq", "Content-Length")
+_VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
+_FOLD = re.compile(r"\n[ \t]+")
+
+REASONS = {
+    100: "Trying",
+    180: "Ringing",
+    181: "Call Is Being Forwarded",
+    182: "Queued",
+    183: "Session Progress",
+    199: "Early Dialog Terminated",
+    200: "OK",
+    202: "Accepted",
+    204: "No Notification",
+    300: "Multiple Choices",
+    301: "Moved Permanently",
+    302: "Moved Temporarily",
+    305: "Use Proxy",
+    380: "Alternative Service",
+    400: "Bad Request",
+    401: "Unauthorized",
+    402: "Payment Required",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    406: "Not Acceptable",
+    407: "Proxy Authentication Required",
+    408: "Request Timeout",
+    410: "Gone",
+    412: "Conditional Request Failed",
+    413: "Request Entity Too Large",
+    414: "Request-URI Too Long",
+    415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme",
+    417: "Unknown Resource-Priority",
+    420: "Bad Extension",
+    421: "Extension Required",
+    422: "Session Interval Too Small",
+    423: "Interval Too Brief",
+    428: "Use Identity Header",
+    429: "Provide Referrer Identity",
+    430: "Flow Failed",
+    433: "Anonymity Disallowed",
+    436: "Bad Identity Info",
+    437: "Unsupported Credential",
+    438: "Invalid Identity Header",
+    439: "First Hop Lacks Outbound Support",
+    440: "Max-Breadth Exceeded",
+    469: "Bad Info Package",
+    470: "Consent Needed",
+    480: "Temporarily Unavailable",
+    481: "Call/Transaction Does Not Exist",
+    482: "Loop Detected",
+    483: "Too Many Hops",
+    484: "Address Incomplete",
+    485: "Ambiguous",
+    486: "Busy Here",
+    487: "Request Terminated",
+    488: "Not Acceptable Here",
+    489: "Bad Event",
+    491: "Request Pending",
+    493: "Undecipherable",
+    494: "Security Agreement Required",
+    500: "Server Internal Error",
+    501: "Not Implemented",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+    504: "Server Time-out",
+    505: "Version Not Supported",
+    513: "Message Too Large",
+    580: "Precondition Failure",
+    600: "Busy Everywhere",
+    603: "Decline",
+    604: "Does Not Exist Anywhere",
+    606: "Not Acceptable",
+    607: "Unwanted",
+    608: "Rejected",
+}
+
+
+def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
+    lines = [f"{name}: {value}" for name, value in fields if name != "Content-Length"]
+    head = "\r\n".join(lines)
+    if head.count("\n") >= max(len(lines), 1) or "\n" in start:
+        raise ValueError("line break inside a header field")
+    text = f"{start}\r\n{head}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return text.encode("utf-8", "surrogateescape") + body
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request; `uri` is the Request-URI as it stands on the wire, `ruri` the same in parts."""
+
+    method: str
+    uri: str
+    headers: Headers
+    body: bytes = b""
+
+    @lazy
+    def ruri(self) -> Uri:
+        """The Request-URI; ParseError 416 for a scheme that is not ours to route."""
+        return parse_uri(self.uri)
+
+    def __bytes__(self) -> bytes:
+        return _octets(f"{self.method} {self.uri} SIP/2.0", self.headers.fields, self.body)
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response."""
+
+    status: int
+    reason: str
+    headers: Headers
+    body: bytes = b""
+
+    def __bytes__(self) -> bytes:
+        return _octets(f"SIP/2.0 {self.status} {self.reason}", self.headers.fields, self.body)
+
+
+def parse(data: bytes) -> Request | Response:
+    """Read one datagram.
+
+    Raises ParseError and nothing else. A request's start line, Request-URI, Via, From, To, Call-ID, CSeq
+    and Content-Length have been read when this returns; everything else is read when it is asked for.
+    A body longer than Content-Length is cut, a shorter one is an error (RFC 3261 §18.3).
+    """
+    if len(data) > MAX_MESSAGE:
+        raise ParseError("message too large", 513)
+    if data[:1] in (b"\r", b"\n"):
+        data = data.lstrip(b"\r\n")
+    end = data.find(b"\n\r\n")
+    bare = data.find(b"\n\n", 0, end + 1 if end >= 0 else len(data))
+    if bare >= 0:
+        end, body = bare, data[bare + 2 :]
+    elif end >= 0:
+        body = data[end + 3 :]
+    else:
+        end, body = data.rfind(b"\n"), None
+    text = data[: end + 1].decode("utf-8", "surrogateescape").replace("\r\n", "\n")
+    if "\n " in text or "\n\t" in text:
+        text = _FOLD.sub(" ", text)
+    lines = text.split("\n")
+    lines.pop()
+    if not lines:
+        raise ParseError("no message")
+    start = lines.pop(0)
+    fields, fault = _read_fields(lines, text)
+    headers = Headers(fields)
+    if body is None:
+        fault, body = fault or "no end of headers", b""
+    if start[:4] in ("SIP/", "sip/"):
+        return _response(start, headers, body, fault)
+    return _request(start, headers, body, fault)
+
+
+def _read_fields(lines: list[str], text: str) -> tuple[list[Field], str]:
+    """The fields that can be read, and what was wrong with the first that cannot."""
+    if len(lines) <= MAX_FIELDS and "\r" not in text and "\0" not in text and len(text) <= MAX_LINE:
+        try:
+            names = NAMES
+            parted = [line.partition(": ") for line in lines]
+            return [(names[name], value.strip(LWS)) for name, _, value in parted], ""
+        except ParseError:
+            pass  # a line of another form, perhaps "Name:value": look closer
+    fault = "" if len(lines) <= MAX_FIELDS else "too many header fields"
+    fields: list[Field] = []
+    for line in lines[:MAX_FIELDS]:
+        name, colon, value = line.partition(":")
+        try:
+            if not colon:
+                raise ParseError("header line without a colon")
+            if len(line) > MAX_LINE:
+                raise ParseError("header line too long")
+            if "\r" in line or ("\0" in line and _has_bare_nul(value)):
+                raise ParseError("control character in header")
+            fields.append((NAMES[name], value.strip(LWS)))
+        except ParseError as error:
+            fault = fault or error.reason
+    return fields, fault
+
+
+def _has_bare_nul(value: str) -> bool:
+    """True unless each NUL is a quoted-pair inside a quoted string (RFC 4475 §3.1.1.2 wants those kept)."""
+    at = 0
+    while True:
+        nul, opened = value.find("\0", at), value.find('"', at)
+        if nul < 0:
+            return False
+        if opened < 0 or nul < opened:
+            return True
+        try:
+            at = quoted_end(value, opened)
+        except ParseError:
+            return True
+        inside = value[opened:at]
+        if "\0" in re.sub(r"\\.", "", inside, flags=re.DOTALL):
+            return True
+
+
+def _body(headers: Headers, body: bytes) -> bytes:
+    text = headers.get("Content-Length")
+    if text is None:
+        return body
+    if len(text) > 10:
+        raise ParseError("bad Content-Length")
+    try:
+        length = digits(text, MAX_MESSAGE)
+    except ParseError:
+        raise ParseError("bad Content-Length") from None
+    if length > len(body):
+        raise ParseError("body shorter than Content-Length")
+    return body[:length] if length < len(body) else body
+
+
+def _check_mandatory(headers: Headers) -> CSeq:
+    fields = headers.fields
+    if len(headers.first) < len(fields):
+        names = [name for name, _ in fields]
+        for name in _ONCE:
+            if names.count(name) > 1:
+                raise ParseError(f"more than one {name}")
+    headers.vias  # noqa: B018 - read for its errors; the value is kept
+    headers.from_  # noqa: B018
+    headers.to  # noqa: B018
+    headers.call_id  # noqa: B018
+    return headers.cseq
+
+
+def _request(start: str, headers: Headers, body: bytes, fault: str) -> Request:
+    method, _, rest = start.partition(" ")
+    uri, _, version = rest.partition(" ")
+    try:
+        if version != "SIP/2.0":
+            _check_version(version)
+        if fault:
+            raise ParseError(fault)
+        if not is_token(method):
+            raise ParseError("bad method")
+        cseq = _check_mandatory(headers)
+        if cseq.method != method:
+            raise ParseError("CSeq method is not the request's")
+        ruri = parse_uri(uri)
+        if ruri.headers:
+            raise ParseError("headers in Request-URI")
+        request = Request(method, uri, headers, _body(headers, body))
+    except ParseError as error:
+        error.request = _answerable(method, uri, headers)
+        raise
+    request.__dict__["ruri"] = ruri
+    return request
+
+
+def _check_version(version: str) -> None:
+    if _VERSION(version) is None:
+        raise ParseError("bad start line")
+    if version[4:] != "2.0":
+        raise ParseError("SIP version not supported", 505)
+
+
+def _answerable(method: str, uri: str, headers: Headers) -> Request | None:
+    """A faulty request as far as a stateless final answer needs it; an ACK is never answered."""
+    if method == "ACK" or not is_token(method) or not all(headers.get(name) for name in _ANSWERED):
+        return None
+    try:
+        headers.via  # noqa: B018
+    except ParseError:
+        return None
+    return Request(method, uri, headers)
+
+
+def _response(start: str, headers: Headers, body: bytes, fault: str) -> Response:
+    version, _, rest = start.partition(" ")
+    code, _, reason = rest.partition(" ")
+    if version != "SIP/2.0":
+        _check_version(version)
+    if len(code) != 3 or not 100 <= digits(code, 999) <= 699:
+        raise ParseError("bad status code")
+    if fault:
+        raise ParseError(fault)
+    _check_mandatory(headers)
+    return Response(int(code), reason, headers, _body(headers, body))
+
+
+def reply_to(
+    request: Request,
+    status: int,
+    reason: str = "",
+    *,
+    to_tag: str = "",
+    headers: Sequence[Field] = (),
+    body: bytes = b"",
+) -> Response:
+    """The response to a request by RFC 3261 §8.2.6: Via, From, To, Call-ID and CSeq copied, `headers` added.
+
+    `to_tag` is added to a To without one, but never in a 100, which copies Timestamp instead. Responses
+    that make a dialog carry the Record-Route set (§12.1.1).
+    """
+    received = request.headers
+    fields = [("Via", value) for value in received.all("Via")]
+    if 100 < status < 300 and request.method in ("INVITE", "SUBSCRIBE", "REFER"):
+        fields += [("Record-Route", value) for value in received.all("Record-Route")]
+    for name in ("From", "To", "Call-ID", "CSeq"):
+        value = received.get(name)
+        if value is not None:
+            if name == "To" and to_tag and status > 100 and not _has_tag(received):
+                value = f"{value};tag={to_tag}"
+            fields.append((name, value))
+    if status == 100:
+        fields += [("Timestamp", value) for value in received.all("Timestamp")]
+    return Response(status, reason or REASONS.get(status, "Unknown"), Headers([*fields, *headers]), body)
+
+
+def _has_tag(headers: Headers) -> bool:
+    """Whether To has a tag; one that cannot be read (a 400 to it) is copied as it stands."""
+    try:
+        return headers.to.tag != ""
+    except ParseError:
+        return True

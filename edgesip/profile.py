@@ -163,10 +163,14 @@ class Profile(_Section):
 
     @property
     def location_db(self) -> Path | None:
-        """The SQLite file that keeps bindings, or None when they live in memory only."""
-        if self.usrloc.db_url is None:
-            return self.state_dir / "location.db"
-        return Path(self.usrloc.db_url.removeprefix("sqlite:///")) if self.usrloc.db_url else None
+        """The SQLite file that keeps bindings, or None when they live in memory only.
+
+        A relative path in the URL starts at the state directory; four slashes make it absolute.
+        """
+        url = self.usrloc.db_url
+        if url == "":
+            return None
+        return self.state_dir / ("location.db" if url is None else url.removeprefix("sqlite:///"))
 
     @property
     def subscribers_db(self) -> Path:

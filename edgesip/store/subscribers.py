@@ -1,0 +1,143 @@
+"""The users of the server: names, realms and HA1s in an SQLite file of their own.
+
+The command line writes it, the running server reads it: a change by another process shows at the next
+question, because SQLite's `data_version` moves with it. Passwords are never kept, only HA1 by MD5 and by
+SHA-256 beside their realm (RFC 7616 §3.4.2). A file of its own, since bindings change far more often.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from pathlib import Path
+
+from edgesip.store.api import Credential, StoreError
+from edgesip.store.files import open_database, trouble
+
+CACHED = 65_536
+"""Names kept in memory at most, unknown ones included: a guesser's names push out one another."""
+
+_NAME = re.compile(r"[A-Za-z0-9._+*#~-]{1,64}", re.ASCII)
+
+
+class SubscriberExists(StoreError):
+    """There is a user of that name already."""
+
+
+class NoSubscriber(StoreError):
+    """There is no user of that name."""
+
+
+class BadSubscriber(StoreError):
+    """The name, the realm or the password cannot be used."""
+
+
+class SqliteSubscribers:
+    """Fits the `Subscribers` protocol, and changes users; one thread uses it."""
+
+    def __init__(self, path: Path, busy_ms: int = 50) -> None:
+        self._path = path
+        self._connection = open_database(path, synchronous="FULL", busy_ms=busy_ms)
+        self._cache: dict[str, Credential | None] = {}
+        self._version = -1
+        self._run(
+            "CREATE TABLE IF NOT EXISTS subscriber (username TEXT PRIMARY KEY NOT NULL, realm TEXT NOT NULL,"
+            " ha1 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL) WITHOUT ROWID"
+        )
+
+    def credential(self, username: str) -> Credential | None:
+        """The credential of a user, matched exactly, or None; `StoreError` when the file cannot be read."""
+        try:
+            version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error as error:
+            raise trouble(self._path, error) from None
+        if version != self._version:
+            self._cache.clear()
+            self._version = version
+        if username in self._cache:
+            return self._cache[username]
+        found = self._select(username) if _NAME.fullmatch(username) else None
+        if len(self._cache) >= CACHED:
+            del self._cache[next(iter(self._cache))]
+        self._cache[username] = found
+        return found
+
+    def users(self) -> list[Credential]:
+        """Everybody, by name."""
+        rows = self._run(
+            "SELECT username, realm, ha1, ha1_sha256 FROM subscriber ORDER BY username"
+        ).fetchall()
+        return [Credential(*row) for row in rows]
+
+    def realms(self) -> dict[str, int]:
+        """How many users each realm has: users of another realm than the server's cannot authenticate."""
+        return dict(self._run("SELECT realm, count(*) FROM subscriber GROUP BY realm").fetchall())
+
+    def add(self, username: str, password: str, realm: str) -> None:
+        """Add a user, or raise `SubscriberExists` (names that differ in case only are one phone number)."""
+        credential = credential_for(username, password, realm)
+        rows = self._run(
+            "SELECT username FROM subscriber WHERE lower(username) = lower(?)", username
+        ).fetchall()
+        if rows:
+            raise SubscriberExists(f"there is a user {rows[0][0]} already")
+        self._write("INSERT INTO subscriber VALUES (?, ?, ?, ?)", *credential)
+
+    def passwd(self, username: str, password: str, realm: str | None = None) -> None:
+        """Set a user's password, in the realm the user has unless another is named."""
+        old = self._select(username)
+        if old is None:
+            raise NoSubscriber(f"there is no user {username}")
+        _, new_realm, ha1, ha1_sha256 = credential_for(username, password, realm or old.realm)
+        self._write(
+            "UPDATE subscriber SET realm = ?, ha1 = ?, ha1_sha256 = ? WHERE username = ?",
+            new_realm,
+            ha1,
+            ha1_sha256,
+            username,
+        )
+
+    def remove(self, username: str) -> None:
+        """Remove a user, or raise `NoSubscriber`. Bindings stay until they expire or `ul rm` takes them."""
+        if self._write("DELETE FROM subscriber WHERE username = ?", username) == 0:
+            raise NoSubscriber(f"there is no user {username}")
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def _select(self, username: str) -> Credential | None:
+        row = self._run(
+            "SELECT username, realm, ha1, ha1_sha256 FROM subscriber WHERE username = ?", username
+        ).fetchone()
+        return Credential(*row) if row else None
+
+    def _write(self, statement: str, *values: str) -> int:
+        self._cache.clear()  # data_version moves for the changes of others only
+        return self._run(statement, *values).rowcount
+
+    def _run(self, statement: str, *values: str) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            raise trouble(self._path, error) from None
+
+
+def credential_for(username: str, password: str, realm: str) -> Credential:
+    """What is kept of a password (RFC 7616 §3.4.2), or `BadSubscriber`."""
+    if not _NAME.fullmatch(username):
+        raise BadSubscriber(
+            f"{username!r}: a user name has letters, digits and . _ + * # ~ - only, 64 at most"
+        )
+    if not realm or not realm.isprintable() or '"' in realm or "\\" in realm:
+        raise BadSubscriber(f"{realm!r}: a realm is printable text without quotes and backslashes")
+    if not password or not password.isprintable():
+        raise BadSubscriber("a password is printable text, and not empty")
+    secret = f"{username}:{realm}:{password}".encode()
+    return Credential(
+        username,
+        realm,
+        hashlib.md5(secret, usedforsecurity=False).hexdigest(),
+        hashlib.sha256(secret).hexdigest(),
+    )

@@ -1,0 +1,124 @@
+"""Users: what is kept of them, and that a change shows at once."""
+
+import hashlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from edgesip.store.api import StoreError
+from edgesip.store.subscribers import (
+    CACHED,
+    BadSubscriber,
+    NoSubscriber,
+    SqliteSubscribers,
+    SubscriberExists,
+    credential_for,
+)
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> SqliteSubscribers:
+    return SqliteSubscribers(tmp_path / "subscribers.db")
+
+
+def test_both_hashes_are_kept_with_the_realm_and_no_password(
+    users: SqliteSubscribers, tmp_path: Path
+) -> None:
+    users.add("alice", "s3cret word", "edgesip")
+    found = users.credential("alice")
+    assert found is not None
+    assert found.realm == "edgesip"
+    assert found.ha1 == hashlib.md5(b"alice:edgesip:s3cret word").hexdigest()
+    assert found.ha1_sha256 == hashlib.sha256(b"alice:edgesip:s3cret word").hexdigest()
+    users.close()
+    assert all(b"s3cret" not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_rfc_7616_example_hashes() -> None:
+    mufasa = credential_for("Mufasa", "Circle Of Life", "testrealm@host.com")
+    assert mufasa.ha1 == "939e7578ed9e3c518a452acee763bce9"
+
+
+def test_a_change_by_another_process_shows_at_the_next_question(tmp_path: Path) -> None:
+    server, operator = SqliteSubscribers(tmp_path / "s.db"), SqliteSubscribers(tmp_path / "s.db")
+    assert server.credential("alice") is None
+    operator.add("alice", "one", "edgesip")
+    first = server.credential("alice")
+    operator.passwd("alice", "two")
+    second = server.credential("alice")
+    assert first is not None
+    assert second is not None
+    assert first.ha1 != second.ha1
+    operator.remove("alice")
+    assert server.credential("alice") is None
+
+
+def test_own_changes_show_too(users: SqliteSubscribers) -> None:
+    assert users.credential("alice") is None
+    users.add("alice", "one", "edgesip")
+    before = users.credential("alice")
+    users.passwd("alice", "two", "other")
+    after = users.credential("alice")
+    assert before is not None
+    assert after is not None
+    assert (before.realm, after.realm) == ("edgesip", "other")
+    users.remove("alice")
+    assert users.credential("alice") is None
+
+
+def test_names_match_exactly_and_differ_in_more_than_case(users: SqliteSubscribers) -> None:
+    users.add("alice", "one", "edgesip")
+    assert users.credential("Alice") is None
+    with pytest.raises(SubscriberExists, match="alice"):
+        users.add("ALICE", "two", "edgesip")
+
+
+def test_who_is_not_there_cannot_be_changed(users: SqliteSubscribers) -> None:
+    with pytest.raises(NoSubscriber):
+        users.passwd("bob", "x")
+    with pytest.raises(NoSubscriber):
+        users.remove("bob")
+
+
+@pytest.mark.parametrize("name", ["", "a:b", "a b", "a;b", "a@b", 'a"', "é", "a\n", "x" * 65, "a\0"])
+def test_odd_names_are_refused_and_never_found(users: SqliteSubscribers, name: str) -> None:
+    with pytest.raises(BadSubscriber):
+        users.add(name, "x", "edgesip")
+    assert users.credential(name) is None
+
+
+@pytest.mark.parametrize(
+    ("password", "realm"), [("", "r"), ("a\nb", "r"), ("\udcff", "r"), ("x", ""), ("x", 'a"')]
+)
+def test_odd_passwords_and_realms_are_refused(users: SqliteSubscribers, password: str, realm: str) -> None:
+    with pytest.raises(BadSubscriber):
+        users.add("alice", password, realm)
+
+
+def test_realms_are_counted_for_the_warning_at_start(users: SqliteSubscribers) -> None:
+    for name, realm in (("a", "edgesip"), ("b", "edgesip"), ("c", "old.example")):
+        users.add(name, "x", realm)
+    assert users.realms() == {"edgesip": 2, "old.example": 1}
+    assert [user.username for user in users.users()] == ["a", "b", "c"]
+
+
+def test_guessed_names_do_not_fill_the_memory(users: SqliteSubscribers) -> None:
+    users.add("alice", "x", "edgesip")
+    for number in range(CACHED + 100):
+        users.credential(f"+{number};")
+    assert len(users._cache) == CACHED
+    assert users.credential("alice") is not None
+
+
+def test_a_file_that_cannot_be_read_is_a_store_error(users: SqliteSubscribers, tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "subscribers.db") as other:
+        other.execute("DROP TABLE subscriber")
+    with pytest.raises(StoreError):
+        users.credential("alice")
+
+
+def test_a_directory_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        SqliteSubscribers(tmp_path / "file" / "s.db")

@@ -260,8 +260,9 @@ def load(
     except UnicodeDecodeError as error:
         raise ConfigError(f"{file}: not UTF-8 text at byte {error.start}") from None
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"line (\d+)", str(error))
-        raise ConfigError(f"{file}{f':{line[1]}' if line else ''}: {error}") from None
+        found = re.search(r"line (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        raise ConfigError(f"{file}:{line}: {error}") from None
 
     origins: Origins = {}
     for section, key in _keys(data):

@@ -13,6 +13,7 @@ LWS = " \t"
 Params = tuple[tuple[str, str | None], ...]
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
+_PARAM_NAMES = frozenset(("tag", "branch", "rport", "received", "expires", "q", "lr"))  # the usual spellings
 _MARKS = re.compile(r'[\\"<>,;]')
 
 
@@ -122,13 +123,14 @@ def parse_params(text: str) -> Params:
     params: list[tuple[str, str | None]] = []
     for item in split_list(text, ";") if '"' in text else text.split(";"):
         name, equals, value = item.partition("=")
-        if " " in item or "\t" in item:
-            name, value = name.strip(LWS), value.strip(LWS)
-        if _TOKEN(name) is None:
-            if not name and not equals:
-                continue
-            raise ParseError("bad parameter name")
-        params.append((name.lower(), value if equals else None))
+        if name not in _PARAM_NAMES:
+            name, value = name.strip(LWS), value.lstrip(LWS)
+            if _TOKEN(name) is None:
+                if not name and not equals:
+                    continue
+                raise ParseError("bad parameter name")
+            name = name.lower()
+        params.append((name, value.strip(LWS) if equals else None))
     if len(params) > 1 and len(dict(params)) < len(params):
         raise ParseError("parameter given twice")
     return tuple(params)

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 MAX_VALUES = 256  # values of one list header in a message (threat 9)
 _CACHED_LENGTH = 256
+_PROTOCOLS = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "WS", "WSS")}
+_METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"))
 _CSEQ_MAX = 2**31 - 1
 _EXPIRES_MAX = 2**32 - 1
 
@@ -156,17 +158,12 @@ def _read_addr_spec(text: str) -> NameAddr:
 
 def _read_via(text: str) -> Via:
     head, semicolon, tail = text.partition(";")
-    if head.startswith("SIP/2.0/"):
-        transport, _, where = head[8:].partition(" ")
-        where = where.strip(LWS)
-    else:
-        transport = where = ""
-    if not transport or not where or "\t" in head or not is_token(transport):
+    protocol, _, where = head.partition(" ")
+    transport = _PROTOCOLS.get(protocol)
+    if transport is None or " " in where or "\t" in where:
         transport, where = _via_with_spaces(head)
-    elif " " in where:
-        where = _closed_up(where)
     host, port = parse_host(where) if len(where) <= _CACHED_LENGTH else parse_host.__wrapped__(where)
-    return Via(transport.upper(), host, port, parse_params(tail) if semicolon else ())
+    return Via(transport, host, port, parse_params(tail) if semicolon else ())
 
 
 def _via_with_spaces(head: str) -> tuple[str, str]:
@@ -177,13 +174,8 @@ def _via_with_spaces(head: str) -> tuple[str, str]:
     transport, _, where = parts[2].partition(" ")
     if not is_token(transport):
         raise ParseError("bad transport in Via")
-    return transport, _closed_up(where.strip(LWS))
-
-
-def _closed_up(where: str) -> str:
-    """Whitespace beside the colon before the port taken out."""
-    host, colon, port = where.rpartition(":")
-    return f"{host.rstrip(LWS)}:{port.lstrip(LWS)}" if colon else where
+    host, colon, port = where.strip(LWS).rpartition(":")
+    return transport.upper(), f"{host.rstrip(LWS)}:{port.lstrip(LWS)}" if colon else port
 
 
 _cached_name_addr = lru_cache(maxsize=4096)(_read_name_addr)
@@ -202,10 +194,12 @@ def parse_via(text: str) -> Via:
 
 def parse_cseq(text: str) -> CSeq:
     """Read a CSeq value; numbers above 2**31-1 are errors (RFC 3261 §8.1.1.5)."""
-    number, _, method = text.replace("\t", " ").partition(" ")
-    method = method.strip(LWS)
-    if not is_token(method):
-        raise ParseError("bad CSeq")
+    number, _, method = text.partition(" ")
+    if method not in _METHODS:
+        number, _, method = text.replace("\t", " ").partition(" ")
+        method = method.lstrip(LWS)
+        if not is_token(method):
+            raise ParseError("bad CSeq")
     return CSeq(digits(number, _CSEQ_MAX), method)
 
 
@@ -255,6 +249,17 @@ class Headers:
             return lines
         return [value for line in lines for value in split_list(line) if value]
 
+    def read_mandatory(self) -> CSeq:
+        """Read Via, From, To, Call-ID and CSeq now; ParseError for the first that is missing or bad."""
+        self.vias  # noqa: B018 - read for its errors; the value is kept
+        need = self._need
+        known = self.__dict__
+        known["from_"] = parse_name_addr(need("From"))
+        known["to"] = parse_name_addr(need("To"))
+        known["call_id"] = need("Call-ID")
+        known["cseq"] = cseq = parse_cseq(need("CSeq"))
+        return cseq
+
     def _need(self, name: str) -> str:
         value = self.first.get(name)
         if not value:
@@ -276,6 +281,8 @@ class Headers:
     def vias(self) -> tuple[Via, ...]:
         """All Vias, top first."""
         top = self.via
+        if len(self.first) == len(self.fields) and "," not in self.first["Via"]:
+            return (top,)
         items = [item for line in self.all("Via") for item in split_list(line)]
         if len(items) > MAX_VALUES:
             raise ParseError("too many Via values")

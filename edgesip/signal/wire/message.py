@@ -151,41 +151,59 @@ def parse(data: bytes) -> Request | Response:
         raise ParseError("message too large", 513)
     if data[:1] in (b"\r", b"\n"):
         data = data.lstrip(b"\r\n")
+    end = data.find(b"\r\n\r\n")
+    fields: list[Field] | None = None
+    fault = ""
+    if 0 < end <= MAX_LINE:
+        text = data[:end].decode("utf-8", "surrogateescape")
+        lines = text.split("\r\n")
+        start = lines.pop(0)
+        if text.count("\n") == len(lines) == text.count("\r") and "\0" not in text:
+            fields = _read_plain(lines)
+            body = data[end + 4 :]
+    if fields is None:
+        start, fields, body, fault = _read_odd(data)
+    headers = Headers(fields)
+    if start.startswith(("SIP/", "sip/")):
+        return _response(start, headers, body, fault)
+    return _request(start, headers, body, fault)
+
+
+def _read_plain(lines: list[str]) -> list[Field] | None:
+    """The fields when each line has the form `Name: value`, as nearly all have; None: look closer."""
+    if len(lines) > MAX_FIELDS:
+        return None
+    names = NAMES
+    try:
+        return [
+            (names[name], value.strip(LWS)) for line in lines for name, _, value in [line.partition(": ")]
+        ]
+    except ParseError:
+        return None
+
+
+def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:
+    """Start line, fields, body and the first fault of a head with any line ends, folding or spacing.
+
+    The head ends at the first empty line. Where there is none, the last line may be cut and is left out.
+    """
     end = data.find(b"\n\r\n")
     bare = data.find(b"\n\n", 0, end + 1 if end >= 0 else len(data))
+    fault, body = "", b""
     if bare >= 0:
         end, body = bare, data[bare + 2 :]
     elif end >= 0:
         body = data[end + 3 :]
     else:
-        end, body = data.rfind(b"\n"), None
+        end, fault = data.rfind(b"\n"), "no end of headers"
     text = data[: end + 1].decode("utf-8", "surrogateescape").replace("\r\n", "\n")
-    if "\n " in text or "\n\t" in text:
-        text = _FOLD.sub(" ", text)
-    lines = text.split("\n")
+    lines = _FOLD.sub(" ", text).split("\n")
     lines.pop()
     if not lines:
         raise ParseError("no message")
     start = lines.pop(0)
-    fields, fault = _read_fields(lines, text)
-    headers = Headers(fields)
-    if body is None:
-        fault, body = fault or "no end of headers", b""
-    if start[:4] in ("SIP/", "sip/"):
-        return _response(start, headers, body, fault)
-    return _request(start, headers, body, fault)
-
-
-def _read_fields(lines: list[str], text: str) -> tuple[list[Field], str]:
-    """The fields that can be read, and what was wrong with the first that cannot."""
-    if len(lines) <= MAX_FIELDS and "\r" not in text and "\0" not in text and len(text) <= MAX_LINE:
-        try:
-            names = NAMES
-            parted = [line.partition(": ") for line in lines]
-            return [(names[name], value.strip(LWS)) for name, _, value in parted], ""
-        except ParseError:
-            pass  # a line of another form, perhaps "Name:value": look closer
-    fault = "" if len(lines) <= MAX_FIELDS else "too many header fields"
+    if len(lines) > MAX_FIELDS:
+        fault = fault or "too many header fields"
     fields: list[Field] = []
     for line in lines[:MAX_FIELDS]:
         name, colon, value = line.partition(":")
@@ -199,7 +217,7 @@ def _read_fields(lines: list[str], text: str) -> tuple[list[Field], str]:
             fields.append((NAMES[name], value.strip(LWS)))
         except ParseError as error:
             fault = fault or error.reason
-    return fields, fault
+    return start, fields, body, fault
 
 
 def _has_bare_nul(value: str) -> bool:
@@ -242,11 +260,7 @@ def _check_mandatory(headers: Headers) -> CSeq:
         for name in _ONCE:
             if names.count(name) > 1:
                 raise ParseError(f"more than one {name}")
-    headers.vias  # noqa: B018 - read for its errors; the value is kept
-    headers.from_  # noqa: B018
-    headers.to  # noqa: B018
-    headers.call_id  # noqa: B018
-    return headers.cseq
+    return headers.read_mandatory()
 
 
 def _request(start: str, headers: Headers, body: bytes, fault: str) -> Request:

@@ -1,0 +1,270 @@
+"""The location table: which contacts an address of record has, and by which flow each is reached.
+
+Holds bindings in memory, in the order in which they are to be tried, and knows which are over. It
+refuses to know REGISTER requests (the registrar's room), stores and clocks: times are monotonic
+seconds given by the caller; records for a store carry wall time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
+from typing import Any
+
+from edgesip.address import Addr, Flow
+
+PARTS = 1024  # slices of the table by ruid, for whoever must visit every binding a little at a time
+_SLACK = 1024  # stale entries the expiry heap may hold before it is rebuilt
+
+
+def aor_key(user: str) -> str:
+    """The key of an address of record: its user part with A-Z lowered (`use_domain` 0, `case_sensitive` 0).
+
+    Only ASCII letters fold: KELVIN SIGN is no `k` here.
+    """
+    if user.isascii():
+        return user.lower()
+    return user.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One contact of an address of record (RFC 3261 §10.3, location.md §1.2).
+
+    `expires`, `last_modified` and `last_keepalive` are monotonic seconds (`last_keepalive` 0.0: never
+    heard of), `roundtrip` is seconds. `contact` is the URI as registered, `received` the source URI of
+    the REGISTER. `q` is -1.0 when unset. `reg_id` 0 means none. `ruid` is ours and never changes.
+    """
+
+    aor: str
+    contact: str
+    expires: float
+    q: float
+    call_id: str
+    cseq: int
+    received: str
+    flow: Flow
+    user_agent: str
+    nated: bool
+    instance: str
+    reg_id: int
+    ruid: str
+    methods: tuple[str, ...] = ()
+    path: str = ""
+    last_modified: float = 0.0
+    last_keepalive: float = 0.0
+    roundtrip: float | None = None
+
+    def record(self, wall_offset: float) -> dict[str, Any]:
+        """This binding as a JSON object with wall times; `wall_offset` is wall time minus monotonic time."""
+        flow = self.flow
+        return {
+            "aor": self.aor,
+            "contact": self.contact,
+            "expires": self.expires + wall_offset,
+            "q": self.q,
+            "call_id": self.call_id,
+            "cseq": self.cseq,
+            "received": self.received,
+            "flow": [flow.transport, flow.local.host, flow.local.port, flow.remote.host, flow.remote.port],
+            "user_agent": self.user_agent,
+            "nated": self.nated,
+            "instance": self.instance,
+            "reg_id": self.reg_id,
+            "ruid": self.ruid,
+            "methods": list(self.methods),
+            "path": self.path,
+            "last_modified": self.last_modified + wall_offset,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Binding:
+        """The binding a record describes, its times re-based; ValueError when the record is not one.
+
+        What was heard of the phone before (keepalive, round trip) is not kept: a new process asks anew.
+        """
+        try:
+            transport, local_host, local_port, remote_host, remote_port = record["flow"]
+            flow = Flow(
+                str(transport),
+                Addr(str(local_host), int(local_port)),
+                Addr(str(remote_host), int(remote_port)),
+            )
+            return cls(
+                aor=str(record["aor"]),
+                contact=str(record["contact"]),
+                expires=float(record["expires"]) - wall_offset,
+                q=float(record["q"]),
+                call_id=str(record["call_id"]),
+                cseq=int(record["cseq"]),
+                received=str(record["received"]),
+                flow=flow,
+                user_agent=str(record["user_agent"]),
+                nated=bool(record["nated"]),
+                instance=str(record["instance"]),
+                reg_id=int(record["reg_id"]),
+                ruid=str(record["ruid"]),
+                methods=tuple(str(method) for method in record["methods"]),
+                path=str(record["path"]),
+                last_modified=float(record["last_modified"]) - wall_offset,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"not a location record: {error!r}") from error
+
+
+class Usrloc:
+    """All bindings: by address of record (best q first, then oldest first), by ruid, by flow, by expiry."""
+
+    def __init__(self) -> None:
+        self._aors: dict[str, tuple[Binding, ...]] = {}
+        self._parts: list[dict[str, Binding]] = [{} for _ in range(PARTS)]
+        self._flows: dict[Flow, tuple[str, ...]] = {}
+        # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
+        # entry comes up, and only an earlier one is pushed.
+        self._heap: list[tuple[float, str]] = []
+        self._size = 0
+        self._expired = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Kamailio's statistics of the group `usrloc` (location.md §1.7)."""
+        return {
+            "usrloc:registered_users": len(self._aors),
+            "usrloc:location-users": len(self._aors),
+            "usrloc:location-contacts": self._size,
+            "usrloc:location-expires": self._expired,
+        }
+
+    def lookup(self, aor: str, now: float) -> list[Binding]:
+        """The valid bindings of an address of record, in the order to try them; [] for an unknown one."""
+        return [binding for binding in self._aors.get(aor_key(aor), ()) if binding.expires > now]
+
+    def get(self, ruid: str) -> Binding | None:
+        """The binding with this ruid, over or not."""
+        return self._parts[_part_of(ruid)].get(ruid)
+
+    def get_all(self) -> list[Binding]:
+        """Every binding that has not been removed yet, in no particular order."""
+        return [binding for part in self._parts for binding in part.values()]
+
+    def aors(self) -> Iterator[tuple[str, tuple[Binding, ...]]]:
+        """Every address of record with its bindings. A snapshot: it may be read while the table changes."""
+        return iter(list(self._aors.items()))
+
+    def part(self, index: int) -> Iterable[Binding]:
+        """The bindings of slice `index`, 0 to PARTS-1; a binding stays in one slice for its life."""
+        return self._parts[index].values()
+
+    def by_flow(self, flow: Flow) -> list[Binding]:
+        """The bindings registered over exactly this flow."""
+        found = (self.get(ruid) for ruid in self._flows.get(flow, ()))
+        return [binding for binding in found if binding is not None]
+
+    def put(self, binding: Binding) -> None:
+        """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""
+        ruid = binding.ruid
+        part = self._parts[_part_of(ruid)]
+        old = part.get(ruid)
+        part[ruid] = binding
+        if old is None:
+            self._size += 1
+            self._insert(binding)
+        elif old.aor == binding.aor and old.q == binding.q:
+            row = self._aors[binding.aor]
+            self._aors[binding.aor] = tuple(binding if one.ruid == ruid else one for one in row)
+        else:
+            self._cut(old)
+            self._insert(binding)
+        if old is None or old.flow != binding.flow:
+            if old is not None:
+                self._leave(old)
+            self._flows[binding.flow] = (*self._flows.get(binding.flow, ()), ruid)
+        if old is None or binding.expires < old.expires:
+            heappush(self._heap, (binding.expires, ruid))
+            if len(self._heap) > 2 * self._size + _SLACK:
+                self._heap = [(one.expires, one.ruid) for one in self.get_all()]
+                heapify(self._heap)
+
+    def remove(self, binding: Binding) -> None:
+        """Take out the binding with this one's ruid, whatever became of it meanwhile; none is fine."""
+        old = self._parts[_part_of(binding.ruid)].pop(binding.ruid, None)
+        if old is None:
+            return
+        self._size -= 1
+        self._cut(old)
+        self._leave(old)
+
+    def heard(self, ruid: str, now: float, roundtrip: float) -> Binding | None:
+        """Note that a ping was answered `roundtrip` seconds after it left; None without such a binding."""
+        old = self.get(ruid)
+        if old is None:
+            return None
+        binding = replace(old, last_keepalive=now, roundtrip=roundtrip)
+        self.put(binding)
+        return binding
+
+    def expire(self, now: float, limit: int = 1000) -> list[Binding]:
+        """Remove bindings that are over by `now`, at most `limit` in one go, and return them.
+
+        When more are waiting, `deadline()` stays in the past, so that a storm is worked off in slices.
+        """
+        gone: list[Binding] = []
+        while len(gone) < limit and self._settle() and self._heap[0][0] <= now:
+            binding = self.get(heappop(self._heap)[1])
+            if binding is not None:
+                self.remove(binding)
+                gone.append(binding)
+        self._expired += len(gone)
+        return gone
+
+    def deadline(self) -> float | None:
+        """When the next binding is over (monotonic seconds), or None when there is none."""
+        return self._heap[0][0] if self._settle() else None
+
+    def load(self, bindings: Iterable[Binding]) -> int:
+        """Put what a store kept, oldest registration first within an address of record; how many were put."""
+        count = 0
+        for binding in sorted(bindings, key=lambda one: one.last_modified):
+            self.put(binding)
+            count += 1
+        return count
+
+    def _settle(self) -> bool:
+        """Make the top of the heap true (a living binding at its real expiry); False when nothing is left."""
+        while self._heap:
+            at, ruid = self._heap[0]
+            binding = self.get(ruid)
+            if binding is not None and binding.expires == at:
+                return True
+            heappop(self._heap)
+            if binding is not None and binding.expires > at:
+                heappush(self._heap, (binding.expires, ruid))
+        return False
+
+    def _insert(self, binding: Binding) -> None:
+        row = self._aors.get(binding.aor, ())
+        place = next((index for index, one in enumerate(row) if one.q < binding.q), len(row))
+        self._aors[binding.aor] = (*row[:place], binding, *row[place:])
+
+    def _cut(self, old: Binding) -> None:
+        row = tuple(one for one in self._aors[old.aor] if one.ruid != old.ruid)
+        if row:
+            self._aors[old.aor] = row
+        else:
+            del self._aors[old.aor]
+
+    def _leave(self, old: Binding) -> None:
+        ruids = tuple(ruid for ruid in self._flows[old.flow] if ruid != old.ruid)
+        if ruids:
+            self._flows[old.flow] = ruids
+        else:
+            del self._flows[old.flow]
+
+
+def _part_of(ruid: str) -> int:
+    return zlib.crc32(ruid.encode()) % PARTS

@@ -1,0 +1,128 @@
+"""Repair what a phone behind a NAT says of itself: Contact aliases and rewrites (nat.md §2.4, §2.5).
+
+Holds functions from headers to headers and from a URI to where it really leads. A function that finds
+nothing to do returns the very object it was given. It refuses to know who is behind a NAT (detect) and
+where a message goes next (the core: a Route wins over an alias).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgesip.address import Addr, Flow, bracketed, is_sendable, parse_hostport, parse_ip, same_host
+from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.headers import Headers, NameAddr, replaced
+from edgesip.signal.wire.uri import Uri
+
+ALIAS = "alias"
+_DIGITS = {"udp": "1", "tcp": "2", "tls": "3", "sctp": "4", "ws": "5", "wss": "6"}
+_TRANSPORTS = {digit: name for name, digit in _DIGITS.items()}
+
+
+def source_uri(flow: Flow) -> str:
+    """The URI of the far end of a flow, as the location table keeps it: `sip:ip:port[;transport=x]`."""
+    transport = "" if flow.transport == "udp" else f";transport={flow.transport}"
+    return f"sip:{flow.remote}{transport}"
+
+
+def alias_value(source: Addr, transport: str) -> str:
+    """`ip~port~P`, IPv6 in brackets; ValueError for a transport that has no digit (nat.md §2.5)."""
+    digit = _DIGITS.get(transport.lower())
+    if digit is None:
+        raise ValueError(f"no alias digit for transport {transport!r}")
+    return f"{bracketed(source.host)}~{source.port}~{digit}"
+
+
+def set_contact_alias(headers: Headers, source: Addr, transport: str, *, trim: bool = False) -> Headers:
+    """Write `;alias=...` at the END of the first Contact's URI, even when it equals the source.
+
+    `trim` removes the aliases that are there already. No Contact, one that cannot be read, `*` and a
+    second call change nothing.
+    """
+    first = _first_contact(headers)
+    if first is None:
+        return headers
+    value = alias_value(source, transport)
+    uri = _without_aliases(first.uri) if trim else first.uri
+    if uri.params[-1:] != ((ALIAS, value),):
+        uri = uri.with_param(ALIAS, value)
+    return _with_contact(headers, first, uri)
+
+
+def add_contact_alias(
+    headers: Headers, source: Addr, transport: str, *, even_if_equal: bool = False
+) -> Headers:
+    """Write `;alias=...` right after host[:port] of the first Contact's URI, before its other parameters.
+
+    Nothing is written when the Contact's host, port and transport are the source's, unless
+    `even_if_equal` (the form with arguments). No Contact, one that cannot be read, `*` and a second call
+    change nothing.
+    """
+    first = _first_contact(headers)
+    if first is None or (not even_if_equal and _leads_to(first.uri, source, transport)):
+        return headers
+    param = (ALIAS, alias_value(source, transport))
+    if first.uri.params[:1] == (param,):
+        return headers
+    return _with_contact(headers, first, replace(first.uri, params=(param, *first.uri.params)))
+
+
+def fix_nated_contact(headers: Headers, source: Addr) -> Headers:
+    """Replace host and port of the first Contact by the source's, always with a port; `maddr` is dropped.
+
+    No Contact, one that cannot be read, `*` and a second call change nothing.
+    """
+    first = _first_contact(headers)
+    if first is None:
+        return headers
+    return _with_contact(headers, first, first.uri.with_host(*source).without_param("maddr"))
+
+
+def handle_ruri_alias(uri: Uri, *, last: bool = False) -> tuple[Uri, Addr, str] | None:
+    """Where an alias leads: (URI without that alias, address, transport); None when there is no alias.
+
+    The first alias counts, or the last one when `last` (a mode other than 0). Raises ParseError when it
+    is malformed or names an address nothing can be sent to. A loopback address passes: whether this
+    sender may reach it is the caller's question.
+    """
+    places = [index for index, param in enumerate(uri.params) if param[0] == ALIAS]
+    if not places:
+        return None
+    place = places[-1 if last else 0]
+    host, _, rest = (uri.params[place][1] or "").partition("~")
+    port, _, digit = rest.partition("~")
+    where = parse_hostport(f"{host}:{port}")
+    ip = parse_ip(host)
+    transport = _TRANSPORTS.get(digit)
+    if where is None or where[1] is None or ip is None or transport is None:
+        raise ParseError("malformed alias in request URI")
+    if not is_sendable(str(ip), loopback=True):
+        raise ParseError("alias in request URI leads nowhere")
+    stripped = replace(uri, params=uri.params[:place] + uri.params[place + 1 :])
+    return stripped, Addr(str(ip), where[1]), transport
+
+
+def _first_contact(headers: Headers) -> NameAddr | None:
+    """The first Contact, when all of them can be read and it names a host."""
+    try:
+        contacts = headers.contacts
+    except ParseError:
+        return None
+    return contacts[0] if contacts and contacts[0].uri.host else None
+
+
+def _with_contact(headers: Headers, first: NameAddr, uri: Uri) -> Headers:
+    if uri == first.uri:
+        return headers
+    values = [str(first._replace(uri=uri)), *headers.values("Contact")[1:]]
+    return Headers(replaced(headers.fields, "Contact", values))
+
+
+def _without_aliases(uri: Uri) -> Uri:
+    return replace(uri, params=tuple(param for param in uri.params if param[0] != ALIAS))
+
+
+def _leads_to(uri: Uri, source: Addr, transport: str) -> bool:
+    """True when the URI itself names this address, port (5060 when absent) and transport."""
+    named = (uri.param("transport") or ("tls" if uri.scheme == "sips" else "udp")).lower()
+    return same_host(uri.host, source.host) and (uri.port or 5060) == source.port and named == transport

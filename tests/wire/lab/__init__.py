@@ -1,0 +1,1 @@
+"""The wire lab: network namespaces, NAT routers, real phones and scripted ones, for the tests beside it."""

@@ -1,0 +1,177 @@
+"""A baresip on a host: a telephone we did not write, driven over its ctrl_tcp port.
+
+It plays a tone instead of a microphone and records what it decodes. Knows nothing of the server but
+its address.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from lab.network import SERVER, Host, Network
+from lab.process import eventually
+from lab.tones import Samples, assert_heard, read_wav, tone, write_wav
+
+_CONFIG = """
+sip_listen {address}:5060
+call_max_calls 4
+audio_source aufile,{directory}/tone.wav
+audio_player aubridge,nowhere
+audio_alert aubridge,nowhere
+ausrc_srate 8000
+auplay_srate 8000
+jitter_buffer_delay 1-2
+rtp_ports 10000-10999
+module_path /usr/lib/baresip/modules
+module aubridge.so
+module aufile.so
+module g711.so
+module sndfile.so
+module_tmp account.so
+module_app menu.so
+module_app ctrl_tcp.so
+snd_path {directory}
+ctrl_tcp_listen 127.0.0.1:4444
+"""
+
+
+class Phone:
+    """One baresip with one account; `frequency` (Hz) is what it says in a call."""
+
+    def __init__(
+        self,
+        network: Network,
+        host: Host,
+        user: str,
+        password: str,
+        frequency: float,
+        *,
+        domain: str = SERVER,
+        talk_limit: float = 60.0,
+    ) -> None:
+        self.user = user
+        self.uri = f"sip:{user}@{domain}"
+        self.host = host
+        self.frequency = frequency
+        self.events: list[dict[str, Any]] = []
+        self._directory = network.directory / f"baresip-{user}"
+        self._directory.mkdir()
+        write_wav(self._directory / "tone.wav", tone(frequency, talk_limit))
+        config = _CONFIG.format(address=host.address, directory=self._directory)
+        (self._directory / "config").write_text(config)
+        (self._directory / "contacts").write_text("")
+        account = (
+            f"<{self.uri};transport=udp>;auth_user={user};auth_pass={password};regint=3600;answermode=manual"
+        )
+        (self._directory / "accounts").write_text(account + "\n")
+        self.process = network.start(
+            host,
+            f"baresip-{user}",
+            *("baresip", "-4", "-s", "-f", str(self._directory)),
+            environment={"HOME": str(self._directory)},
+        )
+        self._control = self._connect()
+        self._unread = b""
+
+    def _connect(self) -> socket.socket:
+        def attempt() -> socket.socket | None:
+            assert self.process.is_running, f"baresip of {self.user} ended:\n{self.process.text()}"
+            with contextlib.suppress(OSError):
+                return self.host.namespace.tcp("127.0.0.1", 4444)
+            return None
+
+        return eventually(f"the control port of {self.user}", attempt)
+
+    def _command(self, name: str, argument: str = "") -> None:
+        text = json.dumps({"command": name, "params": argument, "token": name}).encode()
+        self._control.sendall(b"%d:%s," % (len(text), text))
+
+    def _read_events(self) -> None:
+        """Take in what baresip has said: netstrings of JSON, events and answers mixed."""
+        self._control.settimeout(0.05)
+        with contextlib.suppress(TimeoutError):
+            while chunk := self._control.recv(65536):
+                self._unread += chunk
+        while b":" in self._unread:
+            size, _, rest = self._unread.partition(b":")
+            if len(rest) <= int(size):
+                return
+            said = json.loads(rest[: int(size)])
+            self._unread = rest[int(size) + 1 :]
+            if said.get("event"):
+                self.events.append(said)
+
+    def wait_event(self, kind: str, deadline: float = 10.0) -> dict[str, Any]:
+        """The first event of this kind not yet taken; it and those before it are taken."""
+
+        def look() -> dict[str, Any] | None:
+            self._read_events()
+            for index, event in enumerate(self.events):
+                if event["type"] == kind:
+                    del self.events[: index + 1]
+                    return event
+            return None
+
+        try:
+            return eventually(f"{kind} at {self.user}", look, deadline)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it saw {[event['type'] for event in self.events]}") from None
+
+    def saw_event(self, kind: str) -> bool:
+        """Whether such an event has come and is not yet taken."""
+        self._read_events()
+        return any(event["type"] == kind for event in self.events)
+
+    def wait_registered(self, deadline: float = 10.0) -> None:
+        """By its log: the first result may come before the control port is open."""
+        self.process.wait_for(r"\{\d/UDP/v4\} 200 OK", deadline)
+
+    def wait_refused(self, deadline: float = 10.0) -> int:
+        """The status with which its registration was given up."""
+        return int(self.process.wait_for(r"reg: sip:\S+: (\d{3}) ", deadline)[1])
+
+    def dial(self, user: str) -> None:
+        self._command("dial", f"sip:{user}@{self.uri.partition('@')[2]}")
+
+    def wait_ringing(self, deadline: float = 10.0) -> None:
+        """An INVITE is here and waits to be answered."""
+        self.wait_event("CALL_INCOMING", deadline)
+
+    def answer(self) -> None:
+        self._command("accept")
+
+    def hangup(self) -> None:
+        """BYE, or CANCEL before the answer, or 486 to one that rings here."""
+        self._command("hangup")
+
+    def hold(self) -> None:
+        self._command("hold")
+
+    def resume(self) -> None:
+        self._command("resume")
+
+    def wait_established(self, deadline: float = 10.0) -> None:
+        self.wait_event("CALL_ESTABLISHED", deadline)
+
+    def wait_closed(self, deadline: float = 10.0) -> str:
+        """The reason it gives for the end of the call."""
+        return str(self.wait_event("CALL_CLOSED", deadline).get("param", ""))
+
+    def recording(self) -> Samples:
+        """What it decoded in its last call; complete once that is closed."""
+        recordings = sorted(self._directory.glob("dump-*-dec.wav"), key=lambda path: path.stat().st_mtime)
+        assert recordings, f"{self.user} recorded nothing"
+        return read_wav(Path(recordings[-1]))
+
+    def assert_heard(self, other: Phone, talk: float) -> None:
+        """The last call brought the other's tone for 80 % of `talk` seconds."""
+        assert_heard(self.user, self.recording(), other.frequency, talk)
+
+    def close(self) -> None:
+        """Unregister and end."""
+        self._control.close()
+        self.process.stop()

@@ -1,0 +1,143 @@
+"""The server under test: `edgesip run` in its own namespace, its command line, and what it left behind.
+
+Speaks to it only as an operator does: argv, exit codes, `-o json`, the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.capture import Capture
+from lab.ladder import ladder
+from lab.network import Host, Network
+from lab.process import Process, eventually
+
+EDGESIP = str(Path(sys.executable).parent / "edgesip")
+_SETTINGS = {"tm.wt_timer": "500"}
+_DELETED = 5  # the dialog state that may stay for `end_timeout`
+
+
+class Verb(Exception):
+    """A verb ended with another exit code than 0."""
+
+    def __init__(self, arguments: Sequence[str], code: int, stderr: str) -> None:
+        super().__init__(f"edgesip {' '.join(arguments)}: exit {code}: {stderr}")
+        self.code = code
+        self.stderr = stderr
+
+
+class Server:
+    """One edgesip with profile nat-sbc on `host`; `settings` are its `--set`s."""
+
+    def __init__(self, network: Network, host: Host, settings: dict[str, str] | None = None) -> None:
+        self.network = network
+        self.host = host
+        self.settings = {**_SETTINGS, **(settings or {})}
+        self.state = network.directory / f"state-{host.name}"
+        self.state.mkdir()
+        self.capture = Capture(network, host)
+        self.process: Process | None = None
+        self.ready_line = ""
+
+    def start(self) -> None:
+        """Start it and wait for its `ready` line; the same state directory again after a crash."""
+        settings = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
+        log = self.network.directory / f"edgesip-{self.host.name}.log"
+        seen = len(log.read_text(errors="replace")) if log.exists() else 0
+        self.process = self.network.start(
+            self.host,
+            f"edgesip-{self.host.name}",
+            *(EDGESIP, "run", "--profile", "nat-sbc", "--listen", f"udp:{self.host.address}:5060"),
+            *("--state-dir", str(self.state), *settings),
+        )
+        self.ready_line = self.process.wait_for(r"^ready.*$", deadline=20.0, after=seen)[0]
+
+    def crash(self) -> None:
+        """kill -9."""
+        assert self.process is not None
+        self.process.kill()
+
+    def verb(self, *arguments: str, stdin: str = "") -> str:
+        """Run `edgesip ARGUMENTS --state-dir …`; its stdout. Verb when the exit code is not 0."""
+        done = subprocess.run(
+            [EDGESIP, *arguments, "--state-dir", str(self.state)],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+        if done.returncode != 0:
+            raise Verb(arguments, done.returncode, done.stderr)
+        return done.stdout
+
+    def ask(self, *arguments: str) -> Any:
+        """A verb's answer with `-o json`."""
+        return json.loads(self.verb(*arguments, "-o", "json"))
+
+    def add_user(self, name: str) -> str:
+        """A subscriber; the password."""
+        password = f"pw-{name}"
+        self.verb("subscriber", "add", name, "--password", password)
+        return password
+
+    def contacts(self, user: str) -> list[dict[str, Any]]:
+        """`ul lookup`; nothing when it says not found (3)."""
+        try:
+            found = self.ask("ul", "lookup", user)
+        except Verb as failed:
+            if failed.code == 3:
+                return []
+            raise
+        return [_unwrapped(contact) for contact in found["Contacts"]]
+
+    def statistic(self, name: str) -> int:
+        """One counter by Kamailio's name, `group:name`."""
+        text = self.verb("stats", name, "-o", "json")
+        found = re.search(rf"{re.escape(name)}\"?\s*[=:]\s*\"?(\d+)", text)
+        assert found is not None, f"no {name} in {text}"
+        return int(found[1])
+
+    def leftovers(self) -> dict[str, object]:
+        """What is still held for calls and transactions; empty when it is clean."""
+        dialogs = [dialog for dialog in self.ask("dlg", "list") if int(dialog["state"]) < _DELETED]
+        counts = {
+            "leased ports": self.ask("rtp", "ports")["leased"],
+            "transactions": self.statistic("tmx:inuse_transactions"),
+            "dialogs": dialogs,
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def assert_clean(self, deadline: float = 8.0) -> None:
+        """No port, transaction or living dialog is left, and nothing was raised."""
+        assert self.process is not None
+        assert self.process.is_running, "the server has ended"
+        left: dict[str, object] = {}
+
+        def look() -> bool:
+            nonlocal left
+            left = self.leftovers()
+            return not left
+
+        try:
+            eventually("a clean server", look, deadline, step=0.3)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: still there: {left}") from None
+        assert "Traceback" not in self.process.text(), "a traceback in the server's log"
+
+    def story(self) -> str:
+        """The SIP ladder as its interface saw it."""
+        return ladder(self.capture.datagrams())
+
+
+def _unwrapped(contact: dict[str, Any]) -> dict[str, Any]:
+    """Kamailio's own `ul.lookup` wraps each contact in {"Contact": {...}}."""
+    inner = contact.get("Contact")
+    return inner if isinstance(inner, dict) else contact

@@ -1,0 +1,96 @@
+"""RTP of scripted agents: each stream says one tone and keeps what it hears; one thread plays them all.
+
+Knows G.711 and the fixed RTP header, no signalling.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from lab.tones import Samples, decode, encode_ulaw, tone
+
+_PACKET = 0.02
+_OCTETS = 160
+
+
+class Stream:
+    """A UDP socket with a tone; `remote` is where it sends, None as long as nobody said."""
+
+    def __init__(self, sock: socket.socket, frequency: float) -> None:
+        self.socket = sock
+        self.socket.setblocking(False)
+        self.frequency = frequency
+        self.port: int = sock.getsockname()[1]
+        self.remote: tuple[str, int] | None = None
+        self.received: list[tuple[float, tuple[str, int], bytes]] = []
+        self.ssrc = secrets.randbits(32)
+        self._octets = encode_ulaw(tone(frequency, 1.0))
+        self._number = secrets.randbits(12)
+        self._sent = 0
+
+    def send_packet(self) -> None:
+        """The next 20 ms to `remote`."""
+        if self.remote is None:
+            return
+        begin = self._sent * _OCTETS % len(self._octets)
+        header = struct.pack("!BBHII", 0x80, 0, self._number & 0xFFFF, self._sent * _OCTETS, self.ssrc)
+        self._number += 1
+        self._sent += 1
+        with contextlib.suppress(OSError):  # an ICMP error of an earlier packet
+            self.socket.sendto(header + self._octets[begin : begin + _OCTETS], self.remote)
+
+    def drain(self) -> None:
+        """Take in what has arrived."""
+        while True:
+            try:
+                data, source = self.socket.recvfrom(2048)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            self.received.append((time.monotonic(), source, data))
+
+    def heard(self) -> Samples:
+        """All PCMU and PCMA received so far, in order of arrival."""
+        parts = [
+            decode(data[1] & 0x7F, data[12:])
+            for _, _, data in self.received
+            if len(data) > 12 and data[1] & 0x7F in (0, 8)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+@contextlib.contextmanager
+def playing(streams: Sequence[Stream]) -> Iterator[None]:
+    """Send and receive on all streams every 20 ms until the block ends."""
+    over = threading.Event()
+
+    def play() -> None:
+        due = time.monotonic()
+        while not over.is_set():
+            for stream in streams:
+                stream.send_packet()
+                stream.drain()
+            due += _PACKET
+            time.sleep(max(due - time.monotonic(), 0.0))
+        for stream in streams:
+            stream.drain()
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

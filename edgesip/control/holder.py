@@ -1,0 +1,95 @@
+"""Why an address could not be bound: who holds the port, or that the address is not this host's.
+
+Reads /proc; without the right to look into other users' processes it can only say that there is one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from ipaddress import IPv4Address
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def holder_of(transport: str, host: str, port: int, proc: Path = PROC) -> str:
+    """Who holds a port, for people: `baresip (pid 123)`, or that it cannot be seen."""
+    inodes = set(_inodes(transport, host, port, proc))
+    if not inodes:
+        return "a process that is gone by now"
+    for pid in _pids(proc):
+        if _holds(proc / pid / "fd", inodes):
+            return f"{_name(proc / pid)} (pid {pid})"
+    return "another user's process (root can see which)"
+
+
+def bind_failure(transport: str, host: str, port: int, error: OSError, proc: Path = PROC) -> str:
+    """The sentence for a listener that could not be opened; the caller raises it as `ConfigError`."""
+    what = f"cannot listen on {transport}:{host}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{what}: the port is held by {holder_of(transport, host, port, proc)}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"{what}: {host} is not an address of this host."
+            f" If it is the address others reach this host by, did you mean --advertise {host}?"
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"{what}: not permitted; ports below 1024 need root"
+    return f"{what}: {error.strerror}"
+
+
+def _inodes(transport: str, host: str, port: int, proc: Path) -> Iterator[str]:
+    """Inodes of sockets that stand in the way: the same port on the same address, or on every address."""
+    want = IPv4Address(host)
+    for table in (transport, f"{transport}6"):
+        try:
+            lines = (proc / "net" / table).read_text("ascii", "replace").splitlines()[1:]
+        except OSError:
+            continue
+        for line in lines:
+            fields = line.split()
+            if len(fields) < 10:
+                continue
+            address, _, hex_port = fields[1].rpartition(":")
+            if int(hex_port, 16) != port:
+                continue
+            have = _address(address)
+            if have is not None and (have == want or 0 in (int(have), int(want))):
+                yield fields[9]
+
+
+def _address(text: str) -> IPv4Address | None:
+    """The IPv4 address of a /proc/net line; `::` stands for every IPv4 address as well."""
+    words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
+    if len(words) == 1:
+        return IPv4Address(words[0])
+    if words[:3] == [b"\0" * 4, b"\0" * 4, b"\0\0\xff\xff"] or not any(any(word) for word in words):
+        return IPv4Address(words[3])
+    return None
+
+
+def _pids(proc: Path) -> Iterator[str]:
+    with os.scandir(proc) as entries:
+        yield from (entry.name for entry in entries if entry.name.isdigit())
+
+
+def _holds(directory: Path, inodes: set[str]) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                target = os.readlink(entry.path)
+                if target.startswith("socket:[") and target[8:-1] in inodes:
+                    return True
+    except OSError:
+        return False
+    return False
+
+
+def _name(process: Path) -> str:
+    try:
+        name = (process / "comm").read_text("utf-8", "replace").strip()
+    except OSError:
+        return "a process"
+    return "".join(char if char.isprintable() else "?" for char in name) or "a process"

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
-class Timers:
+class Timers(Generic[K]):
     """Set, cancel and collect deadlines; one deadline a key, the last one set wins."""
 
     __slots__ = ("_due", "_heap", "_serial")
 
     def __init__(self) -> None:
-        self._due: dict[Hashable, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, Hashable]] = []
+        self._due: dict[K, tuple[float, int]] = {}
+        self._heap: list[tuple[float, int, K]] = []
         self._serial = 0
 
-    def set(self, key: Hashable, when: float) -> None:
+    def set(self, key: K, when: float) -> None:
         """Make `key` due at `when` (monotonic seconds), replacing an earlier deadline of the same key."""
         self._serial += 1
         self._due[key] = (when, self._serial)
@@ -29,13 +32,13 @@ class Timers:
             self._heap = [(when, serial, key) for key, (when, serial) in self._due.items()]
             heapq.heapify(self._heap)
 
-    def cancel(self, key: Hashable) -> None:
+    def cancel(self, key: K) -> None:
         """Forget the deadline of `key`, if it has one."""
         self._due.pop(key, None)
 
-    def due(self, now: float) -> list[Hashable]:
+    def due(self, now: float) -> list[K]:
         """Take every key whose deadline has come, earliest first."""
-        ready: list[Hashable] = []
+        ready: list[K] = []
         heap = self._heap
         while heap and heap[0][0] <= now:
             _, serial, key = heapq.heappop(heap)
@@ -59,5 +62,5 @@ class Timers:
     def __len__(self) -> int:
         return len(self._due)
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: K) -> bool:
         return key in self._due

@@ -213,7 +213,9 @@ class Headers:
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields = tuple(fields)
-        self.first = dict(self.fields[::-1])
+        self.first = dict(self.fields)
+        if len(self.first) < len(self.fields):
+            self.first = dict(self.fields[::-1])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self.fields == other.fields
@@ -251,13 +253,24 @@ class Headers:
 
     def read_mandatory(self) -> CSeq:
         """Read Via, From, To, Call-ID and CSeq now; ParseError for the first that is missing or bad."""
-        self.vias  # noqa: B018 - read for its errors; the value is kept
-        need = self._need
+        first = self.first
+        try:
+            top, caller, callee = first["Via"], first["From"], first["To"]
+            call_id, number = first["Call-ID"], first["CSeq"]
+        except KeyError as missing:
+            raise ParseError(f"no {missing.args[0]}") from None
+        if not call_id:
+            raise ParseError("no Call-ID")
         known = self.__dict__
-        known["from_"] = parse_name_addr(need("From"))
-        known["to"] = parse_name_addr(need("To"))
-        known["call_id"] = need("Call-ID")
-        known["cseq"] = cseq = parse_cseq(need("CSeq"))
+        if len(first) == len(self.fields) and "," not in top:
+            known["via"] = via = parse_via(top)
+            known["vias"] = (via,)
+        else:
+            self.vias  # noqa: B018 - read for its errors; the value is kept
+        known["from_"] = parse_name_addr(caller)
+        known["to"] = parse_name_addr(callee)
+        known["call_id"] = call_id
+        known["cseq"] = cseq = parse_cseq(number)
         return cseq
 
     def _need(self, name: str) -> str:
@@ -281,8 +294,6 @@ class Headers:
     def vias(self) -> tuple[Via, ...]:
         """All Vias, top first."""
         top = self.via
-        if len(self.first) == len(self.fields) and "," not in self.first["Via"]:
-            return (top,)
         items = [item for line in self.all("Via") for item in split_list(line)]
         if len(items) > MAX_VALUES:
             raise ParseError("too many Via values")

@@ -22,6 +22,7 @@ MAX_LINE = 8192
 _ANSWERED = ("Via", "From", "To", "Call-ID", "CSeq")
 _ONCE = ("From", "To", "Call-ID", "CSeq", "Content-Length")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
+_VERSIONS = frozenset(("SIP/", "sip/"))
 _FOLD = re.compile(r"\n[ \t]+")
 
 REASONS = {
@@ -164,7 +165,7 @@ def parse(data: bytes) -> Request | Response:
     if fields is None:
         start, fields, body, fault = _read_odd(data)
     headers = Headers(fields)
-    if start.startswith(("SIP/", "sip/")):
+    if start[:4] in _VERSIONS:
         return _response(start, headers, body, fault)
     return _request(start, headers, body, fault)
 
@@ -239,24 +240,22 @@ def _has_bare_nul(value: str) -> bool:
 
 
 def _body(headers: Headers, body: bytes) -> bytes:
-    text = headers.get("Content-Length")
+    text = headers.first.get("Content-Length")
     if text is None:
         return body
-    if len(text) > 10:
+    if not (text.isascii() and text.isdigit()) or len(text) > 10:
         raise ParseError("bad Content-Length")
-    try:
-        length = digits(text, MAX_MESSAGE)
-    except ParseError:
-        raise ParseError("bad Content-Length") from None
+    length = int(text)
+    if length == len(body):
+        return body
     if length > len(body):
         raise ParseError("body shorter than Content-Length")
-    return body[:length] if length < len(body) else body
+    return body[:length]
 
 
 def _check_mandatory(headers: Headers) -> CSeq:
-    fields = headers.fields
-    if len(headers.first) < len(fields):
-        names = [name for name, _ in fields]
+    if len(headers.first) < len(headers.fields):
+        names = [name for name, _ in headers.fields]
         for name in _ONCE:
             if names.count(name) > 1:
                 raise ParseError(f"more than one {name}")

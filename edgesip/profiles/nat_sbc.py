@@ -1,0 +1,64 @@
+"""The edge of a small operator: phones behind any NAT register here and call each other.
+
+A phone that registers proves its password; if it is behind a NAT, we remember where it really is and keep
+that way open. Anybody who opens anything else proves a password too, unless it is the upstream or a trusted
+machine. We route for our own domains only. A call rings wherever its user is registered; a user who has no
+phone on is unavailable; what looks like a number of the outside world goes to the upstream, but never back to
+it; anything else does not exist. Contacts of phones behind a NAT are marked with the address to find them at,
+both ways, and the media of every call goes through us.
+"""
+
+from edgesip.script import Call, Decision, Forward, Reply, ReplyCall, Save
+
+# nat_uac_test: 1 private Contact, 2 Via is not the source, 16 source port is not the Via's
+NATED = 1 + 2 + 16
+
+
+def request(call: Call) -> Decision:
+    """Whatever opens something: registrations, calls, messages, questions."""
+    if call.is_foreign():
+        return Reply(403, "Not our domain")
+    if call.method == "REGISTER":
+        return register(call)
+    if call.method == "OPTIONS" and not call.ruri_user:
+        return Reply(200)
+    if not call.from_upstream() and (refusal := call.proxy_authenticate()):
+        return refusal
+    if call.nat_uac_test(NATED):
+        call.set_contact_alias()
+    call.rtpproxy_manage()
+    return route(call)
+
+
+def register(call: Call) -> Decision:
+    """A phone says where it is."""
+    if refusal := call.www_authenticate():
+        return refusal
+    if call.nat_uac_test(NATED):
+        call.fix_nated_register()
+    return Save()
+
+
+def route(call: Call) -> Decision:
+    """Who is meant?"""
+    if phones := call.lookup():
+        return Forward(phones)
+    if call.is_subscriber():
+        return Reply(480)
+    if outside := call.upstream():
+        return Forward(outside)
+    return Reply(404)
+
+
+def in_dialog(call: Call) -> Decision:
+    """What goes on inside a call: from either side, to wherever the other side really is."""
+    if call.nat_uac_test(NATED):
+        call.set_contact_alias()
+    call.handle_ruri_alias()
+    return Forward()
+
+
+def reply(call: ReplyCall) -> None:
+    """An answer on its way back."""
+    if call.nated or call.nat_uac_test(1):
+        call.set_contact_alias()

@@ -1,0 +1,393 @@
+"""The front door of signalling: octets and time in, events and octets to send out. Sans-IO.
+
+`receive`, `carry`, `stored` and `tick` return events; `take_sends` gives what is to be sent. It joins the
+rooms below and decides nothing that a script decides. Knows no socket, no clock and no store.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from edgesip.address import Addr, Flow
+from edgesip.signal.decision import Challenge, Decision, Forward, Redirect, Reply, Save
+from edgesip.signal.dialog.offer_answer import Media
+from edgesip.signal.dialog.state import DialogState
+from edgesip.signal.dialog.table import Dialogs
+from edgesip.signal.guard.digest import Digest
+from edgesip.signal.location import registrar
+from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.repair import source_uri
+from edgesip.signal.proxy.fork import Target
+from edgesip.signal.proxy.forward import check_request, preprocess, strip_via, with_source
+from edgesip.signal.proxy.inbound import Inbound, Note, Passing, note
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.stateful import StatefulProxy
+from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
+from edgesip.signal.transaction.tables import State
+from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.message import Request, Response, parse, reply_to
+from edgesip.store.api import Write
+
+SHORTEST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """What the core itself needs of a profile; `durable` when bindings are written to a store."""
+
+    registrar: registrar.Settings
+    durable: bool
+    wall_offset: float
+
+
+class Arrived(NamedTuple):
+    """A request for the script to decide on; `carry` takes the decision."""
+
+    inbound: Inbound
+
+
+Event = Arrived | Write | Note
+
+
+class SignalCore:
+    """All signalling of one server."""
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        myself: Myself,
+        transactions: Transactions,
+        usrloc: Usrloc,
+        dialogs: Dialogs,
+        digest: Digest,
+        pinger: Pinger,
+        media: Media | None,
+        entropy: Callable[[int], bytes],
+        on_reply: Callable[[Passing], None] | None = None,
+    ) -> None:
+        self._settings = settings
+        self.myself = myself
+        self.transactions = transactions
+        self.usrloc = usrloc
+        self.dialogs = dialogs
+        self._digest = digest
+        self._pinger = pinger
+        self._entropy = entropy
+        self._tag_key = entropy(16)
+        self._waiting: dict[TxKey, Inbound] = {}
+        self._unstored: dict[int, tuple[Inbound, registrar.Saved]] = {}
+        self._next_token = 0
+        self._sends: list[tuple[Flow, bytes]] = []
+        self._proxy = StatefulProxy(transactions, dialogs, media, myself, entropy, self._to_tag, on_reply)
+        self.counters: dict[str, int] = {
+            "core:rcv_requests": 0,
+            "core:rcv_replies": 0,
+            "core:fwd_requests": 0,
+            "core:drop_requests": 0,
+            "core:drop_replies": 0,
+            "core:err_requests": 0,
+            "core:bad_msg_hdr": 0,
+            "registrar:accepted_regs": 0,
+            "registrar:rejected_regs": 0,
+            "sl:sent_replies": 0,
+        }
+
+    # -- what comes in -----------------------------------------------------------------------------
+
+    def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:
+        """One message that came in over `flow`."""
+        if len(data) < SHORTEST or (data[0] < 0x20 and not data.lstrip(b"\r\n")):
+            return []
+        try:
+            message = parse(data)
+            if isinstance(message, Response):
+                events = self._response(message, flow, now)
+            else:
+                events = self._request(message, flow, now)
+        except ParseError as error:
+            events = self._unreadable(error, flow)
+        return self._gather(events)
+
+    def _unreadable(self, error: ParseError, flow: Flow) -> list[Event]:
+        self.counters["core:bad_msg_hdr"] += 1
+        request = error.request
+        if request is None or request.method == "ACK":
+            return [note("debug", "not SIP", source=str(flow.remote), why=error.reason)]
+        self._answer(request, flow, error.status, error.reason)
+        return [
+            note("info", "bad request", request.headers.call_id, source=str(flow.remote), why=error.reason)
+        ]
+
+    def _request(self, request: Request, flow: Flow, now: float) -> list[Event]:
+        self.counters["core:rcv_requests"] += 1
+        key = server_key(request)
+        if request.method == "CANCEL":
+            return self._cancel(request, key, flow, now)
+        if self.transactions.absorb(request, key, now) or key in self._waiting:
+            return []
+        request = with_source(request, flow.remote)
+        refused = check_request(request)
+        if refused is not None:
+            return self._refuse(request, flow, refused.status, refused.reason, refused.headers)
+        routed = preprocess(request, self.myself)
+        request = routed.request
+        inbound = Inbound(request, flow, key, routed.foreign, uri=request.uri)
+        if request.headers.to.tag:
+            found = self.dialogs.find(request.headers)
+            if found is None or (found[0].state is DialogState.DELETED and request.method != "ACK"):
+                return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
+            inbound.dialog, inbound.side = found
+        elif request.method == "ACK":
+            self.counters["core:drop_requests"] += 1
+            return []
+        elif routed.foreign:
+            return self._refuse(request, flow, 403, "Preloaded Route Not Allowed")
+        if request.method != "ACK":
+            self._waiting[key] = inbound
+        return [Arrived(inbound)]
+
+    def _cancel(self, request: Request, key: TxKey, flow: Flow, now: float) -> list[Event]:
+        waiting = self._waiting.get(key)
+        server = self.transactions.find_server(key)
+        if waiting is None and server is None:
+            return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
+        self._answer(request, flow, 200, "canceling")
+        if waiting is not None and not waiting.cancelled:
+            waiting.cancelled = True
+            self._answer(waiting.request, waiting.flow, 487, "Request Terminated")
+        if server is not None and server.state is State.PROCEEDING:
+            self._proxy.cancel(server, now, request.headers.get("Reason") or "")
+        return []
+
+    def _response(self, response: Response, flow: Flow, now: float) -> list[Event]:
+        self.counters["core:rcv_replies"] += 1
+        if self._pinger.hear(self.usrloc, response, now):
+            return []
+        client, events = self.transactions.on_response(response, now)
+        if client is None:
+            return self._stray(response)
+        self._proxy.handle(events, now)
+        return []
+
+    def _stray(self, response: Response) -> list[Event]:
+        """A response without a transaction: a 2xx whose ACK got lost still reaches the living call."""
+        headers = response.headers
+        found = self.dialogs.find(headers) if 200 <= response.status < 300 else None
+        if found is None or headers.cseq.method != "INVITE" or found[0].state is not DialogState.CONFIRMED_NA:
+            self.counters["core:drop_replies"] += 1
+            return []
+        dialog, side = found
+        stripped, flow = strip_via(response), dialog.leg(side).flow
+        sent_by = Addr(headers.via.host, headers.via.port or 5060)
+        if stripped is not None and flow is not None and self.myself.is_our_address(sent_by):
+            self._sends.append((flow, bytes(stripped)))
+        return []
+
+    # -- what was decided --------------------------------------------------------------------------
+
+    def carry(
+        self, inbound: Inbound, decision: Decision, targets: Sequence[Target], now: float
+    ) -> list[Event]:
+        """Do what the script decided; `targets` are the hops found for a `Forward`."""
+        self._waiting.pop(inbound.key, None)
+        if inbound.cancelled:
+            return []
+        request, flow = inbound.request, inbound.flow
+        events: list[Event] = []
+        if isinstance(decision, Forward):
+            events = self._forward(inbound, targets, now)
+        elif request.method == "ACK":
+            self.counters["core:drop_requests"] += 1
+        elif isinstance(decision, Save):
+            events = self._save(inbound, now)
+        elif isinstance(decision, Reply):
+            if decision.status >= 300:
+                events = self._refuse(request, flow, decision.status, decision.reason, decision.headers)
+            else:
+                self._answer(request, flow, decision.status, decision.reason, decision.headers)
+        elif isinstance(decision, Challenge):
+            self._challenge(inbound, decision, now)
+        elif isinstance(decision, Redirect):
+            contacts = tuple(("Contact", f"<{uri}>") for uri in decision.contacts)
+            self._answer(request, flow, 302, "", contacts)
+        else:
+            self.counters["core:drop_requests"] += 1
+        return self._gather(events)
+
+    def _forward(self, inbound: Inbound, targets: Sequence[Target], now: float) -> list[Event]:
+        request = inbound.request
+        if not targets:
+            if request.method == "ACK":
+                return []
+            return self._refuse(request, inbound.flow, 478, "Unresolvable destination")
+        self.counters["core:fwd_requests"] += 1
+        if request.method == "ACK":
+            self._proxy.forward_ack(inbound, targets[0], now)
+        else:
+            self._proxy.forward(inbound, targets, now)
+        return []
+
+    def _challenge(self, inbound: Inbound, decision: Challenge, now: float) -> None:
+        name = "WWW-Authenticate" if decision.status == 401 else "Proxy-Authenticate"
+        value = self._digest.challenge(now, decision.stale)
+        self._answer(inbound.request, inbound.flow, decision.status, "", ((name, value),))
+
+    def _save(self, inbound: Inbound, now: float) -> list[Event]:
+        request, flow = inbound.request, inbound.flow
+        saved = registrar.save(
+            self.usrloc,
+            self._settings.registrar,
+            request,
+            flow,
+            now,
+            received=source_uri(flow),
+            nated=inbound.nated,
+            entropy=self._entropy,
+        )
+        if saved.status >= 300:
+            self.counters["registrar:rejected_regs"] += 1
+            return self._refuse(request, flow, saved.status, saved.reason, saved.headers)
+        registrar.apply(self.usrloc, saved.changes)
+        events = [seen for change in saved.changes for seen in _seen(change, request.headers.call_id, flow)]
+        if not (self._settings.durable and saved.changes):
+            self._registered(inbound, saved, now)
+            return events
+        self._next_token += 1
+        token = self._next_token
+        self._waiting[inbound.key] = inbound
+        self._unstored[token] = (inbound, saved)
+        last = len(saved.changes) - 1
+        for index, change in enumerate(saved.changes):
+            record = change.binding.record(self._settings.wall_offset) if change.binding else None
+            events.append(Write(token if index == last else None, ("location", change.ruid), record))
+        return events
+
+    def stored(self, token: int, now: float, error: str | None = None) -> list[Event]:
+        """The store has, or has failed to, keep what was written under `token`: now its 200 may go."""
+        waiting = self._unstored.pop(token, None)
+        if waiting is None:
+            return []
+        inbound, saved = waiting
+        self._waiting.pop(inbound.key, None)
+        self._registered(inbound, saved, now)
+        if error is None:
+            return []
+        return [note("error", "binding kept in memory only", inbound.request.headers.call_id, why=error)]
+
+    def _registered(self, inbound: Inbound, saved: registrar.Saved, now: float) -> None:
+        self.counters["registrar:accepted_regs"] += 1
+        headers = registrar.reply_headers(self.usrloc, saved.aor, now)
+        self._answer(inbound.request, inbound.flow, 200, "", headers)
+
+    # -- orders and time ---------------------------------------------------------------------------
+
+    def unregister(self, bindings: Sequence[Binding]) -> list[Event]:
+        """Take these bindings away by an operator's order."""
+        for binding in bindings:
+            self.usrloc.remove(binding)
+        return self._written_off(bindings, "unregistered by order")
+
+    def _written_off(self, gone: Sequence[Binding], event: str) -> list[Event]:
+        events: list[Event] = []
+        for binding in gone:
+            events.append(note("info", event, binding.call_id, aor=binding.aor, contact=binding.contact))
+            if self._settings.durable:
+                events.append(Write(None, ("location", binding.ruid), None))
+        return events
+
+    def media_timeout(self, key: tuple[str, str], branch: str, now: float) -> list[Event]:
+        """No media passed either way for too long: BYE to both legs."""
+        for dialog in self.dialogs.by_media(key, branch):
+            self._proxy.terminate(dialog, "RTP Timeout", now)
+        return self._gather([])
+
+    def tick(self, now: float) -> list[Event]:
+        """Do all that has become due."""
+        self._proxy.handle(self.transactions.tick(now), now)
+        for dialog, why in self.dialogs.tick(now):
+            self._proxy.terminate(dialog, why, now)
+        self._sends += self._pinger.due(self.usrloc, now)
+        expired = self.usrloc.expire(now)
+        events = self._written_off(expired, "contact expired")
+        return self._gather(events)
+
+    def deadline(self, now: float) -> float | None:
+        """When `tick` is next due (monotonic seconds)."""
+        dues = (
+            self.transactions.deadline(),
+            self.dialogs.deadline(),
+            self.usrloc.deadline(),
+            self._pinger.deadline(now),
+        )
+        return min((due for due in dues if due is not None), default=None)
+
+    def take_sends(self) -> list[tuple[Flow, bytes]]:
+        """What is to be sent, in order: each with the flow it leaves by."""
+        sends = self._sends + self.transactions.take_sends() + self._proxy.take_sends()
+        self._sends = []
+        return sends
+
+    # -- answers without a transaction -------------------------------------------------------------
+
+    def _refuse(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        reason: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> list[Event]:
+        if request.method == "ACK":
+            self.counters["core:drop_requests"] += 1
+            return []
+        self.counters["core:err_requests"] += 1
+        self._answer(request, flow, status, reason, headers)
+        return [
+            note(
+                "info",
+                "refused",
+                request.headers.call_id,
+                method=request.method,
+                status=status,
+                source=str(flow.remote),
+                ruri=request.uri,
+            )
+        ]
+
+    def _answer(
+        self,
+        request: Request,
+        flow: Flow,
+        status: int,
+        reason: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Send a response statelessly, to where the request came from (RFC 3261 §8.2.7, RFC 3581)."""
+        response = reply_to(request, status, reason, to_tag=self._to_tag(request), headers=headers)
+        self.counters["sl:sent_replies"] += 1
+        self._sends.append((flow, bytes(response)))
+
+    def _to_tag(self, request: Request) -> str:
+        """The same tag for every answer to the same request, however often it comes (§8.2.7)."""
+        headers = request.headers
+        text = "\0".join((headers.call_id, headers.from_.tag or "", str(headers.cseq.number)))
+        octets = text.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._tag_key, octets, "sha256")[:8].hex()
+
+    def _gather(self, events: list[Event]) -> list[Event]:
+        return [*events, *self._proxy.take_notes()]
+
+
+def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Event]:
+    """What the operator reads of a change: a phone came or went; a refresh is not news."""
+    if change.binding is not None and change.old is not None:
+        return []
+    event = "registered" if change.binding else "unregistered"
+    binding = change.binding or change.old
+    if binding is None:
+        return []
+    return [note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=str(flow.remote))]

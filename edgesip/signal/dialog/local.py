@@ -1,0 +1,38 @@
+"""Requests that we make inside somebody's dialog: the BYE that ends a call from the middle.
+
+Pure: from a dialog and a side to a request. Sends nothing.
+"""
+
+from __future__ import annotations
+
+from edgesip.signal.dialog.state import Dialog, Leg, other
+from edgesip.signal.proxy.forward import our_via
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request
+
+
+def bye_for(dialog: Dialog, side: str, branch: str, myself: Myself, reason: str) -> Request | None:
+    """The BYE to one leg, as if the far end had sent it; None when that leg gave no way to reach it.
+
+    CSeq is one above the last that the far end used (RFC 3261 §12.2.1.1); `reason` goes into a Reason
+    header (RFC 3326).
+    """
+    leg, far = dialog.leg(side), dialog.leg(other(side))
+    if leg.flow is None or not leg.contact:
+        return None
+    fields = [
+        ("Via", our_via(leg.flow, branch, myself)),
+        ("Max-Forwards", "70"),
+        *(("Route", route) for route in leg.routes),
+        ("From", _with_tag(far)),
+        ("To", _with_tag(leg)),
+        ("Call-ID", dialog.call_id),
+        ("CSeq", f"{far.cseq + 1} BYE"),
+        ("Reason", f'SIP;cause=200;text="{reason}"'),
+    ]
+    return Request("BYE", leg.contact, Headers(tuple(fields)), b"")
+
+
+def _with_tag(leg: Leg) -> str:
+    return leg.uri if ";tag=" in leg.uri.lower() else f"{leg.uri};tag={leg.tag}"

@@ -1,0 +1,168 @@
+"""A dialog as Kamailio's dialog module sees it: five states, two legs, and the table that moves it.
+
+Holds `Dialog` and `Leg`, and their records. Knows nothing of transactions, sockets or media ports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum, IntEnum
+from typing import Any
+
+from edgesip.address import Addr, Flow
+
+
+class DialogState(IntEnum):
+    """The numbers that `dlg.list` shows."""
+
+    UNCONFIRMED = 1
+    EARLY = 2
+    CONFIRMED_NA = 3
+    CONFIRMED = 4
+    DELETED = 5
+
+
+class On(Enum):
+    """What moves a dialog."""
+
+    PROVISIONAL = "1xx with a tag"
+    ANSWER = "2xx"
+    FAILURE = "final response of 300 or above, or none"
+    ACK = "ACK"
+    BYE = "BYE"
+    TIMEOUT = "lifetime, silence or an order to end"
+
+
+_S = DialogState
+TRANSITIONS: dict[tuple[DialogState, On], DialogState] = {
+    (_S.UNCONFIRMED, On.PROVISIONAL): _S.EARLY,
+    (_S.EARLY, On.PROVISIONAL): _S.EARLY,
+    (_S.UNCONFIRMED, On.ANSWER): _S.CONFIRMED_NA,
+    (_S.EARLY, On.ANSWER): _S.CONFIRMED_NA,
+    (_S.CONFIRMED_NA, On.ANSWER): _S.CONFIRMED_NA,
+    (_S.CONFIRMED, On.ANSWER): _S.CONFIRMED,
+    (_S.UNCONFIRMED, On.FAILURE): _S.DELETED,
+    (_S.EARLY, On.FAILURE): _S.DELETED,
+    (_S.CONFIRMED_NA, On.ACK): _S.CONFIRMED,
+    (_S.CONFIRMED, On.ACK): _S.CONFIRMED,
+    (_S.CONFIRMED_NA, On.BYE): _S.DELETED,
+    (_S.CONFIRMED, On.BYE): _S.DELETED,
+    (_S.CONFIRMED_NA, On.TIMEOUT): _S.DELETED,
+    (_S.CONFIRMED, On.TIMEOUT): _S.DELETED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One end: header texts, remote target, the route set beyond us, last CSeq used, the flow to it.
+
+    `routes` are Route values in the order in which we would send them to this end.
+    """
+
+    uri: str
+    tag: str = ""
+    contact: str = ""
+    routes: tuple[str, ...] = ()
+    cseq: int = 0
+    flow: Flow | None = None
+    nated: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Dialog:
+    """One call. Times are monotonic seconds, 0 when the moment has not come; `branch` names its media."""
+
+    call_id: str
+    ruri: str
+    caller: Leg
+    callee: Leg
+    h_entry: int
+    h_id: int
+    init: float
+    state: DialogState = DialogState.UNCONFIRMED
+    branch: str = ""
+    relayed: bool = False
+    start: float = 0.0
+    end: float = 0.0
+    lifetime: float = 43200.0
+    expires: float = 0.0
+    ended_by: str = ""
+    late: str = ""
+    early: dict[str, tuple[str, Leg]] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What names the call's media session: Call-ID and the caller's tag."""
+        return (self.call_id, self.caller.tag)
+
+    def leg(self, side: str) -> Leg:
+        """The leg of a side, `caller` or `callee`."""
+        return self.caller if side == "caller" else self.callee
+
+    def set_leg(self, side: str, **changes: Any) -> None:
+        """Put a changed leg in place of the old one."""
+        if side == "caller":
+            self.caller = replace(self.caller, **changes)
+        else:
+            self.callee = replace(self.callee, **changes)
+
+    def moved(self, on: On) -> bool:
+        """Take the transition of an event; False, and nothing happens, when the state has none."""
+        state = TRANSITIONS.get((self.state, on))
+        if state is None:
+            return False
+        self.state = state
+        return True
+
+    def record(self, wall_offset: float) -> dict[str, Any]:
+        """The dialog as a JSON object with wall times (seconds since the epoch)."""
+        return {
+            "call_id": self.call_id,
+            "ruri": self.ruri,
+            "caller": asdict(self.caller) | {"flow": _flow_record(self.caller.flow)},
+            "callee": asdict(self.callee) | {"flow": _flow_record(self.callee.flow)},
+            "h_entry": self.h_entry,
+            "h_id": self.h_id,
+            "state": int(self.state),
+            "branch": self.branch,
+            "relayed": self.relayed,
+            "lifetime": self.lifetime,
+            "late": self.late,
+            "ended_by": self.ended_by,
+            **{
+                name: (value + wall_offset if value else 0.0)
+                for name, value in (
+                    ("init", self.init),
+                    ("start", self.start),
+                    ("end", self.end),
+                    ("expires", self.expires),
+                )
+            },
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Dialog:
+        """The dialog of a record, its times on this process's clock."""
+        values = dict(record)
+        for name in ("init", "start", "end", "expires"):
+            values[name] = values[name] - wall_offset if values[name] else 0.0
+        values["state"] = DialogState(values["state"])
+        for side in ("caller", "callee"):
+            leg = dict(values[side])
+            leg["routes"] = tuple(leg["routes"])
+            leg["flow"] = _flow_of(leg["flow"])
+            values[side] = Leg(**leg)
+        return cls(**values)
+
+
+def other(side: str) -> str:
+    """The far side."""
+    return "callee" if side == "caller" else "caller"
+
+
+def _flow_record(flow: Flow | None) -> list[Any] | None:
+    return [flow.transport, list(flow.local), list(flow.remote)] if flow else None
+
+
+def _flow_of(value: list[Any] | None) -> Flow | None:
+    return Flow(value[0], Addr(*value[1]), Addr(*value[2])) if value else None

@@ -1,0 +1,235 @@
+"""The dialogs that pass through us: created at INVITE, moved by what follows, matched tightly.
+
+Call-ID and both tags must agree; a Record-Route cookie is never trusted. Sends nothing and knows no media:
+it says which dialogs are over. Parameters and numbers are the dialog module's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from zlib import crc32
+
+from edgesip.address import Flow
+from edgesip.signal.dialog.state import Dialog, DialogState, Leg, On
+from edgesip.signal.transaction.timers import Timers
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.uri import Uri
+
+NOACK_TIMEOUT = 60.0
+END_TIMEOUT = 300.0
+HASH_SIZE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class DialogSettings:
+    """The `[dialog]` section, in seconds."""
+
+    default_timeout: float = 43200.0
+
+
+class Dialogs:
+    """Every dialog we know, the ended ones included for `END_TIMEOUT` seconds."""
+
+    def __init__(self, settings: DialogSettings) -> None:
+        self._settings = settings
+        self._by_tags: dict[tuple[str, str, str], tuple[Dialog, str]] = {}
+        self._by_call: dict[tuple[str, str], list[Dialog]] = {}
+        self._timers: Timers[tuple[str, Dialog]] = Timers()
+        self._next_id = 0
+        self.counters: dict[str, int] = {
+            "dialog:processed_dialogs": 0,
+            "dialog:expired_dialogs": 0,
+            "dialog:failed_dialogs": 0,
+        }
+
+    def __iter__(self) -> Iterator[Dialog]:
+        for group in self._by_call.values():
+            yield from group
+
+    def __len__(self) -> int:
+        return sum(len(group) for group in self._by_call.values())
+
+    def gauges(self) -> dict[str, int]:
+        """`active_dialogs` and `early_dialogs`, counted now."""
+        states = [dialog.state for dialog in self]
+        active = states.count(DialogState.CONFIRMED) + states.count(DialogState.CONFIRMED_NA)
+        return {
+            "dialog:active_dialogs": active,
+            "dialog:early_dialogs": states.count(DialogState.EARLY),
+        }
+
+    def deadline(self) -> float | None:
+        """When `tick` next has something to say."""
+        return self._timers.deadline()
+
+    # -- finding -----------------------------------------------------------------------------------
+
+    def find(self, headers: Headers) -> tuple[Dialog, str] | None:
+        """The dialog of an in-dialog request or response, and which side its From is."""
+        return self._by_tags.get((headers.call_id, headers.from_.tag or "", headers.to.tag or ""))
+
+    def siblings(self, dialog: Dialog) -> list[Dialog]:
+        """Living dialogs of the same call, this one included."""
+        group = self._by_call.get(dialog.key, ())
+        return [one for one in group if one.state is not DialogState.DELETED]
+
+    def by_media(self, key: tuple[str, str], branch: str) -> list[Dialog]:
+        """Living dialogs whose media session and branch these are."""
+        group = self._by_call.get(key, ())
+        return [one for one in group if one.branch == branch and one.state is not DialogState.DELETED]
+
+    # -- the life of a dialog ----------------------------------------------------------------------
+
+    def create(self, request: Request, flow: Flow, now: float, nated: bool) -> Dialog:
+        """`dlg_manage()` on an initial INVITE: state 1."""
+        headers = request.headers
+        contact = headers.contacts[0] if headers.contacts else None
+        caller = Leg(
+            uri=headers.get("From") or "",
+            tag=headers.from_.tag or "",
+            contact=str(contact.uri) if contact else "",
+            routes=tuple(str(route) for route in headers.record_routes),
+            cseq=headers.cseq.number,
+            flow=flow,
+            nated=nated,
+        )
+        callee = Leg(uri=headers.get("To") or "")
+        dialog = self._new(headers.call_id, request.uri, caller, callee, now)
+        self.counters["dialog:processed_dialogs"] += 1
+        return dialog
+
+    def _new(self, call_id: str, ruri: str, caller: Leg, callee: Leg, now: float) -> Dialog:
+        self._next_id += 1
+        dialog = Dialog(
+            call_id,
+            ruri,
+            caller,
+            callee,
+            h_entry=crc32(call_id.encode("utf-8", "surrogateescape")) % HASH_SIZE,
+            h_id=self._next_id,
+            init=now,
+            lifetime=self._settings.default_timeout,
+        )
+        self._by_call.setdefault(dialog.key, []).append(dialog)
+        return dialog
+
+    def provisional(self, dialog: Dialog, response: Response, leg: Leg, branch: str) -> None:
+        """A 1xx with a tag: state 2, and requests with that tag find the dialog (PRACK, UPDATE)."""
+        if not dialog.moved(On.PROVISIONAL):
+            return
+        if leg.tag not in dialog.early:
+            dialog.early[leg.tag] = (branch, leg)
+            self._index(dialog, leg.tag)
+
+    def answered(self, dialog: Dialog, response: Response, leg: Leg, branch: str, now: float) -> Dialog:
+        """A 2xx: state 3. A second one with another tag is a dialog of its own (RFC 3261 §13.2.2.4)."""
+        if dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED) or dialog.callee.tag:
+            for known in self.siblings(dialog):
+                if known.callee.tag == leg.tag:
+                    return known
+            dialog = self._new(dialog.call_id, dialog.ruri, dialog.caller, leg, now)
+        if not dialog.moved(On.ANSWER):
+            return dialog
+        dialog.callee, dialog.branch, dialog.start = leg, branch, now
+        for tag in dialog.early:
+            if tag != leg.tag:
+                self._unindex(dialog, tag)
+        dialog.early.clear()
+        self._index(dialog, leg.tag)
+        self._rearm(dialog, now)
+        self._timers.set(("noack", dialog), now + NOACK_TIMEOUT)
+        return dialog
+
+    def request(self, dialog: Dialog, side: str, request: Request, now: float) -> bool:
+        """An in-dialog request passes: CSeq and target follow it. True when it ends the dialog (BYE)."""
+        headers = request.headers
+        leg = dialog.leg(side)
+        changes: dict[str, object] = {}
+        if headers.cseq.number > leg.cseq:
+            changes["cseq"] = headers.cseq.number
+        if request.method in ("INVITE", "UPDATE") and headers.contacts:
+            changes["contact"] = str(headers.contacts[0].uri)
+        if changes:
+            dialog.set_leg(side, **changes)
+        if request.method == "ACK":
+            if dialog.moved(On.ACK):
+                self._timers.cancel(("noack", dialog))
+                self._rearm(dialog, now)
+            return False
+        if request.method == "BYE":
+            return self.end(dialog, On.BYE, f"BYE from {side}", now)
+        if dialog.state is DialogState.CONFIRMED:
+            self._rearm(dialog, now)
+        return False
+
+    def end(self, dialog: Dialog, on: On, why: str, now: float) -> bool:
+        """State 5, once; the record stays for `END_TIMEOUT`."""
+        if not dialog.moved(on):
+            return False
+        if on is On.FAILURE:
+            self.counters["dialog:failed_dialogs"] += 1
+        dialog.end, dialog.ended_by = now, why
+        self._timers.cancel(("lifetime", dialog))
+        self._timers.cancel(("noack", dialog))
+        self._timers.set(("forget", dialog), now + END_TIMEOUT)
+        return True
+
+    def tick(self, now: float) -> list[tuple[Dialog, str]]:
+        """Dialogs whose time has come, with the reason; the caller ends them. Old records go silently."""
+        over: list[tuple[Dialog, str]] = []
+        for what, dialog in self._timers.due(now):
+            if what == "forget":
+                self._forget(dialog)
+            elif what == "noack":
+                over.append((dialog, "no ACK came"))
+            else:
+                self.counters["dialog:expired_dialogs"] += 1
+                over.append((dialog, "lifetime is over"))
+        return over
+
+    # -- the indexes -------------------------------------------------------------------------------
+
+    def _rearm(self, dialog: Dialog, now: float) -> None:
+        dialog.expires = now + dialog.lifetime
+        self._timers.set(("lifetime", dialog), dialog.expires)
+
+    def _index(self, dialog: Dialog, tag: str) -> None:
+        call_id, caller = dialog.key
+        self._by_tags[(call_id, caller, tag)] = (dialog, "caller")
+        self._by_tags[(call_id, tag, caller)] = (dialog, "callee")
+
+    def _unindex(self, dialog: Dialog, tag: str) -> None:
+        call_id, caller = dialog.key
+        for key in ((call_id, caller, tag), (call_id, tag, caller)):
+            if key in self._by_tags and self._by_tags[key][0] is dialog:
+                del self._by_tags[key]
+
+    def _forget(self, dialog: Dialog) -> None:
+        for tag in (dialog.callee.tag, *dialog.early):
+            self._unindex(dialog, tag)
+        group = self._by_call.get(dialog.key, [])
+        if dialog in group:
+            group.remove(dialog)
+        if not group:
+            self._by_call.pop(dialog.key, None)
+
+
+def callee_leg(response: Response, flow: Flow, nated: bool, is_ours: Callable[[Uri], bool]) -> Leg:
+    """The leg that a response to INVITE describes; Record-Route entries above ours lead on to it."""
+    headers = response.headers
+    contact = headers.contacts[0] if headers.contacts else None
+    beyond: list[str] = []
+    for route in headers.record_routes:
+        if is_ours(route.uri):
+            break
+        beyond.append(str(route))
+    return Leg(
+        uri=headers.get("To") or "",
+        tag=headers.to.tag or "",
+        contact=str(contact.uri) if contact else "",
+        routes=tuple(reversed(beyond)),
+        flow=flow,
+        nated=nated,
+    )

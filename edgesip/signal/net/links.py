@@ -1,0 +1,133 @@
+"""The UDP sockets of signalling: bound, drained in small batches, sent from directly.
+
+Octets and flows, no message. A wildcard listener becomes one socket per address of the host, so that a
+flow's local end is always concrete and an answer leaves by the socket that the question came to.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from edgesip.address import Addr, Flow, is_unspecified
+
+BATCH = 32
+LARGEST = 65535
+_SIOCGIFCONF = 0x8912
+_RCVBUF = 1 << 20
+
+
+class LinkError(OSError):
+    """A listener that could not be opened; `addr` says which."""
+
+    def __init__(self, error: OSError, addr: Addr) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.addr = addr
+
+
+def local_addresses() -> list[str]:
+    """Every IPv4 address of this host, in interface order (SIOCGIFCONF)."""
+    size = 40
+    room = array.array("B", bytes(size * 256))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("iL", len(room), room.buffer_info()[0])
+        used = struct.unpack("iL", fcntl.ioctl(probe.fileno(), _SIOCGIFCONF, request))[0]
+    rows = bytes(room)
+    found = (socket.inet_ntoa(rows[at + 20 : at + 24]) for at in range(0, used, size))
+    return list(dict.fromkeys(found))
+
+
+def expand(addr: Addr) -> list[Addr]:
+    """The concrete addresses that a listen address stands for."""
+    if is_unspecified(addr.host):
+        return [Addr(host, addr.port) for host in local_addresses()]
+    return [addr]
+
+
+@lru_cache(maxsize=1024)
+def route(remote: str) -> str:
+    """The local address that the host would send from towards `remote`; empty when there is no way."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((remote, 9))
+        except OSError:
+            return ""
+        return str(probe.getsockname()[0])
+
+
+def is_local(host: str) -> bool:
+    """True when a socket can be bound to this address of ours."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError:
+            return False
+    return True
+
+
+class UdpLinks:
+    """All UDP listeners; `receive(data, flow)` is called for each datagram."""
+
+    def __init__(self, receive: Callable[[bytes, Flow], None]) -> None:
+        self._receive = receive
+        self._sockets: dict[Addr, socket.socket] = {}
+        self.counters: dict[str, int] = {"core:send_errors": 0}
+
+    def open(self, addresses: Sequence[Addr], loop: asyncio.AbstractEventLoop) -> None:
+        """Bind every address, then begin to read. Raises `LinkError`; nothing stays open then."""
+        try:
+            for addr in addresses:
+                self._sockets[addr] = _bound(addr)
+        except LinkError:
+            self.close(None)
+            raise
+        for addr, sock in self._sockets.items():
+            loop.add_reader(sock.fileno(), self._readable, addr, sock)
+
+    def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Stop reading and close."""
+        for sock in self._sockets.values():
+            if loop is not None:
+                loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets.clear()
+
+    def send(self, flow: Flow, data: bytes) -> bool:
+        """Send one datagram by the flow's own socket; False when it could not leave."""
+        sock = self._sockets.get(flow.local)
+        if sock is None:
+            return False
+        try:
+            sock.sendto(data, flow.remote)
+        except OSError:
+            self.counters["core:send_errors"] += 1
+            return False
+        return True
+
+    def _readable(self, addr: Addr, sock: socket.socket) -> None:
+        for _ in range(BATCH):
+            try:
+                data, (host, port) = sock.recvfrom(LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:
+                continue
+            if port:
+                self._receive(data, Flow("udp", addr, Addr(host, port)))
+
+
+def _bound(addr: Addr) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
+        sock.bind(addr)
+    except OSError as error:
+        sock.close()
+        raise LinkError(error, addr) from error
+    return sock

@@ -1,0 +1,226 @@
+"""The loop around the signalling core: octets in, script decisions, writes to the store, octets out.
+
+It owns the one timer, the group commit and the log lines; it decides nothing that the core or the script
+decide. `serve` is the spine: Arrived -> script -> locate -> carry.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from edgesip.address import Flow
+from edgesip.script import Call, Rooms, Script, explain
+from edgesip.signal.core import Arrived, Event, SignalCore
+from edgesip.signal.decision import Decision, Forward, Reply
+from edgesip.signal.net.links import UdpLinks
+from edgesip.signal.net.resolver import Resolver
+from edgesip.signal.proxy.fork import Target
+from edgesip.signal.proxy.inbound import Inbound, Note
+from edgesip.signal.proxy.locate import Locator, Unresolved
+from edgesip.store.api import Store, StoreError, Write
+
+SCRIPT_DEADLINE = 5.0
+
+Log = Callable[[str, str, dict[str, Any]], None]
+
+
+class SignalService:
+    """One signalling core on one loop. `log(level, event, fields)` writes a line."""
+
+    def __init__(
+        self,
+        core: SignalCore,
+        script: Script,
+        rooms: Rooms,
+        locator: Locator,
+        resolver: Resolver,
+        store: Store | None,
+        log: Log,
+    ) -> None:
+        self.core = core
+        self.links = UdpLinks(self.receive)
+        self._script = script
+        self._rooms = rooms
+        self._locator = locator
+        self._resolver = resolver
+        self._store = store
+        self._log = log
+        self._writes: list[Write] = []
+        self._committing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = float("inf")
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to keep time on this loop."""
+        self._loop = loop
+        self.step([])
+
+    async def stop(self) -> None:
+        """Commit what is left, then let go of timer, tasks and sockets."""
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._commit()
+        self.links.close(self._loop)
+        self._loop = None
+
+    # -- in and out --------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, flow: Flow) -> None:
+        """One datagram; whatever it does, it does not stop the server."""
+        try:
+            self.step(self.core.receive(data, flow, time.monotonic()))
+        except Exception as error:
+            self._log(
+                "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
+            )
+
+    def step(self, events: Sequence[Event]) -> None:
+        """Handle what the core returned, send what it wants sent, arm its timer."""
+        queue = list(events)
+        for event in queue:
+            if isinstance(event, Arrived):
+                queue += self._serve(event.inbound)
+            elif isinstance(event, Write):
+                self._write(event)
+            elif isinstance(event, Note):
+                self._say(event)
+        for flow, data in self.core.take_sends():
+            self.links.send(flow, data)
+        self._arm()
+
+    def _say(self, note: Note) -> None:
+        fields = dict(note.fields)
+        if note.call_id:
+            fields["call_id"] = note.call_id
+        self._log(note.level, note.event, fields)
+
+    def _arm(self) -> None:
+        if self._loop is None:
+            return
+        due = self.core.deadline(time.monotonic())
+        if due is None or (due == self._due and self._timer is not None):
+            return
+        if self._timer is not None:
+            if self._due <= due:
+                return
+            self._timer.cancel()
+        self._due = due
+        self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._due = float("inf")
+        try:
+            self.step(self.core.tick(time.monotonic()))
+        except Exception as error:
+            self._log("error", "tick failed", {"error": repr(error), "exc": error})
+            self._arm()
+
+    # -- the spine ---------------------------------------------------------------------------------
+
+    def _serve(self, inbound: Inbound) -> list[Event]:
+        """The script decides; a plain function costs no task."""
+        now = time.monotonic()
+        hook = self._script.in_dialog if inbound.dialog is not None else self._script.request
+        if hook is None:
+            return self._place(inbound, Forward(), now)
+        try:
+            decision = hook(Call(inbound, self._rooms, now))
+        except Exception as error:
+            return self._place(inbound, self._blame(inbound, error), now)
+        if inspect.isawaitable(decision):
+            self._spawn(self._await_script(inbound, decision))
+            return []
+        return self._place(inbound, decision, now)
+
+    async def _await_script(self, inbound: Inbound, awaited: Awaitable[Decision]) -> None:
+        try:
+            decision = await asyncio.wait_for(awaited, SCRIPT_DEADLINE)
+        except Exception as error:
+            decision = self._blame(inbound, error)
+        self.step(self._place(inbound, decision, time.monotonic()))
+
+    def _blame(self, inbound: Inbound, error: Exception) -> Decision:
+        call_id = inbound.request.headers.call_id
+        why = explain(error, self._script.path)
+        self._log("error", "route script failed", {"call_id": call_id, "why": why})
+        return Reply(500, "Server Internal Error")
+
+    def _place(self, inbound: Inbound, decision: object, now: float) -> list[Event]:
+        """Find the hops of a `Forward`, by DNS only where a name stands in the way; then carry."""
+        if not isinstance(decision, Forward):
+            if not isinstance(decision, Decision):
+                decision = self._blame(
+                    inbound, TypeError(f"the script returned {decision!r}, not a decision")
+                )
+            return self.core.carry(inbound, decision, (), now)
+        found = self._locator.locate(inbound, decision.targets)
+        if any(isinstance(one, Unresolved) for one in found):
+            self._spawn(self._resolve(inbound, decision, found))
+            return []
+        return self.core.carry(inbound, decision, [one for one in found if isinstance(one, Target)], now)
+
+    async def _resolve(
+        self, inbound: Inbound, decision: Forward, found: Sequence[Target | Unresolved]
+    ) -> None:
+        targets: list[Target] = []
+        for one in found:
+            if isinstance(one, Unresolved):
+                addresses = await self._resolver.resolve(one.host, one.port)
+                target = self._locator.at(inbound, one.uri, addresses)
+                if target is not None:
+                    targets.append(target)
+            else:
+                targets.append(one)
+        self.step(self.core.carry(inbound, decision, targets, time.monotonic()))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._log("error", "task failed", {"error": repr(task.exception()), "exc": task.exception()})
+
+    # -- the store ---------------------------------------------------------------------------------
+
+    def _write(self, write: Write) -> None:
+        self._writes.append(write)
+        if not self._committing and self._loop is not None:
+            self._committing = True
+            self._loop.call_soon(self._commit_turn)
+
+    def _commit_turn(self) -> None:
+        self._committing = False
+        self.step(self._commit())
+
+    def _commit(self) -> list[Event]:
+        """Commit everything written in this turn as one group, then tell the core."""
+        writes, self._writes = self._writes, []
+        if not writes or self._store is None:
+            return []
+        error: str | None = None
+        try:
+            self._store.commit(writes)
+        except StoreError as failure:
+            error = str(failure)
+            self._log("error", "store failed", {"why": error, "writes": len(writes)})
+        now = time.monotonic()
+        events: list[Event] = []
+        for write in writes:
+            if write.token is not None:
+                events += self.core.stored(write.token, now, error)
+        return events

@@ -1,0 +1,176 @@
+"""What RFC 3261 §16 has a proxy do to a message: pure functions from message to message.
+
+Checks before routing (§16.3), our own Routes (§16.4), the copy that leaves (§16.6) and the response that
+goes back (§16.7). Knows nothing of transactions, dialogs or where a target was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edgesip.address import Addr, Flow, bracketed, same_host
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.wire.headers import Headers, NameAddr, Via, prepended, replaced
+from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.uri import Uri
+
+MAX_FORWARDS = 70
+Field = tuple[str, str]
+
+
+class Refused(NamedTuple):
+    """The final response that a request earns before anybody looks at where it goes."""
+
+    status: int
+    reason: str = ""
+    headers: tuple[Field, ...] = ()
+
+
+def check_request(request: Request) -> Refused | None:
+    """§16.3: a URI that we can route, hops left, no extension demanded of us."""
+    if request.ruri.scheme not in ("sip", "sips"):
+        return Refused(416)
+    if request.headers.max_forwards == 0:
+        return Refused(483)
+    demanded = request.headers.values("Proxy-Require")
+    if demanded:
+        return Refused(420, "", (("Unsupported", ", ".join(demanded)),))
+    return None
+
+
+def with_source(request: Request, source: Addr) -> Request:
+    """§18.2.1 and RFC 3581, as after `force_rport()`: the top Via says where the request really came from."""
+    via = request.headers.via
+    rport = str(source.port)
+    if same_host(via.host, source.host):
+        if via.rport is None and (via.port or 5060) == source.port and via.received is None:
+            return request
+        params = _set(via.params, "rport", rport)
+        params = tuple(item for item in params if item[0].lower() != "received")
+        if via.rport is not None:
+            params = _set(params, "received", source.host)
+    else:
+        params = _set(_set(via.params, "rport", rport), "received", source.host)
+    first = str(Via(via.transport, via.host, via.port, params))
+    rest = [str(other) for other in request.headers.vias[1:]]
+    fields = replaced(request.headers.fields, "Via", [first, *rest])
+    return Request(request.method, request.uri, Headers(tuple(fields)), request.body)
+
+
+def _set(
+    params: tuple[tuple[str, str | None], ...], name: str, value: str
+) -> tuple[tuple[str, str | None], ...]:
+    if any(key.lower() == name for key, _ in params):
+        return tuple((key, value if key.lower() == name else old) for key, old in params)
+    return (*params, (name, value))
+
+
+class Routed(NamedTuple):
+    """A request after §16.4: our own Routes gone, `loose` when there were any, `foreign` the Routes left."""
+
+    request: Request
+    loose: bool
+    foreign: tuple[NameAddr, ...]
+
+
+def preprocess(request: Request, myself: Myself) -> Routed:
+    """§16.4: take our own Routes off the top (two with double Record-Route); undo a strict router's swap."""
+    routes = list(request.headers.routes)
+    uri, loose = request.uri, False
+    if routes and request.ruri.param("lr") is not None and myself.is_myself(request.ruri):
+        uri, loose = str(routes.pop().uri), True
+    while routes and myself.is_myself(routes[0].uri):
+        del routes[0]
+        loose = True
+    if loose:
+        fields = replaced(request.headers.fields, "Route", [str(route) for route in routes])
+        request = Request(request.method, uri, Headers(tuple(fields)), request.body)
+    return Routed(request, loose, tuple(routes))
+
+
+class Copy(NamedTuple):
+    """What a forwarded copy differs in (§16.6): everything else stays as it came."""
+
+    uri: str
+    branch: str
+    flow: Flow
+    record_route: bool
+    inbound: Flow
+    body: bytes | None = None
+
+
+def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
+    """The request as it leaves over `copy.flow`: URI, Max-Forwards, Record-Route and our Via."""
+    fields = list(request.headers.fields)
+    hops = request.headers.max_forwards
+    left = MAX_FORWARDS if hops is None else min(hops, 256) - 1
+    fields = replaced(fields, "Max-Forwards", [str(left)])
+    if copy.record_route:
+        ftag = request.headers.from_.tag or ""
+        for entry in record_routes(copy.inbound, copy.flow, myself, ftag):
+            fields = prepended(fields, "Record-Route", entry)
+    fields = prepended(fields, "Via", our_via(copy.flow, copy.branch, myself))
+    body = request.body if copy.body is None else copy.body
+    return Request(request.method, copy.uri, Headers(tuple(fields)), body)
+
+
+def our_via(flow: Flow, branch: str, myself: Myself) -> str:
+    """Our Via for a request that leaves over `flow`, asking for rport (RFC 3581)."""
+    local = myself.address_for(flow.local)
+    return f"SIP/2.0/{flow.transport.upper()} {local};rport;branch={branch}"
+
+
+def record_routes(inbound: Flow, outbound: Flow, myself: Myself, ftag: str) -> list[str]:
+    """Our Record-Route entries, the one to be nearest the top last.
+
+    One when both sides see the same address of ours, else two with `r2=on` (rr's double Record-Route).
+    """
+    here, there = myself.address_for(inbound.local), myself.address_for(outbound.local)
+    tail = f";lr;ftag={ftag}" if ftag else ";lr"
+    if here == there and inbound.transport == outbound.transport:
+        return [f"<sip:{_hostport(here)}{_transport(inbound)}{tail}>"]
+    return [
+        f"<sip:{_hostport(here)}{_transport(inbound)};r2=on{tail}>",
+        f"<sip:{_hostport(there)}{_transport(outbound)};r2=on{tail}>",
+    ]
+
+
+def _hostport(addr: Addr) -> str:
+    return f"{bracketed(addr.host)}:{addr.port}"
+
+
+def _transport(flow: Flow) -> str:
+    return "" if flow.transport == "udp" else f";transport={flow.transport}"
+
+
+def strip_via(response: Response) -> Response | None:
+    """§16.7 step 3: the response without our Via, or None when no other is left (it was for us)."""
+    vias = response.headers.vias
+    if len(vias) < 2:
+        return None
+    fields = response.headers.fields
+    first = next(value for name, value in fields if name == "Via")
+    if "," not in first:
+        place = next(index for index, (name, _) in enumerate(fields) if name == "Via")
+        kept = (*fields[:place], *fields[place + 1 :])
+    else:
+        kept = tuple(replaced(fields, "Via", [str(via) for via in vias[1:]]))
+    return Response(response.status, response.reason, Headers(kept), response.body)
+
+
+def with_body(message: Request | Response, body: bytes) -> Request | Response:
+    """The same message with another body of the same type."""
+    if isinstance(message, Request):
+        return Request(message.method, message.uri, message.headers, body)
+    return Response(message.status, message.reason, message.headers, body)
+
+
+def with_headers(message: Request, headers: Headers) -> Request:
+    """The same request with other headers."""
+    return Request(message.method, message.uri, headers, message.body)
+
+
+def next_hop_uri(request: Request, foreign: Sequence[NameAddr]) -> Uri:
+    """Where a request without better knowledge goes: the first foreign Route, else its URI (§16.6 step 6)."""
+    return foreign[0].uri if foreign else request.ruri

@@ -1,0 +1,63 @@
+"""A request on its way through us, from its arrival to the decision, and a response before it goes on.
+
+Values that the core makes, scripts read and `stateful` acts on. Nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edgesip.address import Addr, Flow
+from edgesip.signal.dialog.state import Dialog
+from edgesip.signal.proxy.edits import Edits
+from edgesip.signal.proxy.fork import Fork
+from edgesip.signal.transaction.layer import TxKey
+from edgesip.signal.wire.headers import NameAddr
+from edgesip.signal.wire.message import Request, Response
+
+
+@dataclass(slots=True, eq=False)
+class Inbound:
+    """A request that waits for its decision.
+
+    `foreign` are Routes beyond us, `side` who sent it in `dialog`; `uri` and `dst` are Kamailio's `$ru` and
+    `$du`, which a script may move.
+    """
+
+    request: Request
+    flow: Flow
+    key: TxKey
+    foreign: tuple[NameAddr, ...] = ()
+    dialog: Dialog | None = None
+    side: str = "caller"
+    uri: str = ""
+    dst: Addr | None = None
+    nated: bool = False
+    cancelled: bool = False
+    edits: Edits = field(default_factory=Edits)
+
+
+@dataclass(slots=True, eq=False)
+class Passing:
+    """A response that is about to go on; `nated` when the one who sent it is behind a NAT."""
+
+    response: Response
+    flow: Flow
+    fork: Fork
+    nated: bool
+    edits: Edits = field(default_factory=Edits)
+
+
+class Note(NamedTuple):
+    """One thing that an operator may want to read: `level` is debug, info, warning or error."""
+
+    level: str
+    event: str
+    call_id: str = ""
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+def note(level: str, event: str, call_id: str = "", **fields: object) -> Note:
+    """A `Note` with its fields by name."""
+    return Note(level, event, call_id, tuple(fields.items()))

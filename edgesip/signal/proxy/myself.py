@@ -1,0 +1,64 @@
+"""Who we are: which hosts and ports name this server, and which address a peer should be told.
+
+Holds the listening and advertised addresses and the local domains; knows nothing of messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from edgesip.address import Addr, is_loopback, parse_ip
+from edgesip.signal.wire.uri import Uri
+
+
+@dataclass(frozen=True)
+class Myself:
+    """`listens` are concrete addresses (a wildcard is expanded before); `advertise` (host, port or None)."""
+
+    listens: tuple[tuple[str, Addr], ...]
+    advertise: tuple[tuple[str, int | None], ...] = ()
+    domains: frozenset[str] = frozenset()
+
+    @cached_property
+    def _hosts(self) -> frozenset[str]:
+        named = {addr.host for _, addr in self.listens} | {host for host, _ in self.advertise}
+        return frozenset(_plain(host) for host in named | set(self.domains))
+
+    @cached_property
+    def _addresses(self) -> frozenset[str]:
+        return frozenset(addr.host for _, addr in self.listens) | frozenset(
+            host for host, _ in self.advertise
+        )
+
+    @cached_property
+    def _ports(self) -> frozenset[int]:
+        return frozenset(addr.port for _, addr in self.listens) | frozenset(
+            port for _, port in self.advertise if port
+        )
+
+    def address_for(self, local: Addr) -> Addr:
+        """What Via, Record-Route and Contact say for a local address: the advertised one of its family.
+
+        A loopback address is never behind the NAT that `advertise` describes, so it speaks for itself.
+        """
+        if self.advertise and not is_loopback(local.host):
+            for host, port in self.advertise:
+                if (":" in host) == (":" in local.host):
+                    return Addr(host, port or local.port)
+        return local
+
+    def is_myself(self, uri: Uri) -> bool:
+        """True when the URI's host is ours and its port is absent or one of ours (core's `uri == myself`)."""
+        if uri.port is not None and uri.port not in self._ports:
+            return False
+        return _plain(uri.host) in self._hosts
+
+    def is_our_address(self, addr: Addr) -> bool:
+        """True when a packet to this address would come back to us."""
+        return addr.host in self._addresses and addr.port in self._ports
+
+
+def _plain(host: str) -> str:
+    ip = parse_ip(host)
+    return str(ip) if ip is not None else host.lower().rstrip(".")

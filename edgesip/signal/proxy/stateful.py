@@ -1,0 +1,428 @@
+"""The stateful proxy: branches opened, answered, cancelled; dialogs and media moved along with them.
+
+Acts on decisions that were already taken and on what the transactions report. Knows neither scripts nor
+how a target was found. RFC 3261 §16.6-16.10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgesip.address import Flow
+from edgesip.signal.dialog.local import bye_for
+from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
+from edgesip.signal.dialog.state import Dialog, DialogState, On, other
+from edgesip.signal.dialog.table import Dialogs, callee_leg
+from edgesip.signal.proxy.edits import Edits
+from edgesip.signal.proxy.fork import Branch, Fork, Target, best
+from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
+from edgesip.signal.proxy.inbound import Inbound, Note, Passing, note
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.transaction.layer import (
+    COOKIE,
+    Answered,
+    ClientTx,
+    Ended,
+    ServerTx,
+    TimedOut,
+    Transactions,
+    TxEvent,
+    cancel_for,
+)
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, Response, reply_to
+
+RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+TRYING = "trying -- your call is important to us"
+
+
+class StatefulProxy:
+    """Every fork under way; `on_reply` is the script's `reply` hook, `to_tag` tags what we answer."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        dialogs: Dialogs,
+        media: Media | None,
+        myself: Myself,
+        entropy: Callable[[int], bytes],
+        to_tag: Callable[[Request], str],
+        on_reply: Callable[[Passing], None] | None,
+    ) -> None:
+        self._transactions = transactions
+        self._dialogs = dialogs
+        self._media = media
+        self._myself = myself
+        self._entropy = entropy
+        self._to_tag = to_tag
+        self._on_reply = on_reply
+        self._sends: list[tuple[Flow, bytes]] = []
+        self._notes: list[Note] = []
+
+    def take_sends(self) -> list[tuple[Flow, bytes]]:
+        """Octets to send that belong to no transaction: ACKs of 2xx."""
+        sends, self._sends = self._sends, []
+        return sends
+
+    def take_notes(self) -> list[Note]:
+        """What happened since the last call, for the log."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def forward(self, inbound: Inbound, targets: Sequence[Target], now: float) -> None:
+        """Send copies of a request to all targets at once; answer it when none could be sent."""
+        request = inbound.request
+        server = self._transactions.open_server(request, inbound.key, inbound.flow, None)
+        branches = [Branch(self._entropy(6).hex(), target) for target in targets]
+        fork = Fork(server, request, inbound.flow, branches, inbound.dialog, inbound.side)
+        server.owner = fork
+        if request.method == "INVITE":
+            self._transactions.respond(server, reply_to(request, 100, TRYING), now)
+            if inbound.dialog is None:
+                fork.dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated)
+                fork.dialog.relayed = inbound.edits.relay and self._media is not None
+        if inbound.dialog is not None and self._dialogs.request(inbound.dialog, inbound.side, request, now):
+            self._over(inbound.dialog, now)
+        for branch in branches:
+            self._launch(fork, branch, inbound.edits, now)
+        self._conclude(fork, now)
+
+    def forward_ack(self, inbound: Inbound, target: Target, now: float) -> None:
+        """Pass the ACK of a 2xx on, without a transaction (§16.11)."""
+        dialog = inbound.dialog
+        assert dialog is not None
+        self._dialogs.request(dialog, inbound.side, inbound.request, now)
+        flow = target.hops[0]
+        body = self._request_body(
+            dialog, dialog.branch, inbound.side, inbound.request, inbound.flow, flow, now
+        )
+        if not isinstance(body, bytes):
+            body = inbound.request.body
+        copy = Copy(target.uri, self._branch_id(0), flow, False, inbound.flow, body)
+        self._sends.append((flow, bytes(self._copy(inbound.request, copy, inbound.edits))))
+
+    def _launch(self, fork: Fork, branch: Branch, edits: Edits, now: float) -> None:
+        request, flow = fork.request, branch.flow
+        dialog = fork.dialog
+        name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
+        body = self._request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
+        if not isinstance(body, bytes):
+            headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
+            branch.final = self._own(fork, body.status, body.reason, headers)
+            self._notes.append(
+                note("warning", "media refused", request.headers.call_id, status=body.status, why=body.reason)
+            )
+            return
+        record_route = request.method in RECORD_ROUTED and not request.headers.to.tag
+        index = fork.branches.index(branch)
+        copy = Copy(branch.target.uri, self._branch_id(index), flow, record_route, fork.inbound, body)
+        branch.edits = edits
+        branch.provisional = False
+        branch.client = self._transactions.open_client(
+            self._copy(request, copy, edits), flow, (fork, branch), now
+        )
+
+    def _copy(self, request: Request, copy: Copy, edits: Edits) -> Request:
+        headers = edits.apply(request.headers, copy.inbound)
+        if headers is not request.headers:
+            request = Request(request.method, request.uri, headers, request.body)
+        return copy_for(request, copy, self._myself)
+
+    def _branch_id(self, index: int) -> str:
+        return f"{COOKIE}{self._entropy(8).hex()}.{index}"
+
+    # -- CANCEL ------------------------------------------------------------------------------------
+
+    def cancel(self, server: ServerTx, now: float, reason: str = "") -> None:
+        """The caller gave up (§16.10): every pending branch is cancelled; no new one is opened."""
+        fork = server.owner
+        if not isinstance(fork, Fork) or fork.cancelled or fork.answered:
+            return
+        fork.cancelled = True
+        self._notes.append(note("info", "call cancelled", fork.request.headers.call_id))
+        for branch in fork.pending():
+            self._cancel(branch, now, reason)
+        self._conclude(fork, now)
+
+    def _cancel(self, branch: Branch, now: float, reason: str) -> None:
+        client = branch.client
+        if client is None or client.request.method != "INVITE" or branch.cancelled:
+            return
+        if not branch.provisional:
+            branch.cancel = reason or "none"
+            return
+        branch.cancelled = True
+        cancel = cancel_for(client.request, "" if reason == "none" else reason)
+        self._transactions.open_client(cancel, client.flow, None, now)
+        self._transactions.cancelled(client, now)
+
+    # -- responses ---------------------------------------------------------------------------------
+
+    def handle(self, events: Sequence[TxEvent], now: float) -> None:
+        """What the transactions report."""
+        for event in events:
+            if isinstance(event, Answered):
+                self._answered(event.client, event.response, now)
+            elif isinstance(event, TimedOut):
+                self._timed_out(event, now)
+            elif isinstance(event, Ended):
+                event.tx.owner = None
+
+    def _answered(self, client: ClientTx, response: Response, now: float) -> None:
+        if client.owner is None:
+            return
+        fork, branch = client.owner
+        if branch.client is not client:
+            return
+        status = response.status
+        if status < 200:
+            branch.provisional = True
+            if branch.cancel:
+                self._cancel(branch, now, branch.cancel)
+            if status > 100 and not fork.answered and not branch.final:
+                self._pass(fork, branch, response, now)
+            return
+        if status < 300:
+            self._success(fork, branch, response, now)
+            return
+        if branch.final is not None:
+            return
+        if status == 503 and self._next_hop(fork, branch, now):
+            return
+        branch.final = response
+        self._branch_failed(fork, branch, now)
+        if status >= 600:
+            for pending in fork.pending():
+                self._cancel(pending, now, "")
+        self._conclude(fork, now)
+
+    def _success(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
+        first = not fork.answered
+        if not first and fork.request.method != "INVITE":
+            return
+        fork.answered = True
+        branch.final = response
+        self._pass(fork, branch, response, now)
+        if first:
+            for pending in fork.pending():
+                self._cancel(pending, now, 'SIP;cause=200;text="Call completed elsewhere"')
+
+    def _timed_out(self, event: TimedOut, now: float) -> None:
+        tx = event.tx
+        if isinstance(tx, ServerTx):
+            return
+        if tx.owner is None:
+            return
+        fork, branch = tx.owner
+        if branch.client is not tx or branch.final is not None:
+            return
+        if event.timer_c:
+            self._cancel(branch, now, "")
+        elif not branch.provisional and not fork.cancelled and self._next_hop(fork, branch, now):
+            return
+        branch.final = self._own(fork, 408, "Request Timeout")
+        self._branch_failed(fork, branch, now)
+        self._conclude(fork, now)
+
+    def _next_hop(self, fork: Fork, branch: Branch, now: float) -> bool:
+        if fork.cancelled or branch.hop + 1 >= len(branch.target.hops):
+            return False
+        branch.hop += 1
+        self._launch(fork, branch, branch.edits, now)
+        return branch.final is None
+
+    def _branch_failed(self, fork: Fork, branch: Branch, now: float) -> None:
+        dialog = fork.dialog
+        if self._media is None or dialog is None or not dialog.relayed:
+            return
+        if fork.in_dialog:
+            if fork.request.body and fork.request.method in ("INVITE", "UPDATE", "PRACK"):
+                self._media.reject(dialog.key, dialog.branch, now)
+        elif fork.request.method == "INVITE":
+            self._media.close(dialog.key, branch.name, now)
+
+    def _conclude(self, fork: Fork, now: float) -> None:
+        """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""
+        if fork.answered or fork.pending():
+            return
+        fork.answered = True
+        response = best(fork)
+        if fork.cancelled and fork.request.method == "INVITE":
+            response = self._own(fork, 487, "Request Terminated")
+        elif _is_passed_on(fork, response):
+            stripped = strip_via(response)
+            if stripped is None:
+                stripped = self._own(fork, 500)
+            response = stripped
+        self._transactions.respond(fork.server, response, now)
+        dialog = fork.dialog
+        if dialog is not None and fork.request.method == "INVITE" and not fork.in_dialog:
+            self._dialogs.end(dialog, On.FAILURE, f"{response.status} {response.reason}", now)
+            self._notes.append(
+                note("info", "call failed", dialog.call_id, status=response.status, reason=response.reason)
+            )
+            self._close_media(dialog, [branch.name for branch in fork.branches], now)
+
+    def _pass(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
+        """Send a provisional or a 2xx on to the one who asked (§16.7 steps 3-9)."""
+        dialog = self._follow(fork, branch, response, now)
+        stripped = strip_via(response)
+        if stripped is None:
+            return
+        body = self._response_body(fork, branch, dialog, response, now)
+        stripped = self._edited(stripped, branch, fork, body)
+        self._transactions.respond(fork.server, stripped, now)
+
+    def _edited(self, response: Response, branch: Branch, fork: Fork, body: bytes) -> Response:
+        edits = Edits()
+        if self._on_reply is not None:
+            passing = Passing(response, branch.flow, fork, self._responder_nated(fork, branch), edits)
+            self._on_reply(passing)
+        headers = edits.apply(response.headers, branch.flow)
+        return Response(response.status, response.reason, headers, body)
+
+    def _responder_nated(self, fork: Fork, branch: Branch) -> bool:
+        dialog = fork.dialog
+        if dialog is not None and fork.in_dialog:
+            return dialog.leg(other(fork.side)).nated
+        return branch.target.nated
+
+    # -- dialogs and media -------------------------------------------------------------------------
+
+    def _follow(self, fork: Fork, branch: Branch, response: Response, now: float) -> Dialog | None:
+        """Move the dialog with a response to INVITE; a second 2xx gives a dialog of its own."""
+        dialog = fork.dialog
+        headers = response.headers
+        if dialog is None or fork.request.method not in ("INVITE", "UPDATE"):
+            return dialog
+        if fork.in_dialog:
+            if response.status >= 200 and headers.contacts:
+                dialog.set_leg(other(fork.side), contact=str(headers.contacts[0].uri))
+            return dialog
+        if not headers.to.tag:
+            return dialog
+        leg = callee_leg(response, branch.flow, branch.target.nated, self._myself.is_myself)
+        if response.status < 200:
+            self._dialogs.provisional(dialog, response, leg, branch.name)
+            return dialog
+        answered = self._dialogs.answered(dialog, response, leg, branch.name, now)
+        if answered.start == now and answered.state is DialogState.CONFIRMED_NA:
+            answered.relayed = dialog.relayed
+            self._notes.append(
+                note("info", "call answered", dialog.call_id, ruri=dialog.ruri, contact=leg.contact)
+            )
+        return answered
+
+    def _request_body(
+        self,
+        dialog: Dialog | None,
+        branch: str,
+        side: str,
+        request: Request,
+        source: Flow,
+        toward: Flow,
+        now: float,
+    ) -> bytes | MediaRefusal:
+        body = request.body
+        if self._media is None or dialog is None or not dialog.relayed:
+            return body
+        role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
+        if not dialog.branch and request.headers.to.tag:
+            early = dialog.early.get(_callee_tag(request.headers, side))
+            branch = early[0] if early else branch
+        tag = _callee_tag(request.headers, side)
+        if role is Role.OFFER:
+            return self._media.offer(dialog.key, branch, tag, side, body, source, toward, now)
+        if role is Role.ANSWER:
+            dialog.late = ""
+            return self._media.answer(dialog.key, branch, tag, side, body, source, toward, True, now)
+        return body
+
+    def _response_body(
+        self, fork: Fork, branch: Branch, dialog: Dialog | None, response: Response, now: float
+    ) -> bytes:
+        body, media = response.body, self._media
+        if media is None or dialog is None or not dialog.relayed:
+            return body
+        headers, method = response.headers, fork.request.method
+        offered = has_sdp(fork.request.headers, fork.request.body)
+        sdp = has_sdp(headers, body)
+        side = other(fork.side)
+        tag = headers.to.tag or "" if fork.side == "caller" else headers.from_.tag or ""
+        name = branch.name
+        if fork.in_dialog:
+            early = dialog.early.get(tag)
+            name = early[0] if early and not dialog.branch else dialog.branch or branch.name
+        final = response.status >= 200
+        preview = branch.previews.get(tag)
+        if method == "INVITE" and offered and final and not sdp and preview is not None:
+            media.answer(dialog.key, name, tag, side, preview, branch.flow, fork.inbound, True, now)
+            return body
+        role = response_role(method, response.status, sdp, offered)
+        if role is Role.NONE:
+            return body
+        if role is Role.OFFER:
+            dialog.late = side
+            result = media.offer(dialog.key, name, tag, side, body, branch.flow, fork.inbound, now)
+        else:
+            final = role is Role.ANSWER
+            if not final and method == "INVITE":
+                branch.previews[tag] = body
+            result = media.answer(dialog.key, name, tag, side, body, branch.flow, fork.inbound, final, now)
+        if isinstance(result, bytes):
+            return result
+        self._notes.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
+        return body
+
+    def _over(self, dialog: Dialog, now: float) -> None:
+        self._notes.append(
+            note(
+                "info",
+                "call ended",
+                dialog.call_id,
+                by=dialog.ended_by,
+                seconds=round(now - dialog.start, 1) if dialog.start else 0,
+            )
+        )
+        self._close_media(dialog, [dialog.branch], now)
+
+    def _close_media(self, dialog: Dialog, branches: Sequence[str], now: float) -> None:
+        if self._media is None or not dialog.relayed:
+            return
+        living = {sibling.branch for sibling in self._dialogs.siblings(dialog)}
+        for name in branches:
+            if name not in living:
+                self._media.close(dialog.key, name, now)
+
+    def terminate(self, dialog: Dialog, why: str, now: float) -> None:
+        """End a call from the middle: BYE to both legs, state 5, ports back."""
+        if dialog.state not in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED):
+            return
+        for side in ("caller", "callee"):
+            bye = bye_for(dialog, side, self._branch_id(0), self._myself, why)
+            flow = dialog.leg(side).flow
+            if bye is not None and flow is not None:
+                self._transactions.open_client(bye, flow, None, now)
+        self._dialogs.end(dialog, On.TIMEOUT, why, now)
+        self._over(dialog, now)
+
+    def _own(
+        self, fork: Fork, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()
+    ) -> Response:
+        return reply_to(fork.request, status, reason, to_tag=self._to_tag(fork.request), headers=headers)
+
+
+def has_sdp(headers: Headers, body: bytes) -> bool:
+    """True when the body is one SDP (application/sdp); multipart bodies pass whole."""
+    return bool(body) and headers.content_type == "application/sdp"
+
+
+def _callee_tag(headers: Headers, side: str) -> str:
+    return (headers.to.tag if side == "caller" else headers.from_.tag) or ""
+
+
+def _is_passed_on(fork: Fork, response: Response) -> bool:
+    """True when a downstream element made the response: it has our Via on top of those of the request."""
+    return len(response.headers.vias) > len(fork.request.headers.vias)

@@ -1,0 +1,378 @@
+"""The transaction layer: every living transaction, moved by the tables.
+
+Takes messages and time, gives octets to send and `TxEvent`s for the proxy above. Knows nothing of routing,
+dialogs or media. Retransmissions, the ACK of failures and the waiting after a final response end here.
+RFC 3261 §17, RFC 6026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from edgesip.address import Flow
+from edgesip.signal.transaction.tables import (
+    INVITE_CLIENT,
+    INVITE_SERVER,
+    NON_INVITE_CLIENT,
+    NON_INVITE_SERVER,
+    Do,
+    On,
+    State,
+    Table,
+    event_of,
+)
+from edgesip.signal.transaction.timers import Timers
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, Response
+
+COOKIE = "z9hG4bK"
+T1 = 0.5
+T2 = 4.0
+
+TxKey = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TmSettings:
+    """The `[tm]` section, in seconds here (the profile has milliseconds)."""
+
+    fr_timer: float = 30.0
+    fr_inv_timer: float = 185.0
+    wt_timer: float = 5.0
+
+
+@dataclass(slots=True, eq=False)
+class ServerTx:
+    """A request that we received and have to answer; `flow` is where its answers go."""
+
+    key: TxKey
+    request: Request
+    flow: Flow
+    state: State
+    table: Table
+    owner: Any = None
+    last: bytes = b""
+    status: int = 0
+    interval: float = T1
+    timers: set[On] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class ClientTx:
+    """A request that we sent and whose answers we await over `flow`."""
+
+    key: TxKey
+    request: Request
+    flow: Flow
+    state: State
+    table: Table
+    owner: Any = None
+    last: bytes = b""
+    interval: float = T1
+    timers: set[On] = field(default_factory=set)
+
+
+Transaction = ServerTx | ClientTx
+
+
+class Answered(NamedTuple):
+    """A response that the proxy has to see."""
+
+    client: ClientTx
+    response: Response
+
+
+class TimedOut(NamedTuple):
+    """No answer came in time; `timer_c` when it is a provisional answer that got no final one."""
+
+    tx: Transaction
+    timer_c: bool
+
+
+class Ended(NamedTuple):
+    """The transaction is gone."""
+
+    tx: Transaction
+
+
+TxEvent = Answered | TimedOut | Ended
+
+
+def server_key(request: Request) -> TxKey:
+    """What identifies a request's server transaction: §17.2.3, for RFC 2543 clients its older rule.
+
+    ACK and CANCEL map to the INVITE; the caller tells a CANCEL's own transaction apart.
+    """
+    headers = request.headers
+    via = headers.via
+    method = "INVITE" if request.method in ("ACK", "CANCEL") else request.method
+    branch = via.branch or ""
+    if branch.startswith(COOKIE) and len(branch) > len(COOKIE):
+        return (branch, via.host, str(via.port or ""), method)
+    return (
+        "2543",
+        request.uri,
+        headers.from_.tag or "",
+        headers.call_id,
+        str(headers.cseq.number),
+        str(via),
+        method,
+    )
+
+
+class Transactions:
+    """All transactions of one server, and the octets that they want sent."""
+
+    def __init__(self, settings: TmSettings) -> None:
+        self._settings = settings
+        self._servers: dict[TxKey, ServerTx] = {}
+        self._clients: dict[TxKey, ClientTx] = {}
+        self._timers: Timers[tuple[Transaction, On]] = Timers()
+        self._sends: list[tuple[Flow, bytes]] = []
+        self.counters: dict[str, int] = {
+            "tmx:UAS_transactions": 0,
+            "tmx:UAC_transactions": 0,
+            "tmx:rpl_received": 0,
+            "tmx:rpl_absorbed": 0,
+            "tmx:rpl_sent": 0,
+        } | {f"tmx:{digit}xx_transactions": 0 for digit in range(2, 7)}
+
+    def __len__(self) -> int:
+        return len(self._servers) + len(self._clients)
+
+    @property
+    def active(self) -> int:
+        """Transactions that have no final response yet."""
+        return sum(
+            1
+            for group in (self._servers.values(), self._clients.values())
+            for tx in group
+            if tx.state in (State.CALLING, State.TRYING, State.PROCEEDING)
+        )
+
+    def take_sends(self) -> list[tuple[Flow, bytes]]:
+        """The octets to send since the last call, in order."""
+        sends, self._sends = self._sends, []
+        return sends
+
+    def deadline(self) -> float | None:
+        """When `tick` next has something to do (monotonic seconds)."""
+        return self._timers.deadline()
+
+    # -- server side -------------------------------------------------------------------------------
+
+    def find_server(self, key: TxKey) -> ServerTx | None:
+        """The server transaction of this key, alive or waiting."""
+        return self._servers.get(key)
+
+    def absorb(self, request: Request, key: TxKey, now: float) -> bool:
+        """Take a request that belongs to a transaction we have: a retransmission, or the ACK of a failure."""
+        tx = self._servers.get(key)
+        if tx is None:
+            return False
+        if request.method == "ACK":
+            if tx.state is State.ACCEPTED:
+                return False
+            self._move(tx, On.ACK, now)
+        else:
+            self._move(tx, On.REQUEST, now)
+        return True
+
+    def open_server(self, request: Request, key: TxKey, flow: Flow, owner: Any) -> ServerTx:
+        """Begin to answer a request statefully."""
+        invite = request.method == "INVITE"
+        tx = ServerTx(
+            key,
+            request,
+            flow,
+            State.PROCEEDING if invite else State.TRYING,
+            INVITE_SERVER if invite else NON_INVITE_SERVER,
+            owner,
+        )
+        self._servers[key] = tx
+        self.counters["tmx:UAS_transactions"] += 1
+        return tx
+
+    def respond(self, tx: ServerTx, response: Response, now: float) -> bool:
+        """Send a response through a server transaction; False when its state no longer takes one."""
+        event = event_of(response.status)
+        if (tx.state, event) not in tx.table:
+            return False
+        tx.last = bytes(response)
+        if response.status >= 200 and tx.status < 200:
+            self.counters[f"tmx:{response.status // 100}xx_transactions"] += 1
+        tx.status = response.status
+        self.counters["tmx:rpl_sent"] += 1
+        self._move(tx, event, now)
+        return True
+
+    # -- client side -------------------------------------------------------------------------------
+
+    def open_client(self, request: Request, flow: Flow, owner: Any, now: float) -> ClientTx:
+        """Send a request over `flow` and await its answers; its top Via carries our branch."""
+        invite = request.method == "INVITE"
+        tx = ClientTx(
+            client_key(request.headers, request.method),
+            request,
+            flow,
+            State.CALLING if invite else State.TRYING,
+            INVITE_CLIENT if invite else NON_INVITE_CLIENT,
+            owner,
+            bytes(request),
+        )
+        self._clients[tx.key] = tx
+        self.counters["tmx:UAC_transactions"] += 1
+        self._sends.append((flow, tx.last))
+        self._retransmit(tx, now)
+        self._arm_fr(tx, now)
+        return tx
+
+    def on_response(self, response: Response, now: float) -> tuple[ClientTx | None, list[TxEvent]]:
+        """Match a response to a client transaction by branch and CSeq method (§17.1.3)."""
+        self.counters["tmx:rpl_received"] += 1
+        headers = response.headers
+        tx = self._clients.get(client_key(headers, headers.cseq.method))
+        if tx is None:
+            return None, []
+        events: list[TxEvent] = []
+        if not self._move(tx, event_of(response.status), now, events, response):
+            self.counters["tmx:rpl_absorbed"] += 1
+        return tx, events
+
+    def cancelled(self, tx: ClientTx, now: float) -> None:
+        """We sent CANCEL for this INVITE: the final response has `fr_timer` to come (§9.1)."""
+        self._move(tx, On.CANCELLED, now)
+
+    def abandon(self, tx: Transaction) -> None:
+        """Forget a transaction at once: its flow is gone or its request could not be sent."""
+        self._end(tx)
+
+    def tick(self, now: float) -> list[TxEvent]:
+        """Do all that has become due."""
+        events: list[TxEvent] = []
+        for tx, on in self._timers.due(now):
+            tx.timers.discard(on)
+            self._move(tx, on, now, events)
+        return events
+
+    # -- the machine -------------------------------------------------------------------------------
+
+    def _move(
+        self,
+        tx: Transaction,
+        on: On,
+        now: float,
+        events: list[TxEvent] | None = None,
+        response: Response | None = None,
+    ) -> bool:
+        """Perform one row; True when the proxy was told something."""
+        row = tx.table.get((tx.state, on))
+        if row is None:
+            return False
+        tx.state = row.state
+        told = False
+        for action in row.do:
+            if action is Do.TELL:
+                assert isinstance(tx, ClientTx)
+                assert response is not None
+                assert events is not None
+                events.append(Answered(tx, response))
+                told = True
+            elif action is Do.TIMEOUT:
+                if events is not None:
+                    events.append(TimedOut(tx, on is On.FR_INV))
+            elif action is Do.END:
+                self._end(tx)
+                if events is not None:
+                    events.append(Ended(tx))
+            elif action is Do.ACK:
+                assert response is not None
+                assert isinstance(tx, ClientTx)
+                self._sends.append((tx.flow, bytes(ack_for(tx.request, response))))
+            else:
+                _ACTIONS[action](self, tx, now)
+        return told
+
+    def _send(self, tx: Transaction, now: float) -> None:
+        if tx.last:
+            self._sends.append((tx.flow, tx.last))
+
+    def _retransmit(self, tx: Transaction, now: float) -> None:
+        self._arm(tx, On.RETRANSMIT, now + tx.interval)
+        doubled = tx.interval * 2
+        tx.interval = doubled if tx.table is INVITE_CLIENT else min(doubled, T2)
+
+    def _slow(self, tx: Transaction, now: float) -> None:
+        tx.interval = T2
+        self._arm(tx, On.RETRANSMIT, now + T2)
+
+    def _arm(self, tx: Transaction, on: On, when: float) -> None:
+        tx.timers.add(on)
+        self._timers.set((tx, on), when)
+
+    def _stop(self, tx: Transaction, on: On) -> None:
+        if on in tx.timers:
+            tx.timers.discard(on)
+            self._timers.cancel((tx, on))
+
+    def _end(self, tx: Transaction) -> None:
+        for on in tx.timers:
+            self._timers.cancel((tx, on))
+        tx.timers.clear()
+        tx.state = State.TERMINATED
+        if isinstance(tx, ServerTx):
+            self._servers.pop(tx.key, None)
+        else:
+            self._clients.pop(tx.key, None)
+
+    def _arm_fr(self, tx: Transaction, now: float) -> None:
+        self._arm(tx, On.FR, now + self._settings.fr_timer)
+
+    def _arm_fr_inv(self, tx: Transaction, now: float) -> None:
+        self._arm(tx, On.FR_INV, now + self._settings.fr_inv_timer)
+
+    def _arm_wait(self, tx: Transaction, now: float) -> None:
+        self._arm(tx, On.WAIT, now + self._settings.wt_timer)
+
+
+_ACTIONS: dict[Do, Callable[[Transactions, Transaction, float], None]] = {
+    Do.SEND: Transactions._send,
+    Do.RESEND: Transactions._send,
+    Do.RETRANSMIT: Transactions._retransmit,
+    Do.SLOW: Transactions._slow,
+    Do.QUIET: lambda layer, tx, now: layer._stop(tx, On.RETRANSMIT),
+    Do.FR: Transactions._arm_fr,
+    Do.NO_FR: lambda layer, tx, now: layer._stop(tx, On.FR),
+    Do.FR_INV: Transactions._arm_fr_inv,
+    Do.NO_FR_INV: lambda layer, tx, now: layer._stop(tx, On.FR_INV),
+    Do.WAIT: Transactions._arm_wait,
+}
+
+
+def client_key(headers: Headers, method: str) -> TxKey:
+    """What identifies a client transaction: the top Via's branch and the CSeq method (§17.1.3)."""
+    return (headers.via.branch or "", method)
+
+
+def ack_for(invite: Request, response: Response) -> Request:
+    """The hop-by-hop ACK of a 3xx-6xx: the INVITE's URI, top Via, From, Call-ID, Route; the response's To."""
+    headers = invite.headers
+    fields = [("Via", str(headers.via)), ("From", headers.get("From") or "")]
+    fields += [("To", response.headers.get("To") or ""), ("Call-ID", headers.call_id)]
+    fields += [("CSeq", f"{headers.cseq.number} ACK"), ("Max-Forwards", "70")]
+    fields += [("Route", value) for value in headers.all("Route")]
+    return Request("ACK", invite.uri, Headers(tuple(fields)), b"")
+
+
+def cancel_for(invite: Request, reason: str = "") -> Request:
+    """The CANCEL of a request that we sent (§9.1); `reason` is a Reason header value (RFC 3326)."""
+    headers = invite.headers
+    fields = [("Via", str(headers.via)), ("From", headers.get("From") or "")]
+    fields += [("To", headers.get("To") or ""), ("Call-ID", headers.call_id)]
+    fields += [("CSeq", f"{headers.cseq.number} CANCEL"), ("Max-Forwards", "70")]
+    fields += [("Route", value) for value in headers.all("Route")]
+    if reason:
+        fields.append(("Reason", reason))
+    return Request("CANCEL", invite.uri, Headers(tuple(fields)), b"")

@@ -48,7 +48,7 @@ class Ports:
 
     `entropy(n)` gives n random octets, `bind(pair)` takes both ports or neither, `unbind(pair)` gives
     them back. A pair rests `rest` seconds after its release, so that late packets of one call never
-    reach the next (media-relay.md §3).
+    reach the next.
     """
 
     def __init__(

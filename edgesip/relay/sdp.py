@@ -8,8 +8,9 @@ of which ports are free, or of MIME: the whole body is taken to be one session d
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 from edgesip.address import is_unspecified, parse_ip
@@ -18,9 +19,6 @@ MAX_BODY = 65536
 MAX_LINES = 512
 MAX_MEDIA = 16
 
-_MEDIA = re.compile(rb"m=([!-~]+) +([0-9]{1,5})(/1)? +([!-~]+)((?: +[!-~]+)*) *", re.DOTALL)
-_HOST = re.compile(rb"[][A-Za-z0-9._:-]{1,255}")
-_PORT = re.compile(rb"[0-9]{1,5}")
 _DIRECTIONS = frozenset((b"sendrecv", b"sendonly", b"recvonly", b"inactive"))
 _MUX = frozenset((b"rtcp-mux", b"rtcp-mux-only"))
 _ICE = frozenset(
@@ -36,6 +34,15 @@ _ICE = frozenset(
         b"remote-candidates",
     )
 )
+_LINES = re.compile(rb"(?:[A-Za-z]=[^\0\r\n]*+\r?\n)*+(?:[A-Za-z]=[^\0\r\n]*+|(?:\r?\n)++)?+")
+_ITEM = re.compile(
+    rb"^(?:([cimov])=|a=[ \t]*((?i:%s))[ \t]*(?::|(?=[\r\n])|\Z))([^\r\n]*)(\r?\n|\Z)"
+    % b"|".join(sorted((b"rtcp", *_DIRECTIONS, *_MUX, *_ICE))),
+    re.MULTILINE,
+)
+_MEDIA = re.compile(rb"([!-~]+) +([0-9]{1,5})(?:/1)? +([!-~]+)((?: +[!-~]+)*) *")
+_HOST = re.compile(rb"[][A-Za-z0-9._:-]{1,255}")
+_PORT = re.compile(rb"[0-9]{1,5}")
 
 
 class SdpError(ValueError):
@@ -60,13 +67,13 @@ class Endpoint(NamedTuple):
     mux: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Media:
+class Media(NamedTuple):
     """One media description (RFC 8866 §5.14) with what it inherits from the session level.
 
     `address` is the effective c= host: a canonical IP literal, a name, or "" on a disabled line without
     any. `rtcp_port` and `rtcp_address` are those of `a=rtcp` (RFC 3605), None where it does not say.
     `relayed` is False for lines that must pass whole: port 0, TLS, DTLS and TCP media, multicast.
+    `payload_types` is empty where the line is not RTP.
     """
 
     kind: str
@@ -79,6 +86,7 @@ class Media:
     rtcp_address: str | None
     mux: bool
     relayed: bool
+    payload_types: frozenset[int]
 
     @property
     def null(self) -> bool:
@@ -93,27 +101,28 @@ class Media:
     @property
     def is_rtp(self) -> bool:
         """True for RTP profiles over bare UDP; other relayed lines (udptl, BFCP) are opaque datagrams."""
-        return self.proto.upper().startswith("RTP/")
-
-    @property
-    def payload_types(self) -> frozenset[int]:
-        """The RTP payload types of the line; empty when it is not RTP."""
-        if not self.is_rtp:
-            return frozenset()
-        return frozenset(int(fmt) for fmt in self.fmts if len(fmt) <= 3 and fmt.isdigit() and int(fmt) < 128)
+        return _is_rtp(self.proto)
 
 
-class _Line(NamedTuple):
-    """One line: its text, and the CRLF, LF or nothing that ended it."""
+class _Item(NamedTuple):
+    """A line that matters here: its letter or, for a=, attribute name; its value; where it stands."""
 
-    text: bytes
+    name: bytes
+    value: bytes
     end: bytes
+    start: int
+    stop: int
+
+
+_Edit = tuple[_Item, bytes]  # what stands in place of the item's line, its line end included
 
 
 class _Section(NamedTuple):
-    """What the lines of the session part or of one media part say that matters here."""
+    """The session part or one media part: its items, and what they say."""
 
+    items: tuple[_Item, ...]
     connection: bytes | None
+    host: str
     direction: str | None
     rtcp: bytes | None
     mux: bool
@@ -125,10 +134,8 @@ class Sdp:
 
     media: tuple[Media, ...]
     body: bytes
-    _lines: tuple[_Line, ...]
-    _starts: tuple[int, ...]
-    _session: bytes | None
-    _own: tuple[bool, ...]
+    _session: _Section
+    _parts: tuple[_Section, ...]
 
     def rewrite(self, lines: Sequence[Endpoint | None]) -> bytes:
         """The body with each media line led to its endpoint; None leaves that line alone.
@@ -144,31 +151,30 @@ class Sdp:
         # A port 0 line uses neither the session's address nor its ICE lines, so it holds nothing back.
         passes = [where is None and media.port != 0 for media, where in zip(self.media, targets, strict=True)]
         shared = self._shared(targets, passes)
-        out = list(_session_lines(self._lines[: self._starts[0]], shared, drop_ice=not any(passes)))
-        inherited = self._session if shared is None else shared
-        for index, (media, where) in enumerate(zip(self.media, targets, strict=True)):
-            part = self._part(index)
-            if where is None:
-                out.extend(part)
-                continue
-            wanted = _connection(where.host, media.null)
-            if not self._own[index] and wanted != inherited:
-                part = _with_connection(part, wanted, self._lines[0].end)
-            out.extend(_media_lines(part, where, wanted))
-        return b"".join(text + end for text, end in out)
+        inherited = self._session.connection if shared is None else shared
+        edits = list(_session_edits(self._session.items, shared, drop_ice=not any(passes)))
+        for media, part, where in zip(self.media, self._parts, targets, strict=True):
+            if where is not None:
+                wanted = _connection(where.host, media.null)
+                insert = part.connection is None and wanted != inherited
+                newline = self._session.items[0].end
+                edits.extend(_media_edits(part.items, where, wanted, newline if insert else None))
+        out: list[bytes] = []
+        done = 0
+        for item, text in edits:
+            out += (self.body[done : item.start], text)
+            done = item.stop
+        out.append(self.body[done:])
+        return b"".join(out)
 
     def _shared(self, targets: Sequence[Endpoint | None], passes: Sequence[bool]) -> bytes | None:
-        """The new value of the session's c= line, or None when it has to stay as it is (sdp.md §2)."""
-        dependent = [index for index, own in enumerate(self._own) if not own]
-        if self._session is None or not dependent or any(passes[index] for index in dependent):
+        """The new value of the session's c= line, or None when it has to stay as it is."""
+        dependent = [index for index, part in enumerate(self._parts) if part.connection is None]
+        if self._session.connection is None or not dependent or any(passes[index] for index in dependent):
             return None
         wishes = [targets[index] for index in dependent] + list(targets)
         first = next(where for where in wishes if where is not None)
-        return _connection(first.host, is_unspecified(_host_of(self._session)))
-
-    def _part(self, index: int) -> tuple[_Line, ...]:
-        stop = self._starts[index + 1] if index + 1 < len(self._starts) else len(self._lines)
-        return self._lines[self._starts[index] : stop]
+        return _connection(first.host, is_unspecified(self._session.host))
 
 
 def parse(body: bytes) -> Sdp:
@@ -176,22 +182,28 @@ def parse(body: bytes) -> Sdp:
 
     Tolerated: bare LF, no final CRLF, blank lines at the end, no s= or t=, unknown lines anywhere.
     """
-    lines = _split(body)
-    if lines[0].text.rstrip(b" ") != b"v=0":
-        raise SdpError("the body does not begin with v=0")
-    if any(line.text.startswith(b"v=") for line in lines[1:]):
-        raise SdpError("more than one session description")
-    starts = tuple(index for index, line in enumerate(lines) if line.text.startswith(b"m="))
-    if len(starts) > MAX_MEDIA:
+    _check_lines(body)
+    sections: list[list[_Item]] = [[]]
+    names: list[bytes] = []
+    for match in _ITEM.finditer(body):
+        letter, attribute, value, end = match.groups()
+        name = letter or attribute.lower()
+        if name == b"m":
+            sections.append([])
+        sections[-1].append(_Item(name, value, end, *match.span()))
+        names.append(name)
+    if len(sections) > MAX_MEDIA + 1:
         raise SdpError(f"more than {MAX_MEDIA} media lines")
-    edges = (*starts, len(lines))
-    if not any(line.text.startswith(b"o=") for line in lines[: edges[0]]):
+    head = sections[0]
+    if names[:1] != [b"v"] or head[0].start != 0 or head[0].value.rstrip(b" ") != b"0":
+        raise SdpError("the body does not begin with v=0")
+    if names.count(b"v") > 1:
+        raise SdpError("more than one session description")
+    if b"o" not in names[: len(head)]:
         raise SdpError("no o= line")
-    session = _scan(lines[: edges[0]])
-    parts = [_scan(lines[start:stop]) for start, stop in zip(starts, edges[1:], strict=True)]
-    media = tuple(_media(lines[start].text, part, session) for start, part in zip(starts, parts, strict=True))
-    own = tuple(part.connection is not None for part in parts)
-    return Sdp(media, body, lines, starts, session.connection, own)
+    session = _section(head)
+    parts = tuple(_section(items) for items in sections[1:])
+    return Sdp(tuple(_media(part, session) for part in parts), body, session, parts)
 
 
 def rewrite(body: bytes, lines: Sequence[Endpoint | None]) -> bytes:
@@ -199,91 +211,86 @@ def rewrite(body: bytes, lines: Sequence[Endpoint | None]) -> bytes:
     return parse(body).rewrite(lines)
 
 
-def _split(body: bytes) -> tuple[_Line, ...]:
+def _check_lines(body: bytes) -> None:
     if len(body) > MAX_BODY:
         raise SdpError(f"body above {MAX_BODY} octets")
-    if b"\0" in body:
-        raise SdpError("a NUL octet in the body")
-    if body.count(b"\n") > MAX_LINES:
+    if body.count(b"\n") + (not body.endswith(b"\n")) > MAX_LINES:
         raise SdpError(f"more than {MAX_LINES} lines")
-    pieces = body.split(b"\n")
-    lines = [
-        _Line(piece[:-1], b"\r\n") if piece.endswith(b"\r") else _Line(piece, b"\n") for piece in pieces[:-1]
-    ]
-    if pieces[-1]:
-        lines.append(_Line(pieces[-1], b""))
-    if len(lines) > MAX_LINES:
-        raise SdpError(f"more than {MAX_LINES} lines")
-    filled = len(lines)
-    while filled and not lines[filled - 1].text:
-        filled -= 1
-    if not filled:
-        raise SdpError("an empty body")
-    for number, (text, _) in enumerate(lines[:filled], 1):
-        # A lone CR would be a line end to some peers and not to us: two readings of one body.
-        if text[1:2] != b"=" or not text[:1].isalpha() or b"\r" in text:
-            raise SdpError(f"line {number} is not of the form x=value")
-    return tuple(lines)
+    # A lone CR would be a line end to some peers and not to us: two readings of one body.
+    match = _LINES.match(body)
+    read = match.end() if match is not None else 0
+    if read < len(body):
+        raise SdpError(f"line {body.count(bytes((10,)), 0, read) + 1} is not of the form x=value")
 
 
-def _scan(lines: Iterable[_Line]) -> _Section:
+def _section(items: Sequence[_Item]) -> _Section:
     connection: bytes | None = None
+    host = ""
     direction: str | None = None
     rtcp: bytes | None = None
     mux = False
-    for text, _ in lines:
-        if text.startswith(b"c="):
-            value = text[2:]
-            _host_of(value)
-            connection = value if connection is None else connection
-        elif text.startswith(b"a="):
-            name, value = _attribute(text)
-            if name in _DIRECTIONS:
-                direction = name.decode("ascii")
-            elif name == b"rtcp" and rtcp is None:
-                rtcp = value
-            elif name in _MUX:
-                mux = True
-    return _Section(connection, direction, rtcp, mux)
+    for item in items:
+        if item.name == b"c":
+            read = _host_of(item.value)
+            if connection is None:
+                connection, host = item.value, read
+        elif item.name in _DIRECTIONS:
+            direction = item.name.decode("ascii")
+        elif item.name == b"rtcp":
+            rtcp = item.value if rtcp is None else rtcp
+        elif item.name in _MUX:
+            mux = True
+    return _Section(tuple(items), connection, host, direction, rtcp, mux)
 
 
-def _media(text: bytes, part: _Section, session: _Section) -> Media:
-    match = _MEDIA.fullmatch(text)
+def _media(part: _Section, session: _Section) -> Media:
+    match = _MEDIA.fullmatch(part.items[0].value)
     if match is None:
         raise SdpError("a media line that cannot be read, or that asks for more than one port")
-    kind, digits, _, proto, fmts = match.groups()
+    kind, digits, proto, fmts = match.groups()
     port = int(digits)
     if port > 65535:
         raise SdpError("a media port above 65535")
-    connection = part.connection if part.connection is not None else session.connection
-    if connection is None and port != 0:
+    address = part.host or session.host
+    if not address and port != 0:
         raise SdpError("a media line without an address")
-    address = "" if connection is None else _host_of(connection)
     rtcp_port, rtcp_address = (None, None) if part.rtcp is None else _rtcp(part.rtcp)
-    name = proto.decode("ascii")
-    media = Media(
+    transport = proto.decode("ascii")
+    formats = tuple(fmts.decode("ascii").split())
+    relayed = port != 0 and _is_relayable(transport) and not _is_multicast(address)
+    types = _payload_types(formats) if _is_rtp(transport) else frozenset()
+    if relayed and not types and _is_rtp(transport):
+        raise SdpError("an RTP media line without a payload type")
+    return Media(
         kind=kind.decode("ascii"),
         port=port,
-        proto=name,
-        fmts=tuple(fmt.decode("ascii") for fmt in fmts.split()),
+        proto=transport,
+        fmts=formats,
         address=address,
         direction=part.direction or session.direction or "sendrecv",
         rtcp_port=rtcp_port,
         rtcp_address=rtcp_address,
         mux=part.mux,
-        relayed=port != 0 and _is_relayable(name) and not _is_multicast(address),
+        relayed=relayed,
+        payload_types=types,
     )
-    if media.relayed and media.is_rtp and not media.payload_types:
-        raise SdpError("an RTP media line without a payload type")
-    return media
+
+
+def _is_rtp(proto: str) -> bool:
+    return proto[:4].upper() == "RTP/"
 
 
 def _is_relayable(proto: str) -> bool:
-    """Whether datagrams of this transport can be carried without terminating anything (sdp.md §11)."""
-    words = proto.upper().split("/")
-    return words[0] in ("RTP", "UDPTL") or (words[0] == "UDP" and not {"TLS", "DTLS"} & set(words))
+    """Whether datagrams of this transport can be carried without terminating anything."""
+    first, *rest = proto.upper().split("/")
+    return first in ("RTP", "UDPTL") or (first == "UDP" and "TLS" not in rest and "DTLS" not in rest)
 
 
+def _payload_types(fmts: Sequence[str]) -> frozenset[int]:
+    return frozenset([int(fmt) for fmt in fmts if len(fmt) <= 3 and fmt.isdigit() and int(fmt) < 128])
+
+
+@lru_cache(maxsize=1024)
 def _is_multicast(host: str) -> bool:
     ip = parse_ip(host)
     return ip is not None and ip.is_multicast
@@ -305,21 +312,15 @@ def _host_of(value: bytes) -> str:
     ip = parse_ip(host)
     if ip is None and not {"[", "]", ":"}.isdisjoint(host):
         raise SdpError("an IPv6 address that cannot be read")
-    return host if ip is None else str(ip)
+    return str(ip) if ":" in host else host
 
 
 def _rtcp(value: bytes) -> tuple[int, str | None]:
     """Port and address of `a=rtcp:port [IN IP4 host]` (RFC 3605 §2.1)."""
-    digits, _, rest = value.partition(b" ")
+    digits, _, rest = value.strip(b" \t").partition(b" ")
     if _PORT.fullmatch(digits) is None or int(digits) > 65535:
         raise SdpError("an a=rtcp line that cannot be read")
     return int(digits), _host_of(rest) if _words(rest) else None
-
-
-def _attribute(text: bytes) -> tuple[bytes, bytes]:
-    """Name, lower-cased as ASCII, and value of an a= line; both without surrounding blanks."""
-    name, _, value = text[2:].partition(b":")
-    return name.strip(b" \t").lower(), value.strip(b" \t")
 
 
 def _connection(host: str, null: bool) -> bytes:
@@ -329,61 +330,56 @@ def _connection(host: str, null: bool) -> bytes:
     return b"IN IP4 " + (b"0.0.0.0" if null else host.encode("ascii"))
 
 
-def _session_lines(lines: Iterable[_Line], shared: bytes | None, drop_ice: bool) -> Iterable[_Line]:
+def _session_edits(items: Iterable[_Item], shared: bytes | None, drop_ice: bool) -> Iterator[_Edit]:
+    """Edits of the session part: its first c= line becomes `shared` if given, ICE lines go if told so."""
     written = False
-    for line in lines:
-        if shared is not None and line.text.startswith(b"c="):
-            if not written:
-                yield _Line(b"c=" + shared, line.end)
+    for item in items:
+        if shared is not None and item.name == b"c":
+            yield item, b"" if written else b"c=" + shared + item.end
             written = True
-        elif not (drop_ice and line.text.startswith(b"a=") and _attribute(line.text)[0] in _ICE):
-            yield line
+        elif drop_ice and item.name in _ICE:
+            yield item, b""
 
 
-def _media_lines(lines: Iterable[_Line], where: Endpoint, wanted: bytes) -> Iterable[_Line]:
+def _media_edits(
+    items: Sequence[_Item], where: Endpoint, wanted: bytes, insert: bytes | None
+) -> Iterator[_Edit]:
+    """Edits of one media part; `insert` asks for a c= line of its own and is the line end to use for it."""
+    first, second = items[0], items[1] if len(items) > 1 else None
+    # RFC 8866 §5 puts c= after m= and i=, before all else.
+    title = second if second is not None and second.name == b"i" and second.start == first.stop else None
+    own = b"" if insert is None else b"c=" + wanted
+    yield first, _with_after(_media_line(first.value, where.port), first.end, b"" if title else own, insert)
+    if title is not None and own:
+        yield title, _with_after(b"i=" + title.value, title.end, own, insert)
     written = False
-    for line in lines:
-        text, end = line
-        if text.startswith(b"m="):
-            start, stop = _port_span(text)
-            yield _Line(text[:start] + b"%d" % where.port + text[stop:], end)
-        elif text.startswith(b"c="):
-            if not written:  # several c= lines mean several multicast groups: one address is left
-                yield _Line(b"c=" + wanted, end)
+    for item in items[1:]:
+        if item.name == b"c":  # several c= lines mean several multicast groups: one address is left
+            yield item, b"" if written else b"c=" + wanted + item.end
             written = True
-        elif not text.startswith(b"a="):
-            yield line
-        else:
-            name, value = _attribute(text)
-            if name == b"rtcp":
-                if where.rtcp_port is not None:
-                    yield _Line(_rtcp_line(value, where.host, where.rtcp_port), end)
-            elif name not in _ICE and (where.mux or name not in _MUX):
-                yield line
+        elif item.name == b"rtcp":
+            yield (
+                item,
+                b""
+                if where.rtcp_port is None
+                else _rtcp_line(item.value, where.host, where.rtcp_port) + item.end,
+            )
+        elif item.name in _ICE or (item.name in _MUX and not where.mux):
+            yield item, b""
+
+
+def _media_line(value: bytes, port: int) -> bytes:
+    match = _MEDIA.fullmatch(value)
+    assert match is not None  # parse() read this line
+    return b"m=" + value[: match.start(2)] + b"%d" % port + value[match.end(2) :]
+
+
+def _with_after(text: bytes, end: bytes, more: bytes, newline: bytes | None) -> bytes:
+    """`text` and, when there is any, `more` on a line after it; the last line of a body may have no end."""
+    return text + end if not more or newline is None else text + (end or newline) + more + end
 
 
 def _rtcp_line(value: bytes, host: str, port: int) -> bytes:
-    _, _, address = value.partition(b" ")
-    if not _words(address):
-        return b"a=rtcp:%d" % port
-    return b"a=rtcp:%d " % port + _connection(host, is_unspecified(_host_of(address)))
-
-
-def _port_span(text: bytes) -> tuple[int, int]:
-    match = _MEDIA.fullmatch(text)
-    assert match is not None  # parse() read this line
-    return match.span(2)
-
-
-def _with_connection(lines: Sequence[_Line], wanted: bytes, newline: bytes) -> tuple[_Line, ...]:
-    """The media part with a c= line where RFC 8866 §5 wants it: after m= and i=, before all else."""
-    place = 1
-    while place < len(lines) and lines[place].text.startswith(b"i="):
-        place += 1
-    before = lines[place - 1]
-    return (
-        *lines[: place - 1],
-        _Line(before.text, before.end or newline),
-        _Line(b"c=" + wanted, before.end),
-        *lines[place:],
-    )
+    _, address = _rtcp(value)
+    line = b"a=rtcp:%d" % port
+    return line if address is None else line + b" " + _connection(host, is_unspecified(address))

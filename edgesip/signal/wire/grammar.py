@@ -10,11 +10,17 @@ import re
 from typing import Any
 
 LWS = " \t"
+MAX_ITEMS = 1024  # separators in one list
+MAX_PARAMS = 64  # parameters of one value (threat 10)
 Params = tuple[tuple[str, str | None], ...]
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
 _PARAM_NAMES = frozenset(("tag", "branch", "rport", "received", "expires", "q", "lr"))  # the usual spellings
-_MARKS = re.compile(r'[\\"<>,;]')
+# The alternatives of each pattern start with different characters, so that none can be tried twice.
+_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_QUOTED_AT = re.compile(_QUOTED, re.DOTALL).match
+_ITEM_AT = {sep: re.compile(rf'(?:[^{sep}"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).match for sep in (",", ";")}
+_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 class ParseError(ValueError):
@@ -54,49 +60,32 @@ def digits(text: str, max_value: int) -> int:
 
 def quoted_end(text: str, start: int) -> int:
     """The index just past the quoted string that opens at `start`."""
-    at = start + 1
-    quote_at = text.find('"', at)
-    while quote_at >= 0:
-        slash = text.find("\\", at, quote_at)
-        if slash < 0:
-            return quote_at + 1
-        at = slash + 2
-        if at > quote_at:
-            quote_at = text.find('"', at)
-    raise ParseError("unbalanced quotes")
+    found = _QUOTED_AT(text, start)
+    if found is None:
+        raise ParseError("unbalanced quotes")
+    return found.end()
 
 
 def split_list(text: str, sep: str = ",") -> list[str]:
     """Split at each `sep` ("," or ";") outside quoted strings and <>; items stripped, empty ones kept."""
     if sep not in text:
         return [text.strip(LWS)]
+    if text.count(sep) > MAX_ITEMS:
+        raise ParseError("too many values")
     if '"' not in text and "<" not in text:
         return [item.strip(LWS) for item in text.split(sep)]
+    item_at = _ITEM_AT[sep]
     items: list[str] = []
     start = 0
-    inside = ""
-    escaped = -1
-    for match in _MARKS.finditer(text):
-        at = match.start()
-        mark = text[at]
-        if inside:
-            if at == escaped:
-                continue
-            if mark == inside:
-                inside = ""
-            elif mark == "\\" and inside == '"':
-                escaped = at + 1
-        elif mark == '"':
-            inside = '"'
-        elif mark == "<":
-            inside = ">"
-        elif mark == sep:
-            items.append(text[start:at].strip(LWS))
-            start = at + 1
-    if inside:
-        raise ParseError("unbalanced quotes or brackets")
-    items.append(text[start:].strip(LWS))
-    return items
+    while True:
+        found = item_at(text, start)
+        end = found.end() if found else start
+        items.append(text[start:end].strip(LWS))
+        if end == len(text):
+            return items
+        if text[end] != sep:
+            raise ParseError("unbalanced quotes or brackets")
+        start = end + 1
 
 
 def quote(text: str) -> str:
@@ -111,7 +100,26 @@ def unquote(text: str) -> str:
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
         return text
     text = text[1:-1]
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL) if "\\" in text else text
+    return _PAIR.sub(r"\1", text) if "\\" in text else text
+
+
+def has_bare_nul(text: str) -> bool:
+    """True unless each NUL is a quoted-pair inside a quoted string (RFC 4475 §3.1.1.2 wants those kept)."""
+    at = 0
+    nul = text.find("\0")
+    while nul >= 0:
+        opened = text.find('"', at)
+        if opened < 0 or opened > nul:
+            return True
+        found = _QUOTED_AT(text, opened)
+        if found is None:
+            return True
+        at = found.end()
+        if at > nul:
+            if "\0" in _PAIR.sub("", found[0]):
+                return True
+            nul = text.find("\0", at)
+    return False
 
 
 def parse_params(text: str) -> Params:
@@ -121,6 +129,8 @@ def parse_params(text: str) -> Params:
     readers could each believe another one.
     """
     params: list[tuple[str, str | None]] = []
+    if text.count(";") > MAX_PARAMS:
+        raise ParseError("too many parameters")
     for item in split_list(text, ";") if '"' in text else text.split(";"):
         name, equals, value = item.partition("=")
         if name not in _PARAM_NAMES:

@@ -162,7 +162,7 @@ def _read_via(text: str) -> Via:
     transport = _PROTOCOLS.get(protocol)
     if transport is None or " " in where or "\t" in where:
         transport, where = _via_with_spaces(head)
-    host, port = parse_host(where) if len(where) <= _CACHED_LENGTH else parse_host.__wrapped__(where)
+    host, port = parse_host(where)
     return Via(transport, host, port, parse_params(tail) if semicolon else ())
 
 

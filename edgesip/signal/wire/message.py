@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgesip.signal.wire.grammar import LWS, ParseError, digits, is_token, quoted_end
+from edgesip.signal.wire.grammar import LWS, ParseError, digits, has_bare_nul, is_token
 from edgesip.signal.wire.headers import CSeq, Field, Headers, lazy
 from edgesip.signal.wire.names import NAMES
 from edgesip.signal.wire.uri import Uri, parse_uri
@@ -23,7 +23,7 @@ _ANSWERED = ("Via", "From", "To", "Call-ID", "CSeq")
 _ONCE = ("From", "To", "Call-ID", "CSeq", "Content-Length")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
 _VERSIONS = frozenset(("SIP/", "sip/"))
-_FOLD = re.compile(r"\n[ \t]+")
+_FOLD = re.compile(r"(?:\n[ \t]+)+").split
 
 REASONS = {
     100: "Trying",
@@ -103,10 +103,10 @@ REASONS = {
 
 def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
     lines = [f"{name}: {value}" for name, value in fields if name != "Content-Length"]
-    head = "\r\n".join(lines)
-    if head.count("\n") >= max(len(lines), 1) or "\n" in start:
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    text = start + "\r\n" + "\r\n".join(lines)
+    if not text.count("\n") == text.count("\r") == len(lines) + 2:
         raise ValueError("line break inside a header field")
-    text = f"{start}\r\n{head}\r\nContent-Length: {len(body)}\r\n\r\n"
     return text.encode("utf-8", "surrogateescape") + body
 
 
@@ -198,11 +198,14 @@ def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:
     else:
         end, fault = data.rfind(b"\n"), "no end of headers"
     text = data[: end + 1].decode("utf-8", "surrogateescape").replace("\r\n", "\n")
-    lines = _FOLD.sub(" ", text).split("\n")
+    *folded, last = _FOLD(text)
+    lines = " ".join([*[piece.rstrip(LWS) for piece in folded], last]).split("\n")
     lines.pop()
     if not lines:
         raise ParseError("no message")
     start = lines.pop(0)
+    if "\r" in start or "\0" in start:
+        fault = fault or "control character in start line"
     if len(lines) > MAX_FIELDS:
         fault = fault or "too many header fields"
     fields: list[Field] = []
@@ -213,30 +216,12 @@ def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:
                 raise ParseError("header line without a colon")
             if len(line) > MAX_LINE:
                 raise ParseError("header line too long")
-            if "\r" in line or ("\0" in line and _has_bare_nul(value)):
+            if "\r" in line or ("\0" in line and has_bare_nul(value)):
                 raise ParseError("control character in header")
             fields.append((NAMES[name], value.strip(LWS)))
         except ParseError as error:
             fault = fault or error.reason
     return start, fields, body, fault
-
-
-def _has_bare_nul(value: str) -> bool:
-    """True unless each NUL is a quoted-pair inside a quoted string (RFC 4475 §3.1.1.2 wants those kept)."""
-    at = 0
-    while True:
-        nul, opened = value.find("\0", at), value.find('"', at)
-        if nul < 0:
-            return False
-        if opened < 0 or nul < opened:
-            return True
-        try:
-            at = quoted_end(value, opened)
-        except ParseError:
-            return True
-        inside = value[opened:at]
-        if "\0" in re.sub(r"\\.", "", inside, flags=re.DOTALL):
-            return True
 
 
 def _body(headers: Headers, body: bytes) -> bytes:

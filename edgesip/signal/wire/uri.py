@@ -12,14 +12,14 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from edgesip.address import bracketed, parse_ip
-from edgesip.signal.wire.grammar import Params, ParseError, digits, params_text
+from edgesip.signal.wire.grammar import MAX_PARAMS, Params, ParseError, digits, params_text
 
 _CACHED_LENGTH = 256  # longer texts are read each time, so that a cache of hostile ones stays small
 _ILLEGAL = re.compile(r'[\x00-\x20<>"\\\x7f]').search
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*").fullmatch
 _NAME = re.compile(r"[A-Za-z0-9_.\-]+").fullmatch
 _PARAM = re.compile(r"[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+").fullmatch
-_TEL = re.compile(r"\+?[0-9A-Fa-f*#().\-]*[0-9A-Fa-f*#][0-9A-Fa-f*#().\-]*").fullmatch
+_TEL = re.compile(r"\+?[0-9A-Fa-f*#().\-]+").fullmatch
 _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _RESERVED = frozenset(";/?:@&=+$,%")
 _MUST_MATCH = ("transport", "user", "ttl", "method", "maddr")
@@ -104,13 +104,18 @@ def parse_any_uri(text: str) -> Uri:
     return Uri(scheme.lower(), rest, None, "", None)
 
 
-@lru_cache(maxsize=8192)
 def parse_host(text: str) -> tuple[str, int | None]:
     """Read `host[:port]`: a name, an IPv4 literal or a bracketed IPv6 one, which loses its brackets.
 
     A name whose last label starts with a digit must be a whole IPv4 literal (RFC 3261 §25.1, toplabel):
     "127.1" or "0x7f.1" are addresses to some resolvers and never names.
     """
+    if len(text) > _CACHED_LENGTH:
+        raise ParseError("host too long")
+    return _cached_host(text)
+
+
+def _read_host(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
         host = host.replace(":::", "::")  # RFC 5118 §4.10: a bug of the old grammar, harmless to read
@@ -158,18 +163,20 @@ def _read(text: str) -> Uri:
         where = rest
     where, _, headers = where.partition("?")
     where, semicolon, tail = where.partition(";")
-    host, port = parse_host(where) if len(where) <= _CACHED_LENGTH else parse_host.__wrapped__(where)
+    host, port = parse_host(where)
     return Uri(scheme, user, password, host, port, _read_params(tail) if semicolon else (), headers)
 
 
 def _read_tel(rest: str) -> Uri:
     number, semicolon, tail = rest.partition(";")
-    if _TEL(number) is None:
+    if _TEL(number) is None or not number.strip("+-.()"):
         raise ParseError("bad telephone number")
     return Uri("tel", number, None, "", None, _read_params(tail) if semicolon else ())
 
 
 def _read_params(text: str) -> Params:
+    if text.count(";") > MAX_PARAMS:
+        raise ParseError("too many parameters")
     params: list[tuple[str, str | None]] = []
     for item in text.split(";"):
         name, equals, value = item.partition("=")
@@ -181,6 +188,7 @@ def _read_params(text: str) -> Params:
 
 
 _cached = lru_cache(maxsize=8192)(_read)
+_cached_host = lru_cache(maxsize=8192)(_read_host)
 
 
 def _plain(text: str) -> str:

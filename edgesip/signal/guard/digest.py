@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edgesip.address import same_host
-from edgesip.signal.wire.grammar import ParseError, is_token, split_list, unquote
+from edgesip.signal.wire.grammar import ParseError, is_token, quote, split_list, unquote
 from edgesip.signal.wire.uri import Uri, parse_uri
 from edgesip.store.api import Credential
 
@@ -48,12 +48,6 @@ class _Given(NamedTuple):
     nc: str
 
 
-def credential_for(username: str, realm: str, password: str) -> Credential:
-    """What to store of a password: HA1 by both algorithms, bound to the realm (RFC 7616 §3.4.2)."""
-    secret = f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")
-    return Credential(username, realm, _md5(secret), hashlib.sha256(secret).hexdigest())
-
-
 class Digest:
     """One realm's challenges and checks: MD5, qop=auth, stateless nonces.
 
@@ -66,8 +60,7 @@ class Digest:
         self.realm = realm
         self._secret = secret
         self._expire_ms = int(nonce_expire * 1000)
-        shown = realm.replace("\\", "\\\\").replace('"', '\\"')
-        self._prefix = f'Digest realm="{shown}", nonce="'
+        self._prefix = f'Digest realm={quote(realm)}, nonce="'
         # Unknown users are checked against this one, so that they cost what known users cost (threat 11).
         self._nobody = Credential("", realm, self._mac("nobody", ""), "")
 

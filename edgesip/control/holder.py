@@ -77,13 +77,16 @@ def _pids(proc: Path) -> Iterator[str]:
 
 def _holds(directory: Path, inodes: set[str]) -> bool:
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                target = os.readlink(entry.path)
-                if target.startswith("socket:[") and target[8:-1] in inodes:
-                    return True
+        names = os.listdir(directory)
     except OSError:
         return False
+    for name in names:
+        try:
+            target = os.readlink(directory / name)
+        except OSError:  # closed meanwhile
+            continue
+        if target.startswith("socket:[") and target[8:-1] in inodes:
+            return True
     return False
 
 

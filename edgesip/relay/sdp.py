@@ -320,7 +320,7 @@ def _rtcp(value: bytes) -> tuple[int, str | None]:
     digits, _, rest = value.strip(b" \t").partition(b" ")
     if _PORT.fullmatch(digits) is None or int(digits) > 65535:
         raise SdpError("an a=rtcp line that cannot be read")
-    return int(digits), _host_of(rest) if _words(rest) else None
+    return int(digits), _host_of(rest) if rest else None
 
 
 def _connection(host: str, null: bool) -> bytes:

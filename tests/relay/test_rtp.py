@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesip.relay import rtp
@@ -62,6 +62,7 @@ def test_header_fields() -> None:
     packet = bytes.fromhex("80e0fffe01020304aabbccdd") + b"payload"
     assert rtp.header(packet) == (96, True, 0xFFFE, 0x01020304, 0xAABBCCDD)
     assert rtp.header(b"\x80\x08" + packet[2:]) == (8, False, 0xFFFE, 0x01020304, 0xAABBCCDD)
+    assert rtp.header(b"\x80\x80" + packet[2:])[:2] == (0, True)
     with pytest.raises(ValueError, match="shorter"):
         rtp.header(packet[:11])
 
@@ -112,6 +113,7 @@ def test_srtcp_is_judged_by_its_first_header() -> None:
     assert not rtp.is_valid_rtcp(packet[:20], secured=True)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_datagram_has_a_kind(packet: bytes) -> None:
     kind = rtp.classify(packet)

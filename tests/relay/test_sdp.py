@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesip.relay.sdp import MAX_BODY, MAX_LINES, Endpoint, Media, Sdp, SdpError, parse, rewrite
@@ -120,6 +120,17 @@ def test_a_disabled_line_needs_neither_address_nor_formats() -> None:
     assert only(octets(HEAD, "m=audio 0 RTP/AVP\n")).address == ""
 
 
+def test_of_lines_that_stand_twice_the_first_counts() -> None:
+    twice = "c=IN IP4 10.0.0.8\nc=IN IP4 10.0.0.9\na=rtcp:4001\na=rtcp:4002\n"
+    media = only(octets(HEAD, "m=audio 4000 RTP/AVP 0\n", twice))
+    assert (media.address, media.rtcp_port) == ("10.0.0.8", 4001)
+    assert only(octets(HEAD, PRIVATE, "c=IN IP4 10.0.0.9\nm=audio 4000 RTP/AVP 0\n")).address == "10.0.0.7"
+
+
+def test_a_blank_after_the_version_is_forgiven() -> None:
+    assert parse(octets("v=0 \no=- 1 1 IN IP4 10.0.0.7\n")).media == ()
+
+
 def test_no_media_at_all_is_a_session_too() -> None:
     body = octets(HEAD, PRIVATE)
     assert parse(body).media == ()
@@ -141,6 +152,8 @@ def test_a_body_that_ends_in_blank_lines_or_in_none() -> None:
         octets("o=- 1 1 IN IP4 10.0.0.7\n"),
         octets("v=1\no=- 1 1 IN IP4 10.0.0.7\n"),
         octets("v=0\ns=-\n"),
+        octets("b=AS:1\n", HEAD, PRIVATE),
+        octets("v=0\n", PRIVATE, "m=audio 4000 RTP/AVP 0\no=- 1 1 IN IP4 10.0.0.7\n"),
         octets(HEAD, HEAD),
         octets(HEAD, "m=audio 4000 RTP/AVP 0\n"),
         octets(HEAD, PRIVATE, "m=audio 4000 RTP/AVP\n"),
@@ -219,6 +232,7 @@ def test_the_worst_bodies_are_read_in_linear_time() -> None:
 GOOD_STARTS = [b"", b"v=0\r\no=", octets(HEAD, PRIVATE, "m=audio 4000 RTP/AVP 0\n")]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(GOOD_STARTS), st.binary(max_size=400))
 def test_any_octets_are_read_or_refused(start: bytes, rest: bytes) -> None:
     try:

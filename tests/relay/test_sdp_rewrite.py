@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesip.relay.sdp import Endpoint, SdpError, parse, rewrite
@@ -148,6 +148,29 @@ def test_an_inserted_c_after_a_last_line_without_line_end() -> None:
         octets(HEAD, PRIVATE, "m=message 7394 TCP/MSRP *\n", "m=audio 4000 RTP/AVP 0"),
         [None, RELAY],
         octets(HEAD, PRIVATE, "m=message 7394 TCP/MSRP *\n", "m=audio 20000 RTP/AVP 0\n", PUBLIC[:-1]),
+    )
+
+
+def test_a_misplaced_title_does_not_move_the_inserted_c() -> None:
+    check_rewrite(
+        octets(HEAD, PRIVATE, "m=message 7394 TCP/MSRP *\n", "m=audio 4000 RTP/AVP 0\nb=AS:84\ni=voice\n"),
+        [None, RELAY],
+        octets(
+            HEAD,
+            PRIVATE,
+            "m=message 7394 TCP/MSRP *\n",
+            "m=audio 20000 RTP/AVP 0\n",
+            PUBLIC,
+            "b=AS:84\ni=voice\n",
+        ),
+    )
+
+
+def test_of_several_session_c_lines_one_is_left() -> None:
+    check_rewrite(
+        octets(HEAD, PRIVATE, "c=IN IP4 10.0.0.8\n", "m=audio 4000 RTP/AVP 0\n"),
+        [RELAY],
+        octets(HEAD, PUBLIC, "m=audio 20000 RTP/AVP 0\n"),
     )
 
 
@@ -330,7 +353,7 @@ MEDIA = st.builds(
     st.sampled_from(["RTP/AVP 0", "RTP/SAVP 96 97", "UDP/TLS/RTP/SAVPF 96", "udptl t38", "TCP/MSRP *"]),
 )
 NOISE = st.sampled_from(["i=x", "b=AS:1", "k=prompt", "a=", "z=0", "y=\udcff", "t=0 0"])
-LINES = st.lists(st.one_of(CONNECTIONS, ATTRIBUTES, ATTRIBUTES, MEDIA, MEDIA, NOISE), max_size=24)
+LINES = st.lists(st.one_of(CONNECTIONS, ATTRIBUTES, ATTRIBUTES, MEDIA, MEDIA, NOISE), max_size=12)
 ENDS = st.sampled_from(["\r\n", "\n"])
 WHERE = st.sampled_from([None, RELAY, SECOND, RELAY6, MUXED, Endpoint("203.0.113.5", 20004, None, True)])
 
@@ -340,11 +363,14 @@ def other_lines(body: bytes) -> list[bytes]:
     return [line for line in lines if line and line[:2] not in (b"c=", b"m=", b"a=")]
 
 
-@given(LINES, ENDS, st.booleans(), st.lists(WHERE, min_size=16, max_size=16))
+@settings(deadline=None)
+@given(LINES, LINES, ENDS, st.booleans(), st.lists(WHERE, min_size=16, max_size=16))
 def test_whatever_can_be_read_can_be_rewritten(
-    lines: list[str], end: str, closed: bool, where: list[Endpoint | None]
+    lines: list[str], more: list[str], end: str, closed: bool, where: list[Endpoint | None]
 ) -> None:
-    text = end.join(["v=0", "o=- 1 1 IN IP4 10.0.0.7", "c=IN IP4 10.0.0.7", *lines])
+    text = end.join(
+        ["v=0", "o=- 1 1 IN IP4 10.0.0.7", "c=IN IP4 10.0.0.7", *lines, "m=text 9 RTP/AVP 98", *more]
+    )
     body = (text + end * closed).encode("utf-8", "surrogateescape")
     try:
         before = parse(body)

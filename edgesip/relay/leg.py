@@ -1,0 +1,195 @@
+"""Legs: one side's ports of a call, line by line, and what its SDP said of them.
+
+A `Line` is one m-line of one leg while it has ports: its latches, its counters, its marks. A `Leg` is all
+lines of one side. Refuses to know offers and answers, the pool, and how packets move.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgesip.address import is_unspecified, parse_ip
+from edgesip.relay.latch import Expect, Latch, Learn, Reach
+from edgesip.relay.ports import Pair
+from edgesip.relay.rule import Rule
+from edgesip.relay.sdp import Endpoint, Media
+
+UNPROVEN_PACKETS = 3  # rule 9 of media-relay.md §2.2
+MAX_UNPROVEN_HOSTS = 16
+
+
+@dataclass(slots=True)
+class Line:
+    """One m-line of one leg. `packets` and `octets` count media taken from this side, no living rule's in it.
+
+    `mux` and `valid` (the payload types that count) are what two legs agreed on: the callee's line has them.
+    """
+
+    index: int
+    pair: Pair
+    kind: str = ""
+    is_rtp: bool = True
+    secured: bool = False
+    described: bool = False
+    mux: bool = False
+    hold: bool = False
+    codes: frozenset[int] = frozenset()
+    valid: frozenset[int] = frozenset()
+    rtp: Latch = field(default_factory=Latch)
+    rtcp: Latch = field(default_factory=lambda: Latch(rtcp=True))
+    packets: int = 0
+    octets: int = 0
+    rule: Rule | None = None
+    reported_at: float | None = None
+
+    def name(self, media: Media) -> None:
+        """Take over what kind of media the line carries; the same ports may turn from audio to T.38."""
+        self.kind, self.is_rtp = media.kind, media.is_rtp
+        self.secured = media.proto.upper().startswith("RTP/SAVP")
+
+    def describe(self, media: Media, sip: str, reach: Reach, learn: Learn, now: float) -> None:
+        """The SDP of this side says this of the line; a null address changes nothing that was learned."""
+        self.name(media)
+        self.described, self.hold, self.codes = True, media.hold, media.payload_types
+        rtp, rtcp = self.rtp.signalled, self.rtcp.signalled
+        if not media.null or rtp is None or rtcp is None or not rtp.port:
+            rtp, rtcp = _expectations(media, sip, reach, learn)
+        self.rtp.expect(rtp._replace(sip=sip, reach=reach, learn=learn), now)
+        self.rtcp.expect(rtcp._replace(sip=sip, reach=reach, learn=learn), now)
+
+    def await_answer(self, sip: str, reach: Reach, learn: Learn, now: float) -> None:
+        """No SDP of this side yet: all that is known is where its SIP goes (early media, rule 1)."""
+        if not self.described:
+            nothing = Expect(None, 0, sip, reach, learn)
+            self.rtp.expect(nothing, now)
+            self.rtcp.expect(nothing, now)
+
+    def unlock(self, now: float) -> None:
+        """Learning may begin on both components."""
+        self.rtp.unlock(now)
+        self.rtcp.unlock(now)
+
+    def forget(self) -> None:
+        """Another UA answers on these ports: nothing that was learned holds."""
+        self.described = self.hold = False
+        self.rtp, self.rtcp = Latch(), Latch(rtcp=True)
+
+    def record(self, wall_offset: float) -> dict[str, Any]:
+        """The line as JSON with wall times; the rule is not in it, it follows from two locked latches."""
+        return {
+            "index": self.index,
+            "pair": self.pair,
+            "kind": self.kind,
+            "is_rtp": self.is_rtp,
+            "secured": self.secured,
+            "described": self.described,
+            "mux": self.mux,
+            "hold": self.hold,
+            "codes": sorted(self.codes),
+            "valid": sorted(self.valid),
+            "rtp": self.rtp.record(wall_offset),
+            "rtcp": self.rtcp.record(wall_offset),
+            "packets": self.packets,
+            "octets": self.octets,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Line:
+        """The line that `record` described; KeyError, TypeError or ValueError when it does not."""
+        return cls(
+            index=record["index"],
+            pair=Pair(*record["pair"]),
+            kind=record["kind"],
+            is_rtp=record["is_rtp"],
+            secured=record["secured"],
+            described=record["described"],
+            mux=record["mux"],
+            hold=record["hold"],
+            codes=frozenset(record["codes"]),
+            valid=frozenset(record["valid"]),
+            rtp=Latch.from_record(record["rtp"], wall_offset),
+            rtcp=Latch.from_record(record["rtcp"], wall_offset),
+            packets=record["packets"],
+            octets=record["octets"],
+        )
+
+
+@dataclass(slots=True)
+class Leg:
+    """One side of a call: `host` is where its ports are, `written` the address its peer is told."""
+
+    side: str
+    host: str
+    written: str
+    reach: Reach
+    sip: str = ""
+    learn: Learn = Learn.NAT
+    lines: dict[int, Line] = field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=dict)
+
+    def endpoint(self, index: int, media: Media, mux: bool) -> Endpoint | None:
+        """What the peer of this leg is told for an m-line; None when the line has no ports here."""
+        line = self.lines.get(index)
+        if line is None or not media.relayed:
+            return None
+        single = media.rtcp_port == media.port
+        return Endpoint(self.written, line.pair.rtp, line.pair.rtp if single else line.pair.rtcp, mux)
+
+    def allows_unproven(self, host: str) -> bool:
+        """Rule 9: spend one of the packets that may leave to a host that has proven nothing."""
+        spent = self.spent.get(host, 0)
+        if spent >= UNPROVEN_PACKETS or (not spent and len(self.spent) >= MAX_UNPROVEN_HOSTS):
+            return False
+        self.spent[host] = spent + 1
+        return True
+
+    def record(self, wall_offset: float, without: frozenset[int] = frozenset()) -> dict[str, Any]:
+        """The leg as JSON with wall times, but for the lines of the indices in `without`."""
+        loopback, own, low, high = self.reach
+        return {
+            "side": self.side,
+            "host": self.host,
+            "written": self.written,
+            "reach": [loopback, sorted(own), low, high],
+            "sip": self.sip,
+            "learn": self.learn.value,
+            "lines": [line.record(wall_offset) for index, line in self.lines.items() if index not in without],
+            "spent": dict(self.spent),
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Leg:
+        """The leg that `record` described; KeyError, TypeError or ValueError when it does not."""
+        loopback, own, low, high = record["reach"]
+        lines = [Line.from_record(each, wall_offset) for each in record["lines"]]
+        return cls(
+            side=record["side"],
+            host=record["host"],
+            written=record["written"],
+            reach=Reach(loopback, frozenset(own), low, high),
+            sip=record["sip"],
+            learn=Learn(record["learn"]),
+            lines={line.index: line for line in lines},
+            spent=dict(record["spent"]),
+        )
+
+
+def _expectations(media: Media, sip: str, reach: Reach, learn: Learn) -> tuple[Expect, Expect]:
+    """What an m-line says of RTP and of RTCP (RFC 3605; without a=rtcp the next port, RFC 3550 §11)."""
+    if media.null:
+        nothing = Expect(None, 0, sip, reach, learn)
+        return nothing, nothing
+    rtcp_port = media.port + 1 if media.rtcp_port is None else media.rtcp_port
+    rtcp_host = media.address if media.rtcp_address is None else media.rtcp_address
+    if is_unspecified(rtcp_host) or rtcp_port > 65535:
+        rtcp_port = 0
+    return (
+        Expect(_literal(media.address), media.port, sip, reach, learn),
+        Expect(_literal(rtcp_host), rtcp_port, sip, reach, learn),
+    )
+
+
+def _literal(host: str) -> str | None:
+    ip = parse_ip(host)
+    return None if ip is None else str(ip)

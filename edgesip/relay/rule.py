@@ -1,0 +1,53 @@
+"""What a path knows of a settled stream, and what it may do with one packet of it.
+
+Holds `Rule` and `carry`, the meaning that every path must have: the userspace loop and the kernel program
+are tested against it with one packet table. Refuses to know how a remote was learned, sockets and calls.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+from edgesip.address import Addr
+
+RTP_HEADER = 12
+
+
+class Verdict(enum.Enum):
+    """FORWARD: send it on as the rule says. ASK: anything doubtful, the relay core decides."""
+
+    FORWARD = "forward"
+    ASK = "ask"
+
+
+class Rule(NamedTuple):
+    """One direction of a settled RTP stream.
+
+    What arrives on `local` from `remote` leaves from `via`, the relay's port of the other leg, to `to`.
+    """
+
+    local: Addr
+    remote: Addr
+    via: Addr
+    to: Addr
+
+
+class Packet(NamedTuple):
+    """A datagram as it arrived on the rule's local port."""
+
+    source: Addr
+    data: bytes
+
+
+def carry(rule: Rule, packet: Packet) -> Verdict:
+    """FORWARD only RTP of version 2 from the rule's own remote; the rest is not for a path to judge.
+
+    RTCP range (RFC 5761 §4) is asked about too: with rtcp-mux it has to be validated, without it dropped.
+    """
+    source, data = packet
+    if source != rule.remote:
+        return Verdict.ASK
+    if len(data) < RTP_HEADER or data[0] >> 6 != 2 or 192 <= data[1] <= 223:
+        return Verdict.ASK
+    return Verdict.FORWARD

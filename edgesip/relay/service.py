@@ -1,0 +1,222 @@
+"""The sockets of the relay, and the loop around its core.
+
+Binds ports when the core leases them, reads them in an epoll of its own whose file the event loop watches,
+sends settled streams on by one flat function, asks the core about every other packet, and sweeps once a
+second. Refuses to know what is believed and why: that is the core's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgesip.address import Addr
+from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings
+from edgesip.relay.path import Entry, Path, UserPath
+from edgesip.relay.ports import Pair
+from edgesip.relay.rule import RTP_HEADER
+
+RECEIVE_BUFFER = 256 * 1024
+EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
+SLICE = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
+READS = 16  # datagrams of one socket in a row
+WAKES = 64  # sockets looked at in one poll
+LARGEST = 65535
+SWEEP = 1.0
+RESERVE = 2000
+
+
+def limits(low: int, high: int, nofile_soft: int) -> int:
+    """max_sessions: four ports a session, from what the range has and the file limit leaves.
+
+    At most 2000 files, and never more than half of them, are kept back for everything else.
+    """
+    reserve = min(RESERVE, nofile_soft // 2)
+    ports = max(0, (high + 1) // 2 - (low + 1) // 2) * 2
+    return min(ports, nofile_soft - reserve) // PORTS_A_SESSION
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """One bound port."""
+
+    sock: socket.socket
+    local: Addr
+    sendto: Callable[[bytes, Addr], int]
+
+
+def forward(
+    entry: Entry, data: bytes, source: Addr, now: float, sendto: Callable[[bytes, Addr], object]
+) -> bool:
+    """`rule.carry` and its act in one flat function: send and count, or False to have the core asked."""
+    if source != entry.remote or len(data) < RTP_HEADER or data[0] & 0xC0 != 0x80 or 192 <= data[1] <= 223:
+        return False
+    entry.packets += 1
+    entry.octets += len(data)
+    entry.at = now
+    entry.last = data
+    sendto(data, entry.to)
+    return True
+
+
+class RelayService:
+    """The relay as the process has it: `core` is what signalling is given as its media.
+
+    `on_events` gets what each sweep brought; it is called from the loop. Construct and use it in the
+    loop's thread. A `path` of one's own must carry by itself; without one settled streams go through
+    `forward`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        loop: asyncio.AbstractEventLoop,
+        on_events: Callable[[Sequence[Event]], None],
+        *,
+        path: Path | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loop = loop
+        self._on_events = on_events
+        self._clock = clock
+        user = UserPath()
+        self._settled = user.entries
+        self._poll = select.epoll()
+        self._links: dict[int, _Link] = {}
+        self._by_local: dict[Addr, _Link] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.lost: dict[str, int] = {"rtp:rtp_send_dropped": 0, "rtp:rtp_socket_errors": 0}
+        self.core = RelayCore(
+            settings, bind=self.bind, unbind=self.unbind, path=path or user, entropy=entropy
+        )
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The core's counters and those of the sockets."""
+        return {**self.core.counters, **self.lost}
+
+    def start(self) -> None:
+        """Begin to read and to sweep."""
+        self._loop.add_reader(self._poll.fileno(), self.drain)
+        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+
+    def stop(self) -> None:
+        """Close every socket; calls are not told. Safe to call twice, and without `start`."""
+        if self._poll.closed:
+            return
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._loop.remove_reader(self._poll.fileno())
+        self.core.path.close()
+        for link in self._links.values():
+            link.sock.close()
+        self._links.clear()
+        self._by_local.clear()
+        self._poll.close()
+
+    # The binder of the core.
+
+    def bind(self, pair: Pair) -> bool:
+        """Bind both ports of a pair; False, and neither bound, when one cannot be had."""
+        made: list[_Link] = []
+        try:
+            for port in (pair.rtp, pair.rtcp):
+                made.append(_bound(Addr(pair.host, port)))
+            for link in made:
+                self._poll.register(link.sock.fileno(), select.EPOLLIN)
+        except OSError:
+            for link in made:
+                link.sock.close()
+            return False
+        for link in made:
+            self._links[link.sock.fileno()] = link
+            self._by_local[link.local] = link
+        return True
+
+    def unbind(self, pair: Pair) -> None:
+        """Close both ports of a pair; what was still unread in them is lost."""
+        for port in (pair.rtp, pair.rtcp):
+            link = self._by_local.pop(Addr(pair.host, port), None)
+            if link is not None:
+                del self._links[link.sock.fileno()]
+                self._poll.unregister(link.sock.fileno())
+                link.sock.close()
+
+    # Packets.
+
+    def drain(self) -> None:
+        """Read what is there, for about a millisecond; epoll calls again for what is left.
+
+        A socket that is still full goes to the end of epoll's list, so that a flood on one port takes
+        no more than its share.
+        """
+        clock = self._clock
+        until = clock() + SLICE
+        while True:
+            ready = self._poll.poll(0, WAKES)
+            for fd, _ in ready:
+                link = self._links.get(fd)
+                if link is not None:
+                    now = clock()
+                    if now > until:
+                        return
+                    self._read(link, now)
+            if len(ready) < WAKES:
+                return
+
+    def _read(self, link: _Link, now: float) -> None:
+        receive = link.sock.recvfrom
+        for _ in range(READS):
+            try:
+                data, source = receive(LARGEST)
+            except BlockingIOError:
+                return
+            except OSError:  # a refused send of before (ICMP) comes back here; it ends nothing
+                self.lost["rtp:rtp_socket_errors"] += 1
+                continue
+            if len(source) > 2:
+                source = source[:2]  # IPv6 adds flow label and scope
+            entry = self._settled.get(link.local)
+            try:
+                if entry is not None:
+                    out = self._by_local[entry.rule.via]
+                    if forward(entry, data, source, now, out.sendto):
+                        continue
+                for via, to, octets in self.core.receive(link.local, data, Addr(*source), now):
+                    self._by_local[via].sendto(octets, to)
+            except BlockingIOError:
+                self.lost["rtp:rtp_send_dropped"] += 1
+            except OSError:
+                self.lost["rtp:rtp_socket_errors"] += 1
+
+    # Time.
+
+    def _sweep(self) -> None:
+        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        events = self.core.tick(self._clock())
+        if events:
+            self._on_events(events)
+
+
+def _bound(local: Addr) -> _Link:
+    """A non-blocking UDP socket on this address; OSError when it cannot be had."""
+    family = socket.AF_INET6 if local.family == 6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, EXPEDITED)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, EXPEDITED)
+        sock.bind(local)
+    except OSError:
+        sock.close()
+        raise
+    return _Link(sock, local, sock.sendto)

@@ -1,0 +1,339 @@
+"""One call's media: offers and answers as plans and commits over a caller's leg and a leg per branch.
+
+An offer is only planned: the lines that live keep their ports, latches and remotes until its answer
+commits; a refused offer gives back what it alone had leased. Refuses to know SIP, sockets, how ports are
+chosen, and how packets move.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+from edgesip.relay.leg import Leg, Line
+from edgesip.relay.sdp import Media, Sdp
+
+Key = tuple[str, str]
+CALLER, CALLEE = "caller", "callee"
+
+
+class Standing(enum.Enum):
+    """HEARD: in force. QUIET: another branch's answer is. STRANGER: another UA's on this very branch is."""
+
+    HEARD = "heard"
+    QUIET = "quiet"
+    STRANGER = "stranger"
+
+
+class Pool(Protocol):
+    """Where lines get their ports."""
+
+    def lease(self, session: Session, branch: Branch | None, leg: Leg, index: int, now: float) -> Line | None:
+        """A new line of the leg with bound ports, already reachable by packets; None when there are none."""
+        ...
+
+    def release(self, line: Line, now: float) -> None:
+        """Unbind the line's ports; nothing reaches it any more."""
+        ...
+
+
+class Plan(NamedTuple):
+    """An offer that waits for its answer: `new` are the lines that exist for its sake alone."""
+
+    side: str
+    body: bytes
+    output: bytes
+    media: tuple[Media, ...]
+    sip: str
+    new: frozenset[int]
+
+
+@dataclass(slots=True, eq=False)
+class Branch:
+    """One target of the call. `tag` is whose SDP its leg was described by last."""
+
+    name: str
+    leg: Leg
+    tag: str = ""
+    answered: bool = False
+    plan: Plan | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """The media of one call, of all its branches.
+
+    `active` is the branch the caller hears, `fixed` the (branch, tag) of the final answer: later answers
+    of others are re-addressed but change nothing.
+    """
+
+    key: Key
+    caller: Leg
+    created: float
+    branches: dict[str, Branch] = field(default_factory=dict)
+    active: str | None = None
+    fixed: tuple[str, str] | None = None
+    heard: float = 0.0
+    due: float | None = None
+
+    @property
+    def answered(self) -> bool:
+        """True once an answer was final."""
+        return self.fixed is not None
+
+    @property
+    def to_tag(self) -> str:
+        """The tag of the active answerer, "" before any is known."""
+        branch = None if self.active is None else self.branches.get(self.active)
+        return "" if branch is None else branch.tag
+
+    def lines(self) -> Iterator[tuple[Branch | None, Leg, Line]]:
+        """Every line with its leg; the branch is None for the caller's."""
+        for line in self.caller.lines.values():
+            yield None, self.caller, line
+        for branch in self.branches.values():
+            for line in branch.leg.lines.values():
+                yield branch, branch.leg, line
+
+    def audible(self) -> Branch | None:
+        """The branch whose packets the caller gets: the active one, before any answer the only one."""
+        if self.active is not None:
+            return self.branches.get(self.active)
+        return next(iter(self.branches.values())) if len(self.branches) == 1 else None
+
+    def held(self) -> bool:
+        """True when every line that is heard is on hold by either side."""
+        branch = self.audible()
+        lines = {} if branch is None else branch.leg.lines
+        return bool(lines) and all(
+            line.hold or (other is not None and other.hold)
+            for line, other in ((line, self.caller.lines.get(index)) for index, line in lines.items())
+        )
+
+    def offer(
+        self, branch: Branch, tag: str, side: str, sdp: Sdp, sip: str, pool: Pool, now: float
+    ) -> bytes | None:
+        """Plan an offer sent by `side`, whose SIP came from `sip`; the body for the other side.
+
+        None when there are no ports for it: nothing has changed. The same octets while the offer is
+        pending give the same output.
+        """
+        offerer, answerer = self._legs(branch, side)
+        for waiting in answerer.lines.values():
+            waiting.await_answer(answerer.sip, answerer.reach, answerer.learn, now)
+        plan = branch.plan
+        if plan is not None and plan.side == side and plan.body == sdp.body:
+            return plan.output
+        opened = self._open(branch, sdp, pool, now)
+        if opened is None:
+            return None
+        if side == CALLEE and self._standing(branch, tag) is Standing.HEARD:
+            self._hear(branch, tag, now)
+        output = sdp.rewrite([answerer.endpoint(i, media, True) for i, media in enumerate(sdp.media)])
+        for index, media in enumerate(sdp.media):
+            line, other = offerer.lines.get(index), answerer.lines.get(index)
+            if not media.relayed or line is None or other is None:
+                continue
+            if not line.described:
+                line.describe(media, sip, offerer.reach, offerer.learn, now)
+            if not other.described:
+                other.name(media)
+                other.await_answer(answerer.sip, answerer.reach, answerer.learn, now)
+            if index in opened:
+                branch.leg.lines[index].valid = media.payload_types
+        fresh = opened if plan is None else opened | plan.new
+        branch.plan = Plan(side, sdp.body, output, sdp.media, sip, fresh)
+        return output
+
+    def answer(
+        self, branch: Branch, tag: str, side: str, sdp: Sdp, sip: str, final: bool, pool: Pool, now: float
+    ) -> bytes:
+        """Re-address an answer sent by `side`; commit the pending offer when it is `final`.
+
+        A preview (not final) of a first offer is put in force as it stands, of a later one it is only
+        re-addressed. Repeats change nothing.
+        """
+        receiver = self._legs(branch, side)[1]
+        plan = branch.plan if branch.plan is not None and branch.plan.side != side else None
+        muxed = [self._muxed(branch, plan, index) for index in range(len(sdp.media))]
+        output = sdp.rewrite([receiver.endpoint(i, m, muxed[i]) for i, m in enumerate(sdp.media)])
+        standing = self._standing(branch, tag)
+        if standing is Standing.STRANGER or (not final and (branch.answered or standing is Standing.QUIET)):
+            return output
+        if standing is Standing.HEARD:
+            if side == CALLEE or final:
+                self._hear(branch, tag, now)
+            if final and self.fixed is None:
+                self.fixed = (branch.name, branch.tag)
+            self.heard = max(self.heard, now)
+        self._agree(branch, side, plan, sdp.media, sip, standing, now)
+        if final:
+            branch.answered = True
+        if final and plan is not None:
+            branch.plan = None
+            self._drop_refused(branch, plan.media, sdp.media, pool, now)
+        return output
+
+    def reject(self, branch: Branch, pool: Pool, now: float) -> None:
+        """The branch's pending offer failed. A first offer takes its branch with it."""
+        if not branch.answered:
+            self.close(branch, pool, now)
+        elif branch.plan is not None:
+            self._remove(branch, branch.plan.new, pool, now)
+            branch.plan = None
+
+    def close(self, branch: Branch, pool: Pool, now: float) -> None:
+        """The branch is over; with the last one everything is."""
+        self.branches.pop(branch.name, None)
+        self._remove(branch, frozenset(branch.leg.lines), pool, now)
+        if self.active == branch.name:
+            left = next((other for other in self.branches.values() if other.answered), None)
+            self.active = None if left is None else left.name
+            self.fixed = None if left is None else (left.name, left.tag)
+
+    def _legs(self, branch: Branch, side: str) -> tuple[Leg, Leg]:
+        """The leg of `side` and the one opposite."""
+        return (self.caller, branch.leg) if side == CALLER else (branch.leg, self.caller)
+
+    def _standing(self, branch: Branch, tag: str) -> Standing:
+        """Whether SDP of this branch and tag may change what the caller hears (sdp.md §14)."""
+        if self.fixed is None:
+            return Standing.HEARD
+        name, winner = self.fixed
+        if branch.name != name:
+            return Standing.QUIET
+        return Standing.STRANGER if tag and winner and tag != winner else Standing.HEARD
+
+    @staticmethod
+    def _muxed(branch: Branch, plan: Plan | None, index: int) -> bool:
+        """Whether a=rtcp-mux may stand in the answer: only where it was offered (RFC 5761 §5.1.1)."""
+        if plan is not None:
+            return index < len(plan.media) and plan.media[index].mux
+        line = branch.leg.lines.get(index)
+        return line is not None and line.mux
+
+    def _hear(self, branch: Branch, tag: str, now: float) -> None:
+        """SDP of this tag goes to the caller: it is active. A new UA on the branch is learned anew."""
+        if tag and branch.tag and tag != branch.tag and not branch.answered:
+            for line in branch.leg.lines.values():
+                line.forget()
+                line.await_answer(branch.leg.sip, branch.leg.reach, branch.leg.learn, now)
+        branch.tag = tag or branch.tag
+        self.active = branch.name
+
+    def _open(self, branch: Branch, sdp: Sdp, pool: Pool, now: float) -> frozenset[int] | None:
+        """Ports on both legs for every relayed line: the new indices; None, nothing leased, if any lack."""
+        opened: set[int] = set()
+        for index, media in enumerate(sdp.media):
+            if not media.relayed:
+                continue
+            for owner, leg in ((None, self.caller), (branch, branch.leg)):
+                if index in leg.lines:
+                    continue
+                line = pool.lease(self, owner, leg, index, now)
+                if line is None:
+                    self._remove(branch, frozenset(opened), pool, now)
+                    return None
+                leg.lines[index] = line
+                if owner is not None:
+                    opened.add(index)
+        return frozenset(opened)
+
+    def _agree(
+        self,
+        branch: Branch,
+        side: str,
+        plan: Plan | None,
+        answer: tuple[Media, ...],
+        sip: str,
+        standing: Standing,
+        now: float,
+    ) -> None:
+        """Both sides have spoken: describe both legs, line by line, and let them learn.
+
+        A QUIET branch describes its own leg alone.
+        """
+        leg, other_leg = self._legs(branch, side)
+        spoken = [(leg, answer, sip)] + ([(other_leg, plan.media, plan.sip)] if plan is not None else [])
+        for each, media, source in spoken:
+            if each is self.caller and standing is Standing.QUIET:
+                continue
+            each.sip = source
+            for index, line in each.lines.items():
+                if index in branch.leg.lines and index < min(len(answer), len(media)):
+                    if not media[index].relayed or not answer[index].relayed:
+                        continue
+                    line.describe(media[index], source, each.reach, each.learn, now)
+                    line.unlock(now)
+        for index, line in branch.leg.lines.items():
+            other = self.caller.lines[index]
+            line.valid = line.codes | other.codes
+            if plan is not None and index < min(len(answer), len(plan.media)):
+                line.mux = answer[index].mux and plan.media[index].mux
+            other.unlock(now)
+
+    def _drop_refused(
+        self,
+        branch: Branch,
+        offer: tuple[Media, ...],
+        answer: tuple[Media, ...],
+        pool: Pool,
+        now: float,
+    ) -> None:
+        """Lines that either side switched off give their ports back (sdp.md §4)."""
+        both = range(min(len(offer), len(answer)))
+        alive = {index for index in both if offer[index].relayed and answer[index].relayed}
+        self._remove(branch, frozenset(branch.leg.lines) - alive, pool, now)
+
+    def _remove(self, branch: Branch, indices: frozenset[int], pool: Pool, now: float) -> None:
+        """Release lines of the branch, and those of the caller that no branch has any more."""
+        for index in indices:
+            line = branch.leg.lines.pop(index, None)
+            if line is not None:
+                pool.release(line, now)
+        used = {index for other in self.branches.values() for index in other.leg.lines}
+        for index in [index for index in self.caller.lines if index not in used]:
+            pool.release(self.caller.lines.pop(index), now)
+
+    def record(self, wall_offset: float) -> dict[str, Any]:
+        """What must survive the process, as JSON with wall times; offers that are pending are not in it."""
+        pending = {b.name: b.plan.new if b.plan is not None else frozenset() for b in self.branches.values()}
+        kept = {i for b in self.branches.values() for i in b.leg.lines if i not in pending[b.name]}
+        return {
+            "key": self.key,
+            "caller": self.caller.record(wall_offset, frozenset(self.caller.lines) - kept),
+            "created": self.created + wall_offset,
+            "branches": [
+                {
+                    "name": branch.name,
+                    "leg": branch.leg.record(wall_offset, pending[branch.name]),
+                    "tag": branch.tag,
+                    "answered": branch.answered,
+                }
+                for branch in self.branches.values()
+            ],
+            "active": self.active,
+            "fixed": self.fixed,
+            "heard": self.heard + wall_offset,
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Session:
+        """The session that `record` described; KeyError, TypeError or ValueError when it does not."""
+        call_id, from_tag = record["key"]
+        branches = [
+            Branch(each["name"], Leg.from_record(each["leg"], wall_offset), each["tag"], each["answered"])
+            for each in record["branches"]
+        ]
+        fixed = record["fixed"]
+        return cls(
+            key=(call_id, from_tag),
+            caller=Leg.from_record(record["caller"], wall_offset),
+            created=record["created"] - wall_offset,
+            branches={branch.name: branch for branch in branches},
+            active=record["active"],
+            fixed=None if fixed is None else (fixed[0], fixed[1]),
+            heard=record["heard"] - wall_offset,
+        )

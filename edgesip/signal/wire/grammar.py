@@ -68,7 +68,7 @@ def quoted_end(text: str, start: int) -> int:
 
 def split_list(text: str, sep: str = ",") -> list[str]:
     """Split at each `sep` ("," or ";") outside quoted strings and <>; items stripped, empty ones kept."""
-    if sep not in text:
+    if sep not in text and '"' not in text:
         return [text.strip(LWS)]
     if text.count(sep) > MAX_ITEMS:
         raise ParseError("too many values")

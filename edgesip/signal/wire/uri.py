@@ -44,7 +44,7 @@ class Uri:
     def param(self, name: str) -> str | None:
         """The first parameter of that name, ignoring case: '' when valueless, None when absent."""
         for key, value in self.params:
-            if key == name or key.lower() == name.lower():
+            if key == name or _plain(key).lower() == name.lower():
                 return "" if value is None else value
         return None
 
@@ -61,7 +61,9 @@ class Uri:
     def without_param(self, name: str) -> Uri:
         """The same URI without any parameter of that name."""
         wanted = name.lower()
-        return replace(self, params=tuple(param for param in self.params if param[0].lower() != wanted))
+        return replace(
+            self, params=tuple(param for param in self.params if _plain(param[0]).lower() != wanted)
+        )
 
     def with_host(self, host: str, port: int | None) -> Uri:
         """The same URI at another host and port."""
@@ -117,9 +119,9 @@ def parse_host(text: str) -> tuple[str, int | None]:
 
 def _read_host(text: str) -> tuple[str, int | None]:
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
+        host, close, rest = text[1:].partition("]")
         host = host.replace(":::", "::")  # RFC 5118 §4.10: a bug of the old grammar, harmless to read
-        if ":" not in host or parse_ip(host) is None:
+        if not close or ":" not in host or parse_ip(host) is None:
             raise ParseError("bad IPv6 reference")
         if rest and rest[0] != ":":
             raise ParseError("bad host")

@@ -30,7 +30,8 @@ def _alaw_table() -> Samples:
     segment = (code >> 4) & 7
     size = ((code & 0x0F) << 4) + np.where(segment > 0, 0x108, 8)
     size = size << np.maximum(segment - 1, 0)
-    return np.where(code & 0x80, size, -size).astype(np.int16)
+    table: Samples = np.where(code & 0x80, size, -size).astype(np.int16)
+    return table
 
 
 _DECODE = {0: _ulaw_table(), 8: _alaw_table()}
@@ -38,9 +39,8 @@ _DECODE = {0: _ulaw_table(), 8: _alaw_table()}
 
 def decode(payload_type: int, payload: bytes) -> Samples:
     """PCMU (0) or PCMA (8) octets as samples; KeyError for any other type."""
-    table = _DECODE[payload_type]
-    samples: Samples = table[np.frombuffer(payload, np.uint8)]
-    return samples
+    heard: Samples = _DECODE[payload_type][np.frombuffer(payload, np.uint8)]
+    return heard
 
 
 def encode_ulaw(samples: Samples) -> bytes:

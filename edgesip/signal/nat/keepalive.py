@@ -16,7 +16,7 @@ from edgesip.signal.location.usrloc import PARTS, Binding, Usrloc
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.message import Response
 
-_BATCH = 32  # slices visited in one go, so that a late caller does not stop the loop
+_BATCH = 1000  # pings after which one call ends, so that a late caller does not stop the loop
 _STEP = 0.02  # seconds between two batches at least
 _LOOK = 1.0  # seconds after which the table is looked at again at the latest
 _ANSWER_TIME = 32.0  # seconds in which an answer counts (RFC 3261 timer F)
@@ -53,21 +53,21 @@ class Pinger:
         A caller that comes late gets what it missed in batches, but no slice twice. The moments hang on the
         clock and the ruid alone, so a new process with the same clock goes on where the old one was.
         """
-        if self._interval <= 0:
+        if self._interval <= 0 or now < self._next:
             return []
         reached = int(now * PARTS / self._interval)
-        first = reached if self._done is None else max(self._done + 1, reached - PARTS + 1)
-        last = min(reached, first + _BATCH - 1)
+        number = reached - 1 if self._done is None else max(self._done, reached - PARTS)
         pings: list[tuple[Flow, bytes]] = []
         own: dict[Addr, str] = {}
-        for number in range(first, last + 1):
+        while number < reached and len(pings) < _BATCH:
+            number += 1
             for binding in usrloc.part(number % PARTS):
                 if binding.flow.transport == "udp" and binding.expires > now:
                     local = binding.flow.local
                     address = own.get(local) or own.setdefault(local, str(self._address_for(local)))
                     pings.append((binding.flow, self._ping(binding, address, now)))
-        self._done = last
-        self._next = self._deadline_after(usrloc, last, now)
+        self._done = number
+        self._next = now + _STEP if number < reached else self._deadline_after(usrloc, number, now)
         return pings
 
     def deadline(self, now: float) -> float | None:

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 from edgesip import forms
 from edgesip.address import parse_ip
 from edgesip.forms import Advertised, Listen, Network, PortRange, Upstream
+from edgesip.places import ConfigError, location_db, socket_in, subscribers_db
 
 __all__ = [
     "BUILT_IN",
@@ -33,7 +34,6 @@ __all__ = [
     "available",
     "find",
     "load",
-    "socket_in",
 ]
 
 BUILT_IN = Path(__file__).parent / "profiles"
@@ -41,16 +41,6 @@ BUILT_IN = Path(__file__).parent / "profiles"
 
 SEARCH: tuple[Path, ...] = (Path("/etc/edgesip/profiles"), BUILT_IN)
 """Where `--profile NAME` is looked up, in this order."""
-
-SOCKET_PATH_MAX = 107
-"""Longest path of a unix socket in bytes (struct sockaddr_un holds 108 with its final NUL)."""
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used; the message says where and what to write instead (exit code 78)."""
-
-
-# ---- the sections
 
 
 class _Section(BaseModel):
@@ -170,12 +160,14 @@ class Profile(_Section):
         url = self.usrloc.db_url
         if url == "":
             return None
-        return self.state_dir / ("location.db" if url is None else url.removeprefix("sqlite:///"))
+        if url is None:
+            return location_db(self.state_dir)
+        return self.state_dir / url.removeprefix("sqlite:///")
 
     @property
     def subscribers_db(self) -> Path:
         """The SQLite file that keeps the users."""
-        return self.state_dir / "subscribers.db"
+        return subscribers_db(self.state_dir)
 
     def advertised_for(self, host: str) -> Advertised | None:
         """What to say instead of our address `host`, if its family has an advertised address."""
@@ -221,18 +213,6 @@ def find(name_or_path: str, search: Sequence[Path] = SEARCH) -> Path:
     if name_or_path not in known:
         raise ConfigError(f"no profile is called {name_or_path!r}{_nearest(name_or_path, known)}")
     return known[name_or_path]
-
-
-def socket_in(state_dir: Path, socket: Path | None = None) -> Path:
-    """The control socket: the one asked for, else edgesip.sock in the state directory, if it fits."""
-    path = (socket or state_dir / "edgesip.sock").absolute()
-    size = len(str(path).encode("utf-8", "surrogateescape"))
-    if size > SOCKET_PATH_MAX:
-        raise ConfigError(
-            f"{path}: a socket's path has at most {SOCKET_PATH_MAX} bytes, this has {size};"
-            " choose a shorter --socket or --state-dir"
-        )
-    return path
 
 
 def load(

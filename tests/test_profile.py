@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edgesip.places import socket_in
 from edgesip.profile import (
     BUILT_IN,
     Advertised,
@@ -14,7 +15,6 @@ from edgesip.profile import (
     Upstream,
     available,
     load,
-    socket_in,
 )
 
 STATE = Path("/tmp/edgesip-test")

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from edgesip.control.rpc import INVALID_REQUEST, Rpc
-from edgesip.profile import ConfigError
+from edgesip.places import ConfigError
 from edgesip.store import codec
 
 MODE = 0o660

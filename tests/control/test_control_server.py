@@ -12,7 +12,7 @@ import pytest
 
 from edgesip.control.rpc import Method, Rpc
 from edgesip.control.server import LINE_MAX, ControlServer
-from edgesip.profile import ConfigError
+from edgesip.places import ConfigError
 
 RPC = Rpc(
     [

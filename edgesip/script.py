@@ -24,6 +24,7 @@ from edgesip.signal.nat.repair import handle_ruri_alias
 from edgesip.signal.proxy.inbound import Inbound, Passing
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
+from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.uri import Uri, parse_uri
 from edgesip.store.api import Subscribers
@@ -201,6 +202,12 @@ class Call:
         """rtpproxy: the media of this call goes through our relay, from this request to its end."""
         self._inbound.edits.relay = True
 
+    def options_reply(self) -> Decision:
+        """siputils: what OPTIONS to us is told; with a user in the request URI it is not for us: 404."""
+        if self.ruri_user:
+            return Reply(404)
+        return Reply(200, "", OPTIONS_HEADERS)
+
     # -- header fields -----------------------------------------------------------------------------
 
     def append_hf(self, name: str, value: str) -> None:
@@ -250,6 +257,13 @@ class ReplyCall:
         """nathelper: the Contact that goes on carries `;alias=` with the address this came from."""
         self._passing.edits.alias = True
 
+
+OPTIONS_HEADERS = (
+    ("Accept", "*/*"),
+    ("Accept-Encoding", ""),
+    ("Accept-Language", "en"),
+    ("Supported", ""),
+)
 
 Hook = Callable[[Call], Decision | Awaitable[Decision]]
 
@@ -307,6 +321,13 @@ def load(path: Path) -> Script:
     if inspect.iscoroutinefunction(functions.get("reply")):
         raise ScriptError(f"{path}: reply(call) must be a plain def")
     return Script(str(path), functions["request"], functions.get("in_dialog"), functions.get("reply"))
+
+
+def refusal_for(error: BaseException) -> Reply:
+    """What the sender hears when a script raised: a message that cannot be read is the sender's fault."""
+    if isinstance(error, ParseError):
+        return Reply(error.status, error.reason)
+    return Reply(500, "Server Internal Error")
 
 
 def explain(error: BaseException, path: str) -> str:

@@ -21,7 +21,7 @@ def request(call: Call) -> Decision:
     if call.method == "REGISTER":
         return register(call)
     if call.method == "OPTIONS" and not call.ruri_user:
-        return Reply(200)
+        return call.options_reply()
     if not call.from_upstream() and (refusal := call.proxy_authenticate()):
         return refusal
     if call.nat_uac_test(NATED):

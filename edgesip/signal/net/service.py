@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from edgesip.address import Flow
-from edgesip.script import Call, Rooms, Script, explain
+from edgesip.script import Call, Rooms, Script, explain, refusal_for
 from edgesip.signal.core import Arrived, Event, SignalCore
-from edgesip.signal.decision import Decision, Forward, Reply
+from edgesip.signal.decision import Decision, Forward
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.proxy.fork import Target
@@ -152,10 +152,12 @@ class SignalService:
         self.step(self._place(inbound, decision, time.monotonic()))
 
     def _blame(self, inbound: Inbound, error: Exception) -> Decision:
-        call_id = inbound.request.headers.call_id
-        why = explain(error, self._script.path)
-        self._log("error", "route script failed", {"call_id": call_id, "why": why})
-        return Reply(500, "Server Internal Error")
+        refusal = refusal_for(error)
+        if refusal.status >= 500:
+            call_id = inbound.request.headers.call_id
+            why = explain(error, self._script.path)
+            self._log("error", "route script failed", {"call_id": call_id, "why": why})
+        return refusal
 
     def _place(self, inbound: Inbound, decision: object, now: float) -> list[Event]:
         """Find the hops of a `Forward`, by DNS only where a name stands in the way; then carry."""

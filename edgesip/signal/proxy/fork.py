@@ -13,7 +13,7 @@ from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.transaction.layer import ClientTx, ServerTx
 from edgesip.signal.wire.headers import Headers
-from edgesip.signal.wire.message import REASONS, Request, Response
+from edgesip.signal.wire.message import Request, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,11 @@ def priority(status: int) -> int:
 
 
 def best(fork: Fork) -> Response:
-    """The final response to send when no branch is pending: challenges gathered, 503 becomes 500."""
+    """The final response to send when no branch is pending: challenges gathered."""
     finals = [branch.final for branch in fork.branches if branch.final is not None]
     chosen = min(finals, key=lambda response: priority(response.status))
     if chosen.status in (401, 407):
         return _gathered(chosen, finals)
-    if chosen.status == 503:
-        return Response(500, REASONS[500], chosen.headers, chosen.body)
     return chosen
 
 

@@ -181,7 +181,7 @@ class StatefulProxy:
             branch.provisional = True
             if branch.cancel:
                 self._cancel(branch, now, branch.cancel)
-            if status > 100 and not fork.answered and not branch.final:
+            if status > 100 and not (fork.answered or fork.cancelled or branch.final):
                 self._pass(fork, branch, response, now)
             return
         if status < 300:
@@ -253,7 +253,7 @@ class StatefulProxy:
             response = self._own(fork, 487, "Request Terminated")
         elif _is_passed_on(fork, response):
             stripped = strip_via(response)
-            if stripped is None:
+            if stripped is None or stripped.status == 503:
                 stripped = self._own(fork, 500)
             response = stripped
         self._transactions.respond(fork.server, response, now)

@@ -176,11 +176,15 @@ def _read_plain(lines: list[str]) -> list[Field] | None:
         return None
     names = NAMES
     try:
-        return [
-            (names[name], value.strip(LWS)) for line in lines for name, _, value in [line.partition(": ")]
+        fields = [
+            (names[name], value.strip(LWS))
+            for line in lines
+            for name, colon, value in [line.partition(": ")]
+            if colon
         ]
     except ParseError:
         return None
+    return fields if len(fields) == len(lines) else None
 
 
 def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:

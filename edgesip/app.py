@@ -1,0 +1,366 @@
+"""The edge as a whole: the only file that knows the entire profile and introduces the rooms to each other.
+
+`provision` checks everything that can be checked without starting; `Edge.run` opens, serves and closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from edgesip.address import Addr, Flow
+from edgesip.control import log
+from edgesip.control.holder import bind_failure
+from edgesip.control.methods import methods_for
+from edgesip.control.rpc import Rpc
+from edgesip.control.server import ControlServer
+from edgesip.profile import ConfigError, Profile
+from edgesip.relay import core as relay
+from edgesip.relay.service import RelayService, limits
+from edgesip.script import ReplyCall, Rooms, Script, ScriptError, load
+from edgesip.signal.core import CoreSettings, SignalCore
+from edgesip.signal.dialog.state import Dialog
+from edgesip.signal.dialog.table import Dialogs, DialogSettings
+from edgesip.signal.guard.digest import Digest
+from edgesip.signal.location import registrar
+from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.keepalive import Settings as PingSettings
+from edgesip.signal.net.links import LinkError, expand, is_local, route
+from edgesip.signal.net.resolver import Resolver
+from edgesip.signal.net.service import SignalService
+from edgesip.signal.proxy.locate import Locator
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.upstream import Upstream
+from edgesip.signal.transaction.layer import TmSettings, Transactions
+from edgesip.signal.wire.uri import parse_uri
+from edgesip.store.api import StoreError
+from edgesip.store.sqlite import SqliteStore
+from edgesip.store.subscribers import SqliteSubscribers
+
+UPSTREAM_REFRESH = 60.0
+CHECKPOINT = 5.0
+
+
+def provision(profile: Profile) -> Edge:
+    """Everything short of starting: the script is loaded, the addresses are ours. Raises `ConfigError`."""
+    try:
+        script = load(profile.route)
+    except ScriptError as error:
+        raise ConfigError(str(error)) from None
+    listens: list[Addr] = []
+    for one in profile.listen:
+        found = expand(Addr(one.host, one.port))
+        for addr in found:
+            if not is_local(addr.host):
+                raise ConfigError(_not_ours(f"listen {one}", addr.host))
+        listens += [addr for addr in found if addr not in listens]
+    for host in profile.relay.address:
+        if not is_local(host):
+            raise ConfigError(_not_ours("relay.address", host))
+    return Edge(profile, script, tuple(listens))
+
+
+def _not_ours(what: str, host: str) -> str:
+    return (
+        f"{what}: {host} is not an address of this host."
+        f" If it is the address others reach this host by, did you mean --advertise {host}?"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the control room may ask of a running edge (`control.methods.Rooms`)."""
+
+    started: float
+    wall_offset: float
+    service: SignalService
+    media: RelayService | None
+    sources: tuple[Callable[[], Mapping[str, int]], ...]
+
+    def now(self) -> float:
+        """The monotonic clock."""
+        return time.monotonic()
+
+    def bindings(self, aor: str) -> Sequence[Binding]:
+        """The valid bindings of an address of record."""
+        return self.service.core.usrloc.lookup(aor, self.now())
+
+    def aors(self) -> Iterable[tuple[str, Sequence[Binding]]]:
+        """Every address of record with its bindings."""
+        return self.service.core.usrloc.aors()
+
+    def remove(self, bindings: Sequence[Binding]) -> None:
+        """Take bindings away, in memory and in the store."""
+        self.service.step(self.service.core.unregister(bindings))
+
+    def dialogs(self) -> Iterable[Dialog]:
+        """Every dialog that is remembered."""
+        return list(self.service.core.dialogs)
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """The relay's living sessions."""
+        return self.media.core.sessions(self.now()) if self.media else []
+
+    def ports(self) -> dict[str, int]:
+        """The relay's ports."""
+        if self.media is None:
+            return {"total": 0, "leased": 0, "resting": 0, "free": 0}
+        return self.media.core.ports(self.now())
+
+    def counters(self) -> Mapping[str, int]:
+        """All statistics."""
+        merged: dict[str, int] = {}
+        for source in self.sources:
+            merged.update(source())
+        return merged
+
+
+class Edge:
+    """One server: made by `provision`, lives in `run`."""
+
+    def __init__(self, profile: Profile, script: Script, listens: tuple[Addr, ...]) -> None:
+        self.profile = profile
+        self._script = script
+        self._listens = listens
+        self._wall_offset = time.time() - time.monotonic()
+        self._log = log.writer("edgesip")
+
+    async def run(self, ready: Callable[[str], None]) -> None:
+        """Open everything, call `ready` with its line, serve until cancelled, close everything.
+
+        Raises `ConfigError` when an address is taken or a file cannot be used.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            line = await self._start(stack)
+            ready(line)
+            await asyncio.get_running_loop().create_future()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> str:
+        profile, loop = self.profile, asyncio.get_running_loop()
+        max_sessions = self._max_sessions()
+        try:
+            profile.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+            subscribers = SqliteSubscribers(profile.subscribers_db)
+            stack.callback(subscribers.close)
+            store = SqliteStore(profile.location_db) if profile.location_db else None
+            if store is not None:
+                stack.callback(store.close)
+        except (OSError, StoreError) as error:
+            raise ConfigError(f"{profile.state_dir}: the state directory cannot be used: {error}") from None
+        media = self._media(loop, max_sessions) if profile.relay.enabled else None
+        service, resolver, upstream = self._signal(subscribers, store, media)
+        self._service = service
+        try:
+            service.links.open(self._listens, loop)
+        except LinkError as error:
+            addr = error.addr
+            raise ConfigError(bind_failure("udp", addr.host, addr.port, error)) from None
+        stack.push_async_callback(service.stop)
+        if media is not None:
+            media.start()
+            stack.callback(media.stop)
+        if store is not None:
+            self._load(store, service.core.usrloc)
+        self._warn_realms(subscribers)
+        gc.freeze()
+        service.start(loop)
+        answers = self._answers(service, media, resolver)
+        control = ControlServer(Rpc(methods_for(answers)), profile.socket)
+        await control.start()
+        stack.push_async_callback(control.close)
+        if upstream is not None:
+            await self._refresh(upstream, resolver)
+            _background(stack, self._refreshing(upstream, resolver))
+        if store is not None:
+            _background(stack, self._checkpoints(store))
+        return self._ready(max_sessions)
+
+    # -- the rooms, each with its slice ------------------------------------------------------------
+
+    def _max_sessions(self) -> int:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            with contextlib.suppress(ValueError, OSError):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+                soft = hard
+        return limits(self.profile.relay.ports.low, self.profile.relay.ports.high, soft)
+
+    def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int) -> RelayService:
+        section = self.profile.relay
+        settings = relay.Settings(
+            enabled=True,
+            address=section.address,
+            advertise=section.advertise,
+            low=section.ports.low,
+            high=section.ports.high,
+            timeout=float(section.timeout),
+            max_sessions=max_sessions,
+        )
+        return RelayService(settings, loop, self._media_events)
+
+    def _media_events(self, events: Sequence[relay.Event]) -> None:
+        now = time.monotonic()
+        for event in events:
+            if isinstance(event, relay.MediaTimeout):
+                self._log("warning", "media timeout", {"call_id": event.key[0]})
+                self._service.step(self._service.core.media_timeout(event.key, event.branch, now))
+            else:
+                self._log("warning", "media from a stranger", {"call_id": event.key[0], **_fields(event)})
+
+    def _signal(
+        self, subscribers: SqliteSubscribers, store: SqliteStore | None, media: RelayService | None
+    ) -> tuple[SignalService, Resolver, Upstream | None]:
+        profile = self.profile
+        myself = Myself(
+            tuple(("udp", addr) for addr in self._listens),
+            tuple((one.host, one.port) for one in profile.advertise),
+            frozenset(profile.domains) | {socket.gethostname()},
+        )
+        upstream = None
+        if profile.upstream is not None:
+            upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
+        usrloc, digest = Usrloc(), Digest(profile.auth.realm, os.urandom(32))
+        section = profile.registrar
+        reply = self._script.reply
+        core = SignalCore(
+            CoreSettings(
+                registrar.Settings(
+                    section.default_expires, section.min_expires, section.max_expires, section.max_contacts
+                ),
+                store is not None,
+                self._wall_offset,
+            ),
+            myself,
+            Transactions(
+                TmSettings(
+                    profile.tm.fr_timer / 1000, profile.tm.fr_inv_timer / 1000, profile.tm.wt_timer / 1000
+                )
+            ),
+            usrloc,
+            Dialogs(DialogSettings(float(profile.dialog.default_timeout))),
+            digest,
+            Pinger(PingSettings(float(profile.nathelper.natping_interval)), os.urandom, myself.address_for),
+            media.core if media is not None else None,
+            os.urandom,
+            (lambda passing: reply(ReplyCall(passing))) if reply is not None else None,
+        )
+        rooms = Rooms(
+            myself, usrloc, subscribers, digest, profile.permissions.trusted, upstream, profile.auth.enabled
+        )
+        resolver = Resolver()
+        service = SignalService(
+            core, self._script, rooms, Locator(myself, route), resolver, store, log.writer("edgesip.signal")
+        )
+        return service, resolver, upstream
+
+    def _answers(self, service: SignalService, media: RelayService | None, resolver: Resolver) -> Answers:
+        core = service.core
+        sources: list[Callable[[], Mapping[str, int]]] = [
+            lambda: core.counters,
+            lambda: core.transactions.counters,
+            lambda: {
+                "tmx:inuse_transactions": len(core.transactions),
+                "tmx:active_transactions": core.transactions.active,
+            },
+            lambda: core.usrloc.counters,
+            lambda: core.dialogs.counters,
+            core.dialogs.gauges,
+            lambda: service.links.counters,
+            lambda: resolver.counters,
+        ]
+        if media is not None:
+            sources.append(lambda: media.counters)
+        return Answers(time.monotonic(), self._wall_offset, service, media, tuple(sources))
+
+    # -- what lasts --------------------------------------------------------------------------------
+
+    def _load(self, store: SqliteStore, usrloc: Usrloc) -> None:
+        bindings: list[Binding] = []
+        bad = 0
+        for _, record in store.load("location"):
+            try:
+                binding = Binding.from_record(record, self._wall_offset)
+            except (KeyError, TypeError, ValueError):
+                bad += 1
+                continue
+            bindings.append(self._rehomed(binding))
+        count = usrloc.load(bindings)
+        if count or bad:
+            self._log("info", "bindings loaded", {"contacts": count, "unreadable": bad})
+
+    def _rehomed(self, binding: Binding) -> Binding:
+        """The binding with a local end that we have: the listener it came by may be gone."""
+        local = binding.flow.local
+        if local in self._listens:
+            return binding
+        same = [addr for addr in self._listens if addr.host == local.host] or list(self._listens)
+        return replace(binding, flow=Flow(binding.flow.transport, same[0], binding.flow.remote))
+
+    def _warn_realms(self, subscribers: SqliteSubscribers) -> None:
+        realm = self.profile.auth.realm
+        for other, count in subscribers.realms().items():
+            if other != realm:
+                self._log(
+                    "warning",
+                    "users of another realm cannot log in",
+                    {"realm": other, "users": count, "auth.realm": realm, "do": "edgesip subscriber passwd"},
+                )
+
+    async def _checkpoints(self, store: SqliteStore) -> None:
+        while True:
+            await asyncio.sleep(CHECKPOINT)
+            if store.checkpoint_due:
+                try:
+                    await asyncio.to_thread(store.checkpoint)
+                except StoreError as error:
+                    self._log("error", "checkpoint failed", {"why": str(error)})
+
+    async def _refreshing(self, upstream: Upstream, resolver: Resolver) -> None:
+        while True:
+            await asyncio.sleep(UPSTREAM_REFRESH)
+            await self._refresh(upstream, resolver)
+
+    async def _refresh(self, upstream: Upstream, resolver: Resolver) -> None:
+        found = await resolver.resolve(upstream.uri.host, upstream.uri.port)
+        if found:
+            upstream.hosts = frozenset(addr.host for addr in found)
+        else:
+            self._log("warning", "upstream does not resolve", {"upstream": str(upstream.uri)})
+
+    def _ready(self, max_sessions: int) -> str:
+        section = self.profile.relay
+        listens = ",".join(f"udp:{addr}" for addr in self._listens)
+        words = [f"listen={listens}"]
+        if self.profile.advertise:
+            words.append(f"advertise={','.join(str(one) for one in self.profile.advertise)}")
+        if section.enabled:
+            address = ",".join(section.address) or "as-signalling"
+            words.append(f"relay={address} ports={section.ports} path=user max_sessions={max_sessions}")
+        else:
+            words.append("relay=off")
+        return "ready " + " ".join(words)
+
+
+def _fields(event: relay.StrangeSource) -> dict[str, Any]:
+    return {name: str(value) for name, value in event._asdict().items() if name != "key"}
+
+
+def _background(stack: contextlib.AsyncExitStack, work: Any) -> None:
+    """Run a task until the stack unwinds."""
+    task = asyncio.ensure_future(work)
+
+    async def end() -> None:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(end)

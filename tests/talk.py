@@ -1,0 +1,439 @@
+"""Conversations with a signalling core: `>>` goes in, `<<` must come out, `wait` jumps in time.
+
+    talk = Talk()
+    alice, bob = talk.phone("alice"), talk.phone("bob", nat=True)
+    talk.register(alice, bob)
+    invite = alice.invite("bob")
+    talk >> invite << (alice, 100) << (bob, "INVITE")
+
+The core, the profile's script, the locator and the bindings are the real ones; media, store and clock are
+twins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+
+from edgesip.address import Addr, Flow
+from edgesip.script import Call, ReplyCall, Rooms, Script, load, refusal_for
+from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
+from edgesip.signal.decision import Forward
+from edgesip.signal.dialog.table import Dialogs, DialogSettings
+from edgesip.signal.guard.digest import Digest
+from edgesip.signal.location import registrar
+from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.keepalive import Settings as PingSettings
+from edgesip.signal.proxy.fork import Target
+from edgesip.signal.proxy.inbound import Inbound, Note
+from edgesip.signal.proxy.locate import Locator
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.upstream import Upstream
+from edgesip.signal.transaction.layer import TmSettings, Transactions
+from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import REASONS, Request, Response, parse
+from edgesip.store.api import Credential, Write
+
+SERVER = Addr("203.0.113.1", 5060)
+PROFILE = Path(__file__).parent.parent / "edgesip" / "profiles" / "nat_sbc.py"
+SDP = (
+    b"v=0\r\no=- 1 1 IN IP4 192.168.1.10\r\ns=-\r\nc=IN IP4 192.168.1.10\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 0\r\n"
+)
+_serial = count(1)
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode()).hexdigest()
+
+
+@dataclass
+class Packet:
+    """Octets of one phone on their way in."""
+
+    phone: Phone
+    octets: bytes
+
+
+@dataclass
+class Phone:
+    """A user agent: `at` is where its packets come from, `inside` what it believes its address to be."""
+
+    name: str
+    at: Addr
+    inside: Addr
+    password: str = "secret"
+    cseq: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def contact(self) -> str:
+        return f"<sip:{self.name}@{self.inside}>"
+
+    def request(
+        self,
+        method: str,
+        uri: str,
+        *,
+        call_id: str = "",
+        from_: str = "",
+        to: str = "",
+        cseq: int = 0,
+        branch: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        contact: str | None = None,
+    ) -> Packet:
+        call_id = call_id or f"call-{next(_serial)}"
+        number = cseq or self.cseq.get(call_id, 0) + 1
+        self.cseq[call_id] = max(number, self.cseq.get(call_id, 0))
+        fields = [
+            ("Via", f"SIP/2.0/UDP {self.inside};rport;branch={branch or f'z9hG4bK-{next(_serial)}'}"),
+            ("Max-Forwards", "70"),
+            ("From", from_ or f"<sip:{self.name}@{SERVER.host}>;tag=from-{call_id}"),
+            ("To", to or f"<{uri}>"),
+            ("Call-ID", call_id),
+            ("CSeq", f"{number} {method}"),
+            ("Contact", self.contact if contact is None else contact),
+            *headers,
+        ]
+        fields = [(name, value) for name, value in fields if value]
+        if body:
+            fields.append(("Content-Type", "application/sdp"))
+        return Packet(self, bytes(Request(method, uri, Headers(tuple(fields)), body)))
+
+    def invite(self, user: str, body: bytes = SDP, **more: object) -> Packet:
+        uri = user if ":" in user else f"sip:{user}@{SERVER.host}"
+        return self.request("INVITE", uri, body=body, **more)  # type: ignore[arg-type]
+
+    def reply(
+        self,
+        request: Request,
+        status: int,
+        *,
+        tag: str = "",
+        body: bytes = b"",
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> Packet:
+        """The answer to a request that this phone received."""
+        kept = [
+            (name, value)
+            for name, value in request.headers.fields
+            if name in ("Via", "From", "To", "Call-ID", "CSeq", "Record-Route")
+        ]
+        tag = tag or f"to-{self.name}"
+        if status > 100 and not request.headers.to.tag:
+            kept = [(name, f"{value};tag={tag}" if name == "To" else value) for name, value in kept]
+        if request.method == "INVITE" and 100 < status < 300:
+            kept.append(("Contact", self.contact))
+        kept += list(headers)
+        if body:
+            kept.append(("Content-Type", "application/sdp"))
+        return Packet(self, bytes(Response(status, REASONS.get(status, ""), Headers(tuple(kept)), body)))
+
+    def ack(self, invite: Packet, response: Response, body: bytes = b"") -> Packet:
+        """The ACK of a 2xx, by the route set and target that it brought."""
+        return self.within(invite, response, "ACK", cseq=response.headers.cseq.number, body=body)
+
+    def within(
+        self, invite: Packet, response: Response, method: str, *, cseq: int = 0, body: bytes = b""
+    ) -> Packet:
+        """A request of the caller inside the dialog that `response` to `invite` made."""
+        sent = parse(invite.octets)
+        routes = [("Route", str(route)) for route in reversed(response.headers.record_routes)]
+        return self.request(
+            method,
+            str(response.headers.contacts[0].uri),
+            call_id=sent.headers.call_id,
+            from_=sent.headers.get("From") or "",
+            to=response.headers.get("To") or "",
+            cseq=cseq,
+            headers=routes,
+            body=body,
+        )
+
+    def back(self, received: Request, response: Packet, method: str, *, body: bytes = b"") -> Packet:
+        """A request of the callee inside the dialog that its `response` to `received` made."""
+        answer = parse(response.octets)
+        routes = [("Route", str(route)) for route in received.headers.record_routes]
+        return self.request(
+            method,
+            str(received.headers.contacts[0].uri),
+            call_id=received.headers.call_id,
+            from_=answer.headers.get("To") or "",
+            to=received.headers.get("From") or "",
+            headers=routes,
+            body=body,
+        )
+
+    def with_credentials(self, packet: Packet, challenge: Response) -> Packet:
+        """The same request again, one CSeq later, with what the challenge asked for."""
+        name, value = next(
+            (name, value)
+            for name, value in challenge.headers.fields
+            if name in ("WWW-Authenticate", "Proxy-Authenticate")
+        )
+        parts = dict(
+            piece.strip().split("=", 1) for piece in value.removeprefix("Digest ").split(",") if "=" in piece
+        )
+        realm, nonce = parts["realm"].strip('"'), parts["nonce"].strip('"')
+        request = parse(packet.octets)
+        assert isinstance(request, Request)
+        ha1 = md5(f"{self.name}:{realm}:{self.password}")
+        ha2 = md5(f"{request.method}:{request.uri}")
+        response = md5(f"{ha1}:{nonce}:00000001:abc:auth:{ha2}")
+        header = "Authorization" if name == "WWW-Authenticate" else "Proxy-Authorization"
+        credentials = (
+            f'Digest username="{self.name}", realm="{realm}", nonce="{nonce}", uri="{request.uri}", '
+            f'response="{response}", algorithm=MD5, qop=auth, nc=00000001, cnonce="abc"'
+        )
+        fields = []
+        for field_name, text in request.headers.fields:
+            if field_name == "CSeq":
+                number = int(text.split()[0]) + 1
+                self.cseq[request.headers.call_id] = number
+                text = f"{number} {request.method}"
+            elif field_name == "Via":
+                text = text.partition(";branch=")[0] + f";branch=z9hG4bK-{next(_serial)}"
+            fields.append((field_name, text))
+        fields.append((header, credentials))
+        return Packet(self, bytes(Request(request.method, request.uri, Headers(tuple(fields)), request.body)))
+
+
+class MediaTwin:
+    """Stands in for the relay: writes down what it is asked, marks the bodies that it passed."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple[str, str, str]] = []
+        self.open: set[tuple[tuple[str, str], str]] = set()
+        self.refusal: object = None
+
+    def offer(
+        self,
+        key: tuple[str, str],
+        branch: str,
+        tag: str,
+        side: str,
+        body: bytes,
+        source: Flow,
+        toward: Flow,
+        now: float,
+    ) -> bytes:
+        if self.refusal is not None:
+            return self.refusal  # type: ignore[return-value]
+        self.log.append(("offer", side, tag))
+        self.open.add((key, branch))
+        return body + b"a=offered-by:" + side.encode() + b"\r\n"
+
+    def answer(
+        self,
+        key: tuple[str, str],
+        branch: str,
+        tag: str,
+        side: str,
+        body: bytes,
+        source: Flow,
+        toward: Flow,
+        final: bool,
+        now: float,
+    ) -> bytes:
+        self.log.append(("answer" if final else "preview", side, tag))
+        return body + b"a=answered-by:" + side.encode() + b"\r\n"
+
+    def reject(self, key: tuple[str, str], branch: str, now: float) -> None:
+        self.log.append(("reject", "", ""))
+
+    def close(self, key: tuple[str, str], branch: str, now: float) -> None:
+        self.log.append(("close", "", ""))
+        self.open.discard((key, branch))
+
+
+class Users:
+    """Subscribers by name: everybody's password is `secret`."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = set(names)
+
+    def credential(self, username: str) -> Credential | None:
+        if username not in self.names:
+            return None
+        return Credential(username, "edgesip", md5(f"{username}:edgesip:secret"), "")
+
+
+class Talk:
+    """One core and everybody who talks to it."""
+
+    def __init__(
+        self,
+        *,
+        users: Sequence[str] = ("alice", "bob", "carol"),
+        script: Script | None = None,
+        upstream: Upstream | None = None,
+        relay: bool = True,
+        durable: bool = False,
+        auth: bool = True,
+        tm: TmSettings | None = None,
+        dialog: DialogSettings | None = None,
+        ping: float = 0.0,
+    ) -> None:
+        self.now = 1000.0
+        self.media = MediaTwin()
+        self.notes: list[Note] = []
+        self.writes: list[Write] = []
+        self.sent: list[tuple[Flow, bytes]] = []
+        self.hold_store = False
+        serial = count(1)
+        myself = Myself((("udp", SERVER),), domains=frozenset({"example.net"}))
+
+        def entropy(size: int) -> bytes:
+            return next(serial).to_bytes(size, "big")
+
+        self.script = script or load(PROFILE)
+        usrloc, digest = Usrloc(), Digest("edgesip", b"k" * 32)
+        self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth)
+        self.locator = Locator(myself, lambda host: SERVER.host)
+        reply = self.script.reply
+        self.core = SignalCore(
+            CoreSettings(registrar.Settings(3600, 60, 7200, 10), durable, 0.0),
+            myself,
+            Transactions(tm or TmSettings(wt_timer=5.0)),
+            usrloc,
+            Dialogs(dialog or DialogSettings()),
+            digest,
+            Pinger(PingSettings(ping), entropy, myself.address_for),
+            self.media if relay else None,
+            entropy,
+            (lambda passing: reply(ReplyCall(passing))) if reply else None,
+        )
+
+    def phone(self, name: str, *, nat: bool = False, at: Addr | None = None) -> Phone:
+        number = next(_serial) % 200 + 20
+        public = at or Addr(f"198.51.100.{number}", 40000 + number if nat else 5060)
+        return Phone(name, public, Addr("192.168.1.10", 5060) if nat else public)
+
+    # -- the operators -----------------------------------------------------------------------------
+
+    def __rshift__(self, packet: Packet) -> Talk:
+        flow = Flow("udp", SERVER, packet.phone.at)
+        self._step(self.core.receive(packet.octets, flow, self.now))
+        return self
+
+    def __lshift__(self, expected: tuple[Phone | Addr, object]) -> Talk:
+        """The next message out must go to that phone and be that status or method."""
+        self.take(*expected)
+        return self
+
+    def take(self, whom: Phone | Addr, what: object) -> Request | Response:
+        """Like `<<`, and hands the message over."""
+        at = whom.at if isinstance(whom, Phone) else whom
+        assert self.sent, f"nothing was sent; expected {what} to {at}\n{self.ladder()}"
+        flow, octets = self.sent.pop(0)
+        message = parse(octets)
+        shown = message.status if isinstance(message, Response) else message.method
+        assert (flow.remote, shown) == (at, what), f"{shown} went to {flow.remote}, not {what} to {at}"
+        return message
+
+    def request(self, whom: Phone | Addr, method: str) -> Request:
+        message = self.take(whom, method)
+        assert isinstance(message, Request)
+        return message
+
+    def response(self, whom: Phone | Addr, status: int) -> Response:
+        message = self.take(whom, status)
+        assert isinstance(message, Response)
+        return message
+
+    def silent(self) -> Talk:
+        assert not self.sent, self.ladder()
+        return self
+
+    def wait(self, seconds: float) -> Talk:
+        """Let time pass, doing everything that comes due at its moment."""
+        end = self.now + seconds
+        while True:
+            due = self.core.deadline(self.now)
+            if due is None or due > end:
+                break
+            self.now = max(self.now, due)
+            self._step(self.core.tick(self.now))
+        self.now = end
+        return self
+
+    def ladder(self) -> str:
+        return "\n".join(f"  <- {flow.remote} {octets[:60]!r}" for flow, octets in self.sent)
+
+    # -- the spine, without a loop -----------------------------------------------------------------
+
+    def _step(self, events: Sequence[Event]) -> None:
+        queue = list(events)
+        for event in queue:
+            if isinstance(event, Arrived):
+                queue += self._serve(event.inbound)
+            elif isinstance(event, Write):
+                self.writes.append(event)
+                if event.token is not None and not self.hold_store:
+                    queue += self.core.stored(event.token, self.now)
+            else:
+                self.notes.append(event)
+        self.sent += self.core.take_sends()
+
+    def _serve(self, inbound: Inbound) -> list[Event]:
+        hook = self.script.in_dialog if inbound.dialog is not None else self.script.request
+        assert hook is not None
+        try:
+            decision = hook(Call(inbound, self.rooms, self.now))
+        except ParseError as error:
+            decision = refusal_for(error)
+        targets: list[Target] = []
+        if isinstance(decision, Forward):
+            found = self.locator.locate(inbound, decision.targets)
+            targets = [one for one in found if isinstance(one, Target)]
+        return self.core.carry(inbound, decision, targets, self.now)  # type: ignore[arg-type]
+
+    # -- whole passages ----------------------------------------------------------------------------
+
+    def register(self, *phones: Phone) -> Talk:
+        for phone in phones:
+            packet = phone.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:{phone.name}@{SERVER.host}>")
+            self >> packet
+            self >> phone.with_credentials(packet, self.response(phone, 401))
+            self << (phone, 200)
+        return self
+
+    def call(self, caller: Phone, user: str, **more: object) -> Packet:
+        """INVITE, its challenge, and the INVITE again; what then goes out is left to the test."""
+        packet = caller.invite(user, **more)  # type: ignore[arg-type]
+        self >> packet
+        challenge = self.response(caller, 407)
+        packet = caller.with_credentials(packet, challenge)
+        self >> packet
+        return packet
+
+    def answered(
+        self, caller: Phone, callee: Phone, body: bytes = SDP
+    ) -> tuple[Packet, Response, Request, Packet]:
+        """A call up to its ACK: the INVITE sent, the 200 and the INVITE received, the 200 sent."""
+        invite = self.call(caller, callee.name)
+        self << (caller, 100)
+        received = self.request(callee, "INVITE")
+        ok = callee.reply(received, 200, body=body)
+        self >> ok
+        answer = self.response(caller, 200)
+        self >> caller.ack(invite, answer) << (callee, "ACK")
+        return invite, answer, received, ok
+
+    def quiet(self) -> None:
+        """Nothing is left of anything: transactions, live dialogs, media."""
+        self.wait(60)
+        assert len(self.core.transactions) == 0
+        assert not [dialog for dialog in self.core.dialogs if dialog.state < 5]
+        assert not self.media.open
+
+
+def moved(phone: Phone, at: Addr) -> Phone:
+    """The same phone, seen from another address."""
+    return replace(phone, at=at)

@@ -42,8 +42,10 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
     """Start servers with the settings of the test; each must be clean at its end."""
     servers: list[Server] = []
 
-    def start(settings: dict[str, str] | None = None, *, name: str = "server", number: int = 1) -> Server:
-        server = Server(network, network.public_host(name, number), settings)
+    def start(
+        settings: dict[str, str] | None = None, *, name: str = "server", number: int = 1, ignore: str = ""
+    ) -> Server:
+        server = Server(network, network.public_host(name, number), settings, ignore)
         servers.append(server)
         server.start()
         return server

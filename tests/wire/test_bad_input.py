@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-import time
 
 import pytest
 from lab.agent import Agent
+from lab.calls import open_call
 from lab.network import Network
 from lab.server import Server
-from lab.sip import Message, media_address, token
-from lab.stream import playing
-from lab.tones import assert_heard
+from lab.sip import Message
 
 pytestmark = pytest.mark.wire
 _MAX_DATAGRAM = 65507
@@ -83,24 +81,9 @@ def _answer(agent: Agent, data: bytes, wait: float) -> int:
 
 
 def _talk(alice: Agent, bob: Agent) -> None:
-    """A whole call with two seconds of audio both ways."""
-    says, hears = alice.stream(440.0), bob.stream(1000.0)
-    invite = alice.invite("bob", alice.offer(says))
-    ring = bob.expect("INVITE")
-    bob.respond(ring, 200, tag=token(), body=bob.offer(hears))
-    answer = alice.expect_response(invite, 200, 299)
-    dialog = alice.caller_dialog(invite, answer)
-    alice.acknowledge(dialog)
-    bob.expect("ACK")
-    says.remote, hears.remote = media_address(answer.body), media_address(ring.body)
-    with playing([says, hears]):
-        time.sleep(2.0)
-    assert_heard("alice", says.heard(), 1000.0, 1.8)
-    assert_heard("bob", hears.heard(), 440.0, 1.8)
-    bye = alice.in_dialog(dialog, "BYE")
-    alice.send(bye)
-    bob.respond(bob.expect("BYE"), 200)
-    alice.expect_response(bye, 200, 299)
+    call = open_call(alice, bob, alice.stream(440.0), bob.stream(1000.0))
+    call.talk(2.0)
+    call.hang_up()
 
 
 def test_bad_messages_are_refused_or_ignored_and_the_next_call_works(

@@ -35,7 +35,8 @@ def test_three_way_fork_with_two_183s(server: Server, network: Network) -> None:
     assert len(offered) == 3, "each target has ports of its own"
 
     sounds = {first: first.stream(FIRST), second: second.stream(SECOND)}
-    third.respond(rings[third], 180, tag="three")
+    second.respond(rings[second], 180, "two")
+    third.respond(rings[third], 180, "three")
     early: list[tuple[str, int]] = []
     with playing([says, *sounds.values()]):
         for bob, tag in ((first, "one"), (second, "two")):

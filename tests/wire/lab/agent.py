@@ -42,7 +42,7 @@ class Agent:
         self.socket = host.namespace.udp(host.address, port)
         self.inbox: list[Message] = []
         self.uri = f"sip:{user}@{server}"
-        self.contact = f"<sip:{user}@{host.address}:{port}>"
+        self.contact = f"<sip:{user}-{token(3)}@{host.address}:{port}>"  # unique, as of most phones
 
     def close(self) -> None:
         self.socket.close()

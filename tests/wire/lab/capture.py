@@ -73,12 +73,19 @@ def read_rtp(datagram: Datagram) -> Rtp | None:
 
 
 class Capture:
-    """tcpdump on one host's `eth0` until `stop`."""
+    """tcpdump on one host's `eth0` until `stop`; packets of the address `ignore` are left out."""
 
-    def __init__(self, network: Network, host: Host) -> None:
+    def __init__(self, network: Network, host: Host, ignore: str = "") -> None:
         self._file = network.directory / f"{host.name}.pcap"
         arguments = ["tcpdump", "-i", "eth0", "-n", "-U", "--immediate-mode", "-Z", "root", "-B", "8192"]
-        self._process = network.start(host, f"tcpdump-{host.name}", *arguments, "-w", str(self._file), "udp")
+        self._process = network.start(
+            host,
+            f"tcpdump-{host.name}",
+            *arguments,
+            "-w",
+            str(self._file),
+            f"udp and not host {ignore}" if ignore else "udp",
+        )
         self._process.wait_for("listening on")
 
     def stop(self) -> None:

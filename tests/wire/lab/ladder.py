@@ -6,6 +6,7 @@ import re
 
 from lab.capture import Datagram, read_rtp
 
+_MAX_LINES = 200
 _START_LINE = re.compile(rb"(?:SIP/2\.0 \d{3}|[A-Z]+ \S+ SIP/2\.0)")
 
 
@@ -30,6 +31,9 @@ def ladder(datagrams: list[Datagram]) -> str:
         lines.append(
             f"RTP {_name(source)} -> {_name(target)}: {len(times)} packets, {times[0]:.3f}..{times[-1]:.3f} s"
         )
+    if len(lines) > _MAX_LINES:
+        half = _MAX_LINES // 2
+        lines[half:-half] = [f"          … {len(lines) - _MAX_LINES} lines left out …"]
     return "\n".join(lines)
 
 

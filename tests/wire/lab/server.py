@@ -34,15 +34,17 @@ class Verb(Exception):
 
 
 class Server:
-    """One edgesip with profile nat-sbc on `host`; `settings` are its `--set`s."""
+    """One edgesip with profile nat-sbc on `host`; `settings` are its `--set`s, `ignore` as in Capture."""
 
-    def __init__(self, network: Network, host: Host, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, network: Network, host: Host, settings: dict[str, str] | None = None, ignore: str = ""
+    ) -> None:
         self.network = network
         self.host = host
         self.settings = {**_SETTINGS, **(settings or {})}
         self.state = network.directory / f"state-{host.name}"
         self.state.mkdir()
-        self.capture = Capture(network, host)
+        self.capture = Capture(network, host, ignore)
         self.process: Process | None = None
         self.ready_line = ""
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.location import registrar
@@ -505,3 +508,32 @@ def test_whatever_a_phone_calls_itself_its_record_is_json() -> None:
         Binding.from_record(json.loads(json.dumps(record, ensure_ascii=False).encode()), 0.0).contact
         == one.contact
     )
+
+
+PIECES = st.sampled_from(
+    [
+        *'<sip:a@192.168.1.10> sip:b@h sip: [::] @ * , ; = " < > ? \\ q=0.5 expires=60 expires=0'.split(),
+        *(';+sip.instance="<u>"', ";reg-id=1", "\udcff", " "),
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(PIECES, max_size=12).map("".join), st.sampled_from(["0", "60", "x", ""]))
+def test_whatever_a_contact_says_the_answer_is_a_status(contact: str, expires: str) -> None:
+    talk = Talk()
+    talk >> register(PHONE)
+    saved = talk.judge(register(contact, cseq=2, Expires=expires))
+    assert saved.status in (200, 400, 423)
+    registrar.apply(talk.usrloc, saved.changes)
+    for one in talk.usrloc.get_all():
+        json.dumps(one.record(0.0), ensure_ascii=False).encode()  # fit to be stored
+
+
+@pytest.mark.parametrize("fill", [",", "<", '"', "<sip:a@h>,", ";", "sip:a@h,", "\\", '"\\'])
+def test_hostile_contacts_take_linear_time(fill: str) -> None:
+    talk = Talk()
+    start = time.perf_counter()
+    for _ in range(5):
+        talk.judge(register((fill * 8192)[:8100]))
+    assert time.perf_counter() - start < 0.25

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edgesip.address import same_host
-from edgesip.signal.wire.grammar import ParseError, is_token, quote, split_list, unquote
+from edgesip.signal.wire.grammar import ParseError, quote, unquote
 from edgesip.signal.wire.uri import Uri, parse_uri
 from edgesip.store.api import Credential
 
@@ -22,6 +23,11 @@ _NONCE_MAC = 32
 _HEX = frozenset("0123456789abcdefABCDEF")
 _MAX_USERNAME = 255
 _MAX_LINES = 8
+_TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
+# One auth-param and the commas before it (RFC 7235 §2.1); never more than linear time.
+_PARAM = re.compile(
+    rf'[ \t,]*({_TOKEN})[ \t]*=[ \t]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|({_TOKEN}))[ \t]*(?=,|$)', re.DOTALL
+).match
 
 
 class Verified(NamedTuple):
@@ -150,23 +156,15 @@ def _response(ha1: str, method: str, given: _Given) -> str:
 def _parameters(text: str) -> dict[str, str] | None:
     """name -> value without quotes; None for a bad form or a name given twice."""
     found: dict[str, str] = {}
-    try:
-        parts = split_list(text)
-    except ParseError:
-        return None
-    for part in parts:
-        name, equals, value = part.partition("=")
-        name, value = name.strip().lower(), value.strip()
-        if not equals or not is_token(name) or name in found:
+    at = 0
+    while match := _PARAM(text, at):
+        name, quoted, plain = match.groups()
+        name = name.lower()
+        if name in found:
             return None
-        if value.startswith('"'):
-            if len(value) < 2 or not value.endswith('"'):
-                return None
-            value = unquote(value)
-        elif not is_token(value):
-            return None
-        found[name] = value
-    return found
+        found[name] = plain if quoted is None else unquote(quoted)
+        at = match.end()
+    return found if not text[at:].strip(" \t,") else None
 
 
 def _given(params: dict[str, str]) -> _Given | Refused:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from edgesip.address import Flow, is_ip, is_loopback, is_sendable, same_host
 from edgesip.signal.location.usrloc import Binding, Usrloc, aor_key
 from edgesip.signal.wire.grammar import ParseError, digits, is_token, quote, unquote
-from edgesip.signal.wire.headers import Headers, NameAddr, parse_seconds
+from edgesip.signal.wire.headers import Headers, NameAddr, parse_name_addr, parse_seconds
 from edgesip.signal.wire.message import Request
 from edgesip.signal.wire.uri import Uri
 
@@ -87,6 +87,20 @@ class _Asked(NamedTuple):
     reg_id: int
 
 
+class _Sender(NamedTuple):
+    """What all bindings of one REGISTER have in common."""
+
+    aor: str
+    call_id: str
+    cseq: int
+    received: str
+    flow: Flow
+    user_agent: str
+    nated: bool
+    methods: tuple[str, ...]
+    now: float
+
+
 def save(
     usrloc: Usrloc,
     settings: Settings,
@@ -108,12 +122,15 @@ def save(
         aor = _aor_of(request.headers)
         _check_require(request.headers)
         rows = usrloc.lookup(aor, now)
-        if _is_star(request.headers):
-            changes = _remove_all(request.headers, rows)
+        values = request.headers.values("Contact")
+        if not values:
+            changes = []
+        elif "*" in values:
+            changes = _remove_all(values, request.headers, rows)
         else:
-            asked = _read_contacts(request.headers, settings, flow)
-            fresh = _blank(aor, request.headers, flow, now, received, nated)
-            changes = _take(asked, rows, fresh, lambda: f"uloc-{entropy(8).hex()}")
+            asked = _read_contacts(values, request.headers, settings, flow)
+            sender = _sender_of(request.headers, aor, flow, now, received, nated)
+            changes = _take(asked, rows, sender, lambda: f"uloc-{entropy(8).hex()}")
             _check_room(settings, rows, changes)
     except _Refusal as refusal:
         return Saved(refusal.status, refusal.reason, refusal.headers, (), aor)
@@ -168,38 +185,35 @@ def _aor_of(headers: Headers) -> str:
 
 def _check_require(headers: Headers) -> None:
     """Extensions the client insists on; this registrar has none to offer (RFC 3261 §8.2.2.3)."""
-    required = headers.values("Require")
-    if required:
+    if "Require" in headers:
+        required = headers.values("Require")
         unsupported = (("Unsupported", ", ".join(required)),)
-        raise _Refusal(420, f"Extension not supported: {required[0]}", headers=unsupported)
+        raise _Refusal(420, "Required extension not supported", headers=unsupported)
 
 
-def _is_star(headers: Headers) -> bool:
-    """True for a sound `Contact: *` (RFC 3261 §10.2.2: alone, and with Expires 0)."""
-    if "*" not in headers.values("Contact"):
-        return False
-    if len(headers.values("Contact")) > 1:
+def _remove_all(values: Sequence[str], headers: Headers, rows: Sequence[Binding]) -> list[Change]:
+    """`Contact: *`, alone and with Expires 0 (RFC 3261 §10.2.2): every binding goes.
+
+    The CSeq rule holds for those of the same Call-ID (§10.3 step 6).
+    """
+    if len(values) > 1:
         raise _Refusal(400, "Contact * is not alone")
     if headers.expires != 0:
         raise _Refusal(400, "Contact * needs Expires 0")
-    return True
-
-
-def _remove_all(headers: Headers, rows: Sequence[Binding]) -> list[Change]:
-    """Every binding goes; the CSeq rule holds for those of the same Call-ID (§10.3 step 6)."""
     for row in rows:
         if row.call_id == headers.call_id and headers.cseq.number <= row.cseq:
             raise _Refusal(400, "Invalid CSeq number")
     return [Change(row.ruid, None, row) for row in rows]
 
 
-def _read_contacts(headers: Headers, settings: Settings, flow: Flow) -> list[_Asked]:
-    values = headers.values("Contact")
+def _read_contacts(values: Sequence[str], headers: Headers, settings: Settings, flow: Flow) -> list[_Asked]:
     if len(values) > CONTACTS_MAX:
         raise _Refusal(400, "Too many contacts in one request")
-    if len(headers.call_id) > CALL_ID_MAX_SIZE or not _is_text(headers.call_id):
-        raise _Refusal(400, "Call-ID too long" if _is_text(headers.call_id) else "Call-ID is not text")
-    return [_read_contact(contact, headers, settings, flow) for contact in headers.contacts]
+    if len(headers.call_id) > CALL_ID_MAX_SIZE:
+        raise _Refusal(400, "Call-ID too long")
+    if not _is_text(headers.call_id):
+        raise _Refusal(400, "Call-ID is not text")
+    return [_read_contact(parse_name_addr(value), headers, settings, flow) for value in values]
 
 
 def _read_contact(contact: NameAddr, headers: Headers, settings: Settings, flow: Flow) -> _Asked:
@@ -267,71 +281,73 @@ def _q_of(contact: NameAddr) -> float:
     return float(text)
 
 
-def _blank(aor: str, headers: Headers, flow: Flow, now: float, received: str, nated: bool) -> Binding:
-    """What all bindings of this REGISTER have in common."""
-    return Binding(
-        aor=aor,
-        contact="",
-        expires=now,
-        q=-1.0,
-        call_id=headers.call_id,
-        cseq=headers.cseq.number,
-        received=received,
-        flow=flow,
-        user_agent=_agent(headers.get("User-Agent") or ""),
-        nated=nated,
-        instance="",
-        reg_id=0,
-        ruid="",
-        methods=_methods(", ".join(headers.all("Allow"))),
-        last_modified=now,
-        last_keepalive=now,
+def _sender_of(headers: Headers, aor: str, flow: Flow, now: float, received: str, nated: bool) -> _Sender:
+    return _Sender(
+        aor,
+        headers.call_id,
+        headers.cseq.number,
+        received,
+        flow,
+        _agent(headers.get("User-Agent") or ""),
+        nated,
+        _methods(", ".join(headers.all("Allow"))),
+        now,
     )
 
 
 def _take(
-    asked: Sequence[_Asked], rows: Sequence[Binding], fresh: Binding, new_ruid: Callable[[], str]
+    asked: Sequence[_Asked], rows: Sequence[Binding], sender: _Sender, new_ruid: Callable[[], str]
 ) -> list[Change]:
     """The changes that these contacts make, in order; a later one sees what an earlier one did."""
-    working = list(rows)
-    changes: dict[str, Change] = {}
-    olds = {row.ruid: row for row in rows}
-
-    def change(ruid: str, binding: Binding | None) -> None:
-        working[:] = [one for one in working if one.ruid != ruid]
-        if binding is not None:
-            working.append(binding)
-        changes[ruid] = Change(ruid, binding, olds.get(ruid))
-
+    working = {row.ruid: row for row in rows}
+    changed: dict[str, None] = {}
     for contact in asked:
-        match = _match(contact, working)
-        if match is not None and _is_repeated(contact, match, fresh):
+        match = _match(contact, working.values())
+        if match is not None and _is_repeated(contact, match, sender):
             continue
         if contact.expires == 0:
             if match is not None:
-                change(match.ruid, None)
+                del working[match.ruid]
+                changed[match.ruid] = None
             continue
-        ruid = match.ruid if match is not None else new_ruid()
-        binding = replace(
-            fresh,
-            contact=contact.uri,
-            expires=fresh.last_modified + contact.expires,
-            q=contact.q,
-            instance=contact.instance,
-            reg_id=contact.reg_id,
-            ruid=ruid,
-            roundtrip=match.roundtrip if match is not None and match.flow == fresh.flow else None,
-        )
-        change(ruid, binding)
-        for other in list(working):
+        binding = _binding_for(contact, sender, match, match.ruid if match is not None else new_ruid())
+        working[binding.ruid] = binding
+        changed[binding.ruid] = None
+        if contact.instance:
             # A known instance with a new Call-ID has started again: its former flows are gone (§2.2 step 6).
-            same = contact.instance != "" and other.instance == contact.instance
-            if same and other.ruid != ruid and other.call_id != fresh.call_id:
-                change(other.ruid, None)
-    return [one for one in changes.values() if one.binding is not None or one.old is not None]
+            for other in list(working.values()):
+                if other.instance == contact.instance and other.call_id != sender.call_id:
+                    del working[other.ruid]
+                    changed[other.ruid] = None
+    olds = {row.ruid: row for row in rows}
+    changes = [Change(ruid, working.get(ruid), olds.get(ruid)) for ruid in changed]
+    return [one for one in changes if one.binding is not None or one.old is not None]
 
 
-def _match(contact: _Asked, rows: Sequence[Binding]) -> Binding | None:
+def _binding_for(contact: _Asked, sender: _Sender, match: Binding | None, ruid: str) -> Binding:
+    """The binding a contact asks for, in place of `match` if there is one."""
+    return Binding(
+        aor=sender.aor,
+        contact=contact.uri,
+        expires=sender.now + contact.expires,
+        q=contact.q,
+        call_id=sender.call_id,
+        cseq=sender.cseq,
+        received=sender.received,
+        flow=sender.flow,
+        user_agent=sender.user_agent,
+        nated=sender.nated,
+        instance=contact.instance,
+        reg_id=contact.reg_id,
+        ruid=ruid,
+        methods=sender.methods,
+        last_modified=sender.now,
+        last_keepalive=sender.now,
+        roundtrip=match.roundtrip if match is not None and match.flow == sender.flow else None,
+    )
+
+
+def _match(contact: _Asked, rows: Iterable[Binding]) -> Binding | None:
     """The stored binding a contact speaks of: by instance and reg-id, else by URI text (location.md §1.4)."""
     for row in rows:
         if contact.instance:
@@ -342,15 +358,15 @@ def _match(contact: _Asked, rows: Sequence[Binding]) -> Binding | None:
     return None
 
 
-def _is_repeated(contact: _Asked, row: Binding, fresh: Binding) -> bool:
+def _is_repeated(contact: _Asked, row: Binding, sender: _Sender) -> bool:
     """True when this contact was already taken from a copy of the same request; refuses an old one.
 
     Same Call-ID and CSeq within `CSEQ_DELAY` are a retransmission, answered as it stands. Beyond that,
     a CSeq must have grown unless the Call-ID is another one; an instance is exempt (location.md §1.4).
     """
-    if row.call_id != fresh.call_id or fresh.cseq > row.cseq:
+    if row.call_id != sender.call_id or sender.cseq > row.cseq:
         return False
-    if fresh.cseq == row.cseq and row.last_modified + CSEQ_DELAY > fresh.last_modified:
+    if sender.cseq == row.cseq and row.last_modified + CSEQ_DELAY > sender.now:
         return True
     if contact.instance:
         return False

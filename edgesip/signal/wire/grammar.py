@@ -20,7 +20,6 @@ _PARAM_NAMES = frozenset(("tag", "branch", "rport", "received", "expires", "q", 
 _QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _QUOTED_AT = re.compile(_QUOTED, re.DOTALL).match
 _ITEM_AT = {sep: re.compile(rf'(?:[^{sep}"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).match for sep in (",", ";")}
-_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
 class ParseError(ValueError):
@@ -100,7 +99,9 @@ def unquote(text: str) -> str:
     if len(text) < 2 or text[0] != '"' or text[-1] != '"':
         return text
     text = text[1:-1]
-    return _PAIR.sub(r"\1", text) if "\\" in text else text
+    if "\\" not in text:
+        return text
+    return "\\".join([part.replace("\\", "") for part in text.split("\\\\")])
 
 
 def has_bare_nul(text: str) -> bool:
@@ -116,7 +117,7 @@ def has_bare_nul(text: str) -> bool:
             return True
         at = found.end()
         if at > nul:
-            if "\0" in _PAIR.sub("", found[0]):
+            if "\0" in found[0].replace("\\\\", "").replace("\\\0", ""):
                 return True
             nul = text.find("\0", at)
     return False

@@ -1,0 +1,55 @@
+"""One question to a running server over its control socket. Standard library only: it must be quick."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from edgesip.cli.fail import FAILED, NOT_FOUND, UNREACHABLE, Fail
+
+TIMEOUT = 10.0
+"""Seconds of silence after which a server counts as not reachable."""
+
+
+def ask(path: Path, method: str, *params: Any) -> Any:
+    """The result of a method, or `Fail`: 4 without a server, 3 for what is not there, 1 for other faults."""
+    request = json.dumps({"jsonrpc": "2.0", "method": method, "params": params, "id": 1})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(TIMEOUT)
+        try:
+            connection.connect(str(path))
+            connection.sendall(request.encode("ascii") + b"\n")
+            data = _line(connection)
+        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
+            raise Fail(UNREACHABLE, f"no server answers at {path}; is it running there?") from None
+        except PermissionError:
+            raise Fail(UNREACHABLE, f"{path}: not permitted; ask as the server's user or as root") from None
+        except TimeoutError:
+            raise Fail(UNREACHABLE, f"the server at {path} says nothing for {TIMEOUT:.0f} s") from None
+        except OSError as error:
+            raise Fail(UNREACHABLE, f"{path}: {error.strerror}") from None
+    try:
+        answer = json.loads(data)
+        fault = answer.get("error")
+        if fault is None:
+            return answer["result"]
+        code, message = int(fault["code"]), str(fault["message"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Fail(FAILED, f"what answers at {path} is no edgesip") from None
+    not_found = code in (404, -32601) or "not found" in message.lower()
+    raise Fail(NOT_FOUND if not_found else FAILED, message)
+
+
+def _line(connection: socket.socket) -> bytes:
+    parts = []
+    while True:
+        part = connection.recv(1 << 20)
+        parts.append(part)
+        if not part or part.endswith(b"\n"):
+            break
+    data = b"".join(parts)
+    if not data:
+        raise ConnectionRefusedError
+    return data

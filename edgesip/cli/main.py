@@ -1,0 +1,69 @@
+"""`edgesip`: the verbs, and what becomes of their failures.
+
+Every verb is one small file. This one imports them, and they import nothing that is slow before they need
+it: an answer to `edgesip ul lookup alice` costs the start of Python and Typer, and little more.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+import edgesip
+from edgesip.cli import background, dlg, profiles, rpc, rtp, run, stats, subscriber, ul
+from edgesip.cli.fail import Fail
+from edgesip.cli.output import say
+
+app = typer.Typer(
+    name="edgesip",
+    help="A SIP registrar, proxy and NAT edge with an RTP relay, in one process.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(run.run)
+app.command()(background.start)
+app.command()(background.stop)
+app.command()(background.restart)
+app.command()(background.status)
+app.command()(run.check)
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(subscriber.app, name="subscriber")
+app.add_typer(ul.app, name="ul")
+app.add_typer(dlg.app, name="dlg")
+app.add_typer(rtp.app, name="rtp")
+app.command()(stats.stats)
+app.command()(stats.uptime)
+app.command()(rpc.rpc)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgesip {edgesip.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point: exit codes 0 done, 1 failed, 2 usage, 3 not found, 4 no server, 78 configuration."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except Fail as fail:
+        say(f"edgesip: {fail.message}")
+        sys.exit(fail.code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The event loop of `edgesip run`: uvloop, and two signals that end it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+Ready = Callable[[str], None]
+
+
+def serve(run: Callable[[Ready], Coroutine[Any, Any, None]], ready: Ready) -> None:
+    """Run until a signal says to end, then let `run` clean up; a second signal ends the process at once."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_until_told(run, ready))
+
+
+async def _until_told(run: Callable[[Ready], Coroutine[Any, Any, None]], ready: Ready) -> None:
+    loop = asyncio.get_running_loop()
+    server = asyncio.ensure_future(run(ready))
+
+    def end() -> None:
+        for one in SIGNALS:
+            loop.remove_signal_handler(one)
+            signal.signal(one, signal.SIG_DFL)
+        server.cancel()
+
+    for one in SIGNALS:
+        loop.add_signal_handler(one, end)
+    try:
+        await server
+    except asyncio.CancelledError:
+        return

@@ -1,0 +1,137 @@
+"""`edgesip subscriber add|list|passwd|rm`: the users, with the server running or not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgesip.cli.fail import FAILED, NOT_FOUND, Fail
+from edgesip.cli.options import Output, OutputOption, StateDirOption
+from edgesip.cli.output import say, show_json, show_table
+from edgesip.cli.paths import made_state_dir, state_dir_of
+from edgesip.places import subscribers_db
+
+if TYPE_CHECKING:
+    from edgesip.store.subscribers import SqliteSubscribers
+
+REALM = "edgesip"
+"""The default of `auth.realm`."""
+
+app = typer.Typer(help="Users who may register and call.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="USER", show_default=False)]
+PasswordOption = Annotated[
+    str | None, typer.Option("--password", metavar="P|-", help="- reads it from stdin; none makes one")
+]
+
+
+@app.command()
+def add(
+    name: NameArgument,
+    password: PasswordOption = None,
+    realm: Annotated[str, typer.Option("--realm", help="the profile's auth.realm")] = REALM,
+    state_dir: StateDirOption = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """Add a user; without --password one is made up and printed."""
+    secret = _password(password)
+    with _users(state_dir) as users:
+        users.add(name, secret, realm)
+    say(f"user {name} added, realm {realm}")
+    _show_secret(name, realm, None if password else secret, output)
+
+
+@app.command("list")
+def list_(state_dir: StateDirOption = None, output: OutputOption = Output.table) -> None:
+    """All users and their realms."""
+    found = []
+    if subscribers_db(state_dir_of(state_dir)).exists():
+        with _users(state_dir) as users:
+            found = users.users()
+    if output is Output.json:
+        show_json([{"username": user.username, "realm": user.realm} for user in found])
+    else:
+        show_table(("User", "Realm"), [(user.username, user.realm) for user in found])
+
+
+@app.command()
+def passwd(
+    name: NameArgument,
+    password: PasswordOption = None,
+    realm: Annotated[str | None, typer.Option("--realm", help="a new realm")] = None,
+    state_dir: StateDirOption = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """Change a user's password; without --password one is made up and printed."""
+    secret = _password(password)
+    with _users(state_dir) as users:
+        users.passwd(name, secret, realm)
+    say(f"password of user {name} changed")
+    _show_secret(name, realm, None if password else secret, output)
+
+
+@app.command()
+def rm(name: NameArgument, state_dir: StateDirOption = None) -> None:
+    """Remove a user. A phone that is registered stays so until its binding expires: see ul rm."""
+    with _users(state_dir) as users:
+        users.remove(name)
+    say(f"user {name} removed")
+
+
+def made_up_password() -> str:
+    """About 70 random bits in characters that are easy to type on a phone and hard to mistake."""
+    import secrets
+
+    return "".join(secrets.choice("abcdefghjkmnpqrstuvwxyz23456789") for _ in range(14))
+
+
+def _password(option: str | None) -> str:
+    if option is None:
+        return made_up_password()
+    if option == "-":
+        return sys.stdin.readline().rstrip("\r\n")
+    return option
+
+
+def _show_secret(name: str, realm: str | None, secret: str | None, output: Output) -> None:
+    """The password that was made up, alone on stdout."""
+    if output is Output.json:
+        shown = {"username": name, "realm": realm, "password": secret}
+        show_json({key: value for key, value in shown.items() if value is not None})
+    elif secret is not None:
+        print(secret)
+
+
+@contextmanager
+def _users(option: Path | None) -> Iterator[SqliteSubscribers]:
+    """The users of a state directory, opened as its owner; store errors become exit codes."""
+    from edgesip.store.api import StoreError
+    from edgesip.store.subscribers import NoSubscriber, SqliteSubscribers
+
+    directory = made_state_dir(state_dir_of(option))
+    _become_owner_of(directory)
+    try:
+        users = SqliteSubscribers(subscribers_db(directory), busy_ms=5000)
+        try:
+            yield users
+        finally:
+            users.close()
+    except NoSubscriber as error:
+        raise Fail(NOT_FOUND, str(error)) from None
+    except StoreError as error:
+        raise Fail(FAILED, str(error)) from None
+
+
+def _become_owner_of(directory: Path) -> None:
+    """As root, go on as the owner of the state directory, so that the files are the server's to open."""
+    owner = directory.stat()
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([owner.st_gid])
+        os.setegid(owner.st_gid)
+        os.seteuid(owner.st_uid)

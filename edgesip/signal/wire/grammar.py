@@ -19,6 +19,7 @@ _PARAM_NAMES = frozenset(("tag", "branch", "rport", "received", "expires", "q", 
 # The alternatives of each pattern start with different characters, so that none can be tried twice.
 _QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 _QUOTED_AT = re.compile(_QUOTED, re.DOTALL).match
+_CLEAN_AT = re.compile(r'(?:[^"\0]+|"[^"\\\0]*(?:\\.[^"\\\0]*)*")*', re.DOTALL).match
 _ITEM_AT = {sep: re.compile(rf'(?:[^{sep}"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).match for sep in (",", ";")}
 
 
@@ -106,21 +107,8 @@ def unquote(text: str) -> str:
 
 def has_bare_nul(text: str) -> bool:
     """True unless each NUL is a quoted-pair inside a quoted string (RFC 4475 §3.1.1.2 wants those kept)."""
-    at = 0
-    nul = text.find("\0")
-    while nul >= 0:
-        opened = text.find('"', at)
-        if opened < 0 or opened > nul:
-            return True
-        found = _QUOTED_AT(text, opened)
-        if found is None:
-            return True
-        at = found.end()
-        if at > nul:
-            if "\0" in found[0].replace("\\\\", "").replace("\\\0", ""):
-                return True
-            nul = text.find("\0", at)
-    return False
+    found = _CLEAN_AT(text)
+    return found is None or found.end() != len(text)
 
 
 def parse_params(text: str) -> Params:

@@ -128,11 +128,13 @@ class Relay(_Section):
 
 
 class Profile(_Section):
-    """A whole profile. `name`, `file` and `socket` are placed by `load`; the rest are keys of the TOML."""
+    """A whole profile. The first four fields are placed by `load`; the rest are keys of the TOML."""
 
     name: str
     file: Path
     socket: Path
+    origins: Mapping[str, str]
+    """Where each key that was given stands: `tm.wt_timer` to `FILE:LINE` or `--set tm.wt_timer=5`."""
 
     listen: Annotated[tuple[Listen, ...], PlainValidator(forms.listen)] = (Listen("udp", "0.0.0.0", 5060),)
     advertise: Annotated[tuple[Advertised, ...], PlainValidator(forms.advertise)] = ()
@@ -150,6 +152,10 @@ class Profile(_Section):
     tm: Tm = Tm()
     dialog: Dialog = Dialog()
     relay: Relay = Relay()
+
+    def where(self, key: str) -> str:
+        """The place of a key, or the file when it has its default: the head of a message about its value."""
+        return self.origins.get(key, str(self.file))
 
     @property
     def location_db(self) -> Path | None:
@@ -179,7 +185,7 @@ class Profile(_Section):
 
 # ---- reading
 
-_PLACED = ("name", "file", "socket")
+_PLACED = ("name", "file", "socket", "origins")
 _SECTIONS: Mapping[str, type[_Section]] = MappingProxyType(
     {
         name: field.annotation
@@ -259,9 +265,9 @@ def load(
         origins["", "state_dir"] = "--state-dir"
     data.setdefault("state_dir", default_state_dir)
 
-    profile = _validated(
-        {**data, "name": file.stem, "file": file.absolute(), "socket": Path()}, file, origins
-    )
+    written = {f"{section}.{key}".lstrip("."): where for (section, key), where in origins.items()}
+    data |= {"name": file.stem, "file": file.absolute(), "socket": Path(), "origins": written}
+    profile = _validated(data, file, origins)
     route = profile.file.parent / profile.route
     if not route.is_file():
         raise ConfigError(f"{origins['', 'route']}: route: there is no file {route}")

@@ -22,7 +22,7 @@ from edgesip.cli.options import (
     StateDirOption,
 )
 from edgesip.cli.output import duration, printable, say, show_json, show_table
-from edgesip.cli.paths import made_state_dir, socket_of, state_dir_of
+from edgesip.cli.paths import leave_to_owner, made_state_dir, socket_of, state_dir_of
 from edgesip.cli.pidfile import server_of
 from edgesip.places import log_file, run_file
 
@@ -100,9 +100,12 @@ def _start(state_dir: Path, options: list[str]) -> None:
     if (pid := server_of(state_dir)) is not None:
         raise Fail(FAILED, f"a server runs already on {state_dir}, pid {pid}")
     log = log_file(state_dir)
-    command = [sys.executable, "-m", "edgesip.cli.main", "run", *options, "--state-dir", str(state_dir)]
+    script = Path(sys.executable).with_name("edgesip")
+    program = [str(script)] if script.exists() else [sys.executable, "-m", "edgesip.cli.main"]
+    command = [*program, "run", *options, "--state-dir", str(state_dir)]
     with log.open("ab") as sink:
         begin = sink.tell()
+        leave_to_owner(log)
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
         )

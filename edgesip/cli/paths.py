@@ -47,3 +47,10 @@ def made_state_dir(path: Path) -> Path:
         message = f"{path}: the state directory cannot be made: {error.strerror}; choose one by --state-dir"
         raise Fail(BAD_CONFIG, message) from None
     return path
+
+
+def leave_to_owner(file: Path) -> None:
+    """A file that root made in somebody's state directory becomes that somebody's, so that a server can use it."""
+    if os.geteuid() == 0:
+        owner = file.parent.stat()
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)

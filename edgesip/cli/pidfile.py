@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgesip.cli.fail import BAD_CONFIG, FAILED, Fail
+from edgesip.cli.paths import leave_to_owner
 from edgesip.places import pid_file
 
 _FLOCK = "hhqqi0q"  # struct flock of <fcntl.h> on 64-bit Linux: type, whence, start, len, pid
@@ -33,10 +34,13 @@ def serving(state_dir: Path) -> Iterator[None]:
         except OSError:
             holder = server_of(state_dir)
             raise Fail(BAD_CONFIG, f"{state_dir}: a server runs here already, pid {holder}") from None
+        leave_to_owner(path)
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
-        yield
-        os.ftruncate(fd, 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(fd, 0)
     finally:
         os.close(fd)
 

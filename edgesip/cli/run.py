@@ -17,7 +17,7 @@ from edgesip.cli.options import (
     StateDirOption,
 )
 from edgesip.cli.output import printable, say
-from edgesip.cli.paths import default_state_dir, made_state_dir
+from edgesip.cli.paths import default_state_dir, leave_to_owner, made_state_dir
 from edgesip.cli.pidfile import serving
 from edgesip.places import ConfigError, run_file
 
@@ -51,7 +51,9 @@ def run(
         }
 
         def ready(line: str) -> None:
-            run_file(loaded.state_dir).write_text(json.dumps(options))
+            kept = run_file(loaded.state_dir)
+            kept.write_text(json.dumps(options))
+            leave_to_owner(kept)
             print(printable(line), file=sys.stderr, flush=True)
 
         try:
@@ -72,7 +74,6 @@ def check(
 ) -> None:
     """Read a profile and put the server together without starting it."""
     loaded = load_profile(profile, listen, advertise, set_, state_dir, socket)
-    made_state_dir(loaded.state_dir)
     _provisioned(loaded)
     say(f"{loaded.file}: good")
 

@@ -158,7 +158,12 @@ class Call:
         request = self._inbound.request
         values = self.headers.all(header)
         verified = self._rooms.digest.check(
-            values, self.method, request.uri, self._rooms.subscribers.credential, self._now
+            values,
+            self.method,
+            request.uri,
+            self._rooms.subscribers.credential,
+            self._now,
+            peer=self.source_ip,
         )
         if not isinstance(verified, Verified):
             return Challenge(status, verified.stale)

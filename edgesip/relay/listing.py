@@ -52,8 +52,12 @@ def _because(session: Session, branch: Branch | None, line: Line) -> str:
         return "it is not RTP"
     if not line.rtp.unlocked:
         return "there is no answer yet"
-    if branch is not None and branch is not session.audible():
+    heard = session.audible()
+    if heard is None or branch not in (None, heard):
         return "another answerer is heard"
     if line.rtp.locked is None:
         return "this side's address is not settled yet"
-    return "the other side's address is not settled yet"
+    peer = (heard.leg if branch is None else session.caller).lines.get(line.index)
+    if peer is None or peer.rtp.locked is None:
+        return "the other side's address is not settled yet"
+    return "the path does not take it"

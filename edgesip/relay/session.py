@@ -168,6 +168,8 @@ class Session:
             if final and self.fixed is None:
                 self.fixed = (branch.name, branch.tag)
             self.heard = max(self.heard, now)
+        else:
+            branch.tag = tag or branch.tag
         self._agree(branch, side, plan, sdp.media, sip, standing, now)
         if final:
             branch.answered = True

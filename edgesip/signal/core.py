@@ -137,7 +137,7 @@ class SignalCore:
         request = routed.request
         inbound = Inbound(request, flow, key, routed.foreign, uri=request.uri)
         if request.headers.to.tag:
-            found = self.dialogs.find(request.headers)
+            found = self.dialogs.find(request.headers, routed.did)
             if found is None or (found[0].state is DialogState.DELETED and request.method != "ACK"):
                 return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
             inbound.dialog, inbound.side = found
@@ -233,7 +233,7 @@ class SignalCore:
 
     def _challenge(self, inbound: Inbound, decision: Challenge, now: float) -> None:
         name = "WWW-Authenticate" if decision.status == 401 else "Proxy-Authenticate"
-        value = self._digest.challenge(now, decision.stale)
+        value = self._digest.challenge(now, decision.stale, peer=inbound.flow.remote.host)
         self._answer(inbound.request, inbound.flow, decision.status, "", ((name, value),))
 
     def _save(self, inbound: Inbound, now: float) -> list[Event]:

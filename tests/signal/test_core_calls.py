@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
-from talk import SDP, SERVER, Talk
+from talk import SDP, SERVER, Packet, Phone, Talk
 
 from edgesip.address import Addr
 from edgesip.signal.dialog.table import DialogSettings
+from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.transaction.layer import TmSettings
+from edgesip.signal.wire.headers import Headers, replaced
+from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.uri import parse_uri
 
 
 def test_a_call_from_invite_to_bye() -> None:
@@ -20,7 +27,8 @@ def test_a_call_from_invite_to_bye() -> None:
     assert received.uri == f"sip:bob@{bob.at}"
     assert received.headers.max_forwards == 69
     assert received.headers.via.host == SERVER.host
-    assert received.headers.get("Record-Route") == (f"<sip:{SERVER};lr;ftag={received.headers.from_.tag}>")
+    (route,) = received.headers.record_routes
+    assert str(route).startswith(f"<sip:{SERVER};lr;ftag={received.headers.from_.tag};did=")
     assert received.headers.get("Proxy-Authorization") is None
     assert received.body == SDP + b"a=offered-by:caller\r\n"
     talk >> bob.reply(received, 180) << (alice, 180)
@@ -94,10 +102,8 @@ def test_cancel_before_and_after_the_phone_rings() -> None:
         talk.silent().quiet()
 
 
-def acked(invite: bytes, phone: object) -> object:
-    from talk import Packet
-
-    return Packet(phone, invite.replace(b"INVITE", b"ACK"))  # type: ignore[arg-type]
+def acked(invite: bytes, phone: Phone) -> Packet:
+    return Packet(phone, invite.replace(b"INVITE", b"ACK"))
 
 
 def test_busy_reaches_the_caller_and_leaves_nothing() -> None:
@@ -336,8 +342,51 @@ def test_an_alias_cannot_send_us_to_ourselves_or_nowhere() -> None:
 def test_source_port_zero_and_short_datagrams_are_nothing() -> None:
     talk = Talk()
     alice = talk.phone("alice", at=Addr("198.51.100.9", 5060))
-    from talk import Packet
-
     for octets in (b"", b"\r\n\r\n", b"\0\0\0\0", b"jaK", b"\r\n" * 40):
         talk >> Packet(alice, octets)
     talk.silent()
+
+
+def test_a_call_that_comes_round_again_through_a_proxy_is_two_turns_of_one_spiral() -> None:
+    talk = Talk()
+    bob = talk.phone("bob")
+    proxy = talk.phone("proxy", at=Addr("192.0.2.50", 5060))
+    talk.rooms = replace(
+        talk.rooms,
+        upstream=Upstream(parse_uri("sip:192.0.2.50"), re.compile("[0-9]+"), frozenset({"192.0.2.50"})),
+    )
+    alice = talk.phone("alice")
+    talk.register(bob)
+    invite = talk.call(alice, "5551")
+    talk << (alice, 100)
+    there = talk.request(proxy, "INVITE")
+    fields = [
+        ("Via", "SIP/2.0/UDP 192.0.2.50;branch=z9hG4bKproxy"),
+        ("Record-Route", "<sip:192.0.2.50;lr>"),
+        *there.headers.fields,
+    ]
+    body = there.body
+    talk >> Packet(proxy, bytes(Request("INVITE", f"sip:bob@{SERVER.host}", Headers(tuple(fields)), body)))
+    talk << (proxy, 100)
+    received = talk.request(bob, "INVITE")
+    assert len({key for key, _ in talk.media.open}) == 2
+    talk >> bob.reply(received, 200, body=SDP)
+    back = talk.response(proxy, 200)
+    kept = [item for item in back.headers.fields if "z9hG4bKproxy" not in item[1]]
+    talk >> Packet(proxy, bytes(Response(200, "OK", Headers(tuple(kept)), back.body)))
+    answer = talk.response(alice, 200)
+    assert len(answer.headers.record_routes) == 3
+    for method in ("ACK", "BYE"):
+        cseq = answer.headers.cseq.number if method == "ACK" else 0
+        talk >> alice.within(invite, answer, method, cseq=cseq)
+        passing = talk.request(proxy, method)
+        assert [route.uri.host for route in passing.headers.routes] == ["192.0.2.50", SERVER.host]
+        routes = [str(route) for route in passing.headers.routes[1:]]
+        fields = [
+            ("Via", f"SIP/2.0/UDP 192.0.2.50;branch=z9hG4bKproxy{method}"),
+            *replaced(passing.headers.fields, "Route", routes),
+        ]
+        talk >> Packet(proxy, bytes(Request(method, passing.uri, Headers(tuple(fields)), b"")))
+        talk << (bob, method)
+    talk.silent()
+    assert not talk.media.open

@@ -70,7 +70,10 @@ class Leg:
 
 @dataclass(slots=True, eq=False)
 class Dialog:
-    """One call. Times are monotonic seconds, 0 when the moment has not come; `branch` names its media."""
+    """One call. Times are monotonic seconds, 0 when the moment has not come; `branch` names its media.
+
+    `turn` tells apart the turns of a spiral: the same INVITE passing through us again on its way.
+    """
 
     call_id: str
     ruri: str
@@ -81,6 +84,7 @@ class Dialog:
     init: float
     state: DialogState = DialogState.UNCONFIRMED
     branch: str = ""
+    turn: int = 0
     relayed: bool = False
     start: float = 0.0
     end: float = 0.0
@@ -92,8 +96,18 @@ class Dialog:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What names the call's media session: Call-ID and the caller's tag."""
+        """What names the call: Call-ID and the caller's tag."""
         return (self.call_id, self.caller.tag)
+
+    @property
+    def media_key(self) -> tuple[str, str]:
+        """What names its media session: the same, and the turn of a spiral behind the first."""
+        return (self.call_id, f"{self.caller.tag};{self.turn}" if self.turn else self.caller.tag)
+
+    @property
+    def did(self) -> str:
+        """The dialog module's Record-Route cookie: `h_entry.h_id` in reversed hex."""
+        return f"{self.h_entry:x}"[::-1] + "." + f"{self.h_id:x}"[::-1]
 
     def leg(self, side: str) -> Leg:
         """The leg of a side, `caller` or `callee`."""
@@ -125,6 +139,7 @@ class Dialog:
             "h_id": self.h_id,
             "state": int(self.state),
             "branch": self.branch,
+            "turn": self.turn,
             "relayed": self.relayed,
             "lifetime": self.lifetime,
             "late": self.late,

@@ -34,7 +34,7 @@ class Dialogs:
 
     def __init__(self, settings: DialogSettings) -> None:
         self._settings = settings
-        self._by_tags: dict[tuple[str, str, str], tuple[Dialog, str]] = {}
+        self._by_tags: dict[tuple[str, str, str], list[tuple[Dialog, str]]] = {}
         self._by_call: dict[tuple[str, str], list[Dialog]] = {}
         self._timers: Timers[tuple[str, Dialog]] = Timers()
         self._next_id = 0
@@ -66,9 +66,15 @@ class Dialogs:
 
     # -- finding -----------------------------------------------------------------------------------
 
-    def find(self, headers: Headers) -> tuple[Dialog, str] | None:
-        """The dialog of an in-dialog request or response, and which side its From is."""
-        return self._by_tags.get((headers.call_id, headers.from_.tag or "", headers.to.tag or ""))
+    def find(self, headers: Headers, did: str = "") -> tuple[Dialog, str] | None:
+        """The dialog of an in-dialog request or response, and which side its From is.
+
+        Call-ID and both tags must agree; the cookie `did` only chooses among the turns of a spiral.
+        """
+        found = self._by_tags.get((headers.call_id, headers.from_.tag or "", headers.to.tag or ""))
+        if not found:
+            return None
+        return next((one for one in found if one[0].did == did), found[-1])
 
     def siblings(self, dialog: Dialog) -> list[Dialog]:
         """Living dialogs of the same call, this one included."""
@@ -77,7 +83,7 @@ class Dialogs:
 
     def by_media(self, key: tuple[str, str], branch: str) -> list[Dialog]:
         """Living dialogs whose media session and branch these are."""
-        group = self._by_call.get(key, ())
+        group = self._by_call.get((key[0], key[1].partition(";")[0]), ())
         return [one for one in group if one.branch == branch and one.state is not DialogState.DELETED]
 
     # -- the life of a dialog ----------------------------------------------------------------------
@@ -97,6 +103,7 @@ class Dialogs:
         )
         callee = Leg(uri=headers.get("To") or "")
         dialog = self._new(headers.call_id, request.uri, caller, callee, now)
+        dialog.turn = len({one.turn for one in self.siblings(dialog) if one is not dialog})
         self.counters["dialog:processed_dialogs"] += 1
         return dialog
 
@@ -127,15 +134,16 @@ class Dialogs:
         """A 2xx: state 3. A second one with another tag is a dialog of its own (RFC 3261 §13.2.2.4)."""
         if dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED) or dialog.callee.tag:
             for known in self.siblings(dialog):
-                if known.callee.tag == leg.tag:
+                if known.callee.tag == leg.tag and known.turn == dialog.turn:
                     return known
-            dialog = self._new(dialog.call_id, dialog.ruri, dialog.caller, leg, now)
+            first = dialog
+            dialog = self._new(first.call_id, first.ruri, first.caller, leg, now)
+            dialog.turn, dialog.relayed = first.turn, first.relayed
         if not dialog.moved(On.ANSWER):
             return dialog
         dialog.callee, dialog.branch, dialog.start = leg, branch, now
         for tag in dialog.early:
-            if tag != leg.tag:
-                self._unindex(dialog, tag)
+            self._unindex(dialog, tag)
         dialog.early.clear()
         self._index(dialog, leg.tag)
         self._rearm(dialog, now)
@@ -197,14 +205,17 @@ class Dialogs:
 
     def _index(self, dialog: Dialog, tag: str) -> None:
         call_id, caller = dialog.key
-        self._by_tags[(call_id, caller, tag)] = (dialog, "caller")
-        self._by_tags[(call_id, tag, caller)] = (dialog, "callee")
+        self._by_tags.setdefault((call_id, caller, tag), []).append((dialog, "caller"))
+        self._by_tags.setdefault((call_id, tag, caller), []).append((dialog, "callee"))
 
     def _unindex(self, dialog: Dialog, tag: str) -> None:
         call_id, caller = dialog.key
         for key in ((call_id, caller, tag), (call_id, tag, caller)):
-            if key in self._by_tags and self._by_tags[key][0] is dialog:
-                del self._by_tags[key]
+            kept = [one for one in self._by_tags.get(key, ()) if one[0] is not dialog]
+            if kept:
+                self._by_tags[key] = kept
+            else:
+                self._by_tags.pop(key, None)
 
     def _forget(self, dialog: Dialog) -> None:
         for tag in (dialog.callee.tag, *dialog.early):

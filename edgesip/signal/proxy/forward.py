@@ -67,26 +67,28 @@ def _set(
 
 
 class Routed(NamedTuple):
-    """A request after §16.4: our own Routes gone, `loose` when there were any, `foreign` the Routes left."""
+    """A request after §16.4: our own Routes gone, `did` their dialog cookie, `foreign` the Routes left."""
 
     request: Request
-    loose: bool
+    did: str
     foreign: tuple[NameAddr, ...]
 
 
 def preprocess(request: Request, myself: Myself) -> Routed:
     """§16.4: take our own Routes off the top (two with double Record-Route); undo a strict router's swap."""
     routes = list(request.headers.routes)
-    uri, loose = request.uri, False
+    uri = request.uri
+    own: list[Uri] = []
     if routes and request.ruri.param("lr") is not None and myself.is_myself(request.ruri):
-        uri, loose = str(routes.pop().uri), True
+        own.append(request.ruri)
+        uri = str(routes.pop().uri)
     while routes and myself.is_myself(routes[0].uri):
-        del routes[0]
-        loose = True
-    if loose:
+        own.append(routes.pop(0).uri)
+    if own:
         fields = replaced(request.headers.fields, "Route", [str(route) for route in routes])
         request = Request(request.method, uri, Headers(tuple(fields)), request.body)
-    return Routed(request, loose, tuple(routes))
+    did = next((found for route in own if (found := route.param("did"))), "")
+    return Routed(request, did, tuple(routes))
 
 
 class Copy(NamedTuple):
@@ -97,6 +99,7 @@ class Copy(NamedTuple):
     flow: Flow
     record_route: bool
     inbound: Flow
+    did: str = ""
     body: bytes | None = None
 
 
@@ -108,7 +111,9 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
     fields = replaced(fields, "Max-Forwards", [str(left)])
     if copy.record_route:
         ftag = request.headers.from_.tag or ""
-        for entry in record_routes(copy.inbound, copy.flow, myself, ftag):
+        tail = f";lr;ftag={ftag}" if ftag else ";lr"
+        tail += f";did={copy.did}" if copy.did else ""
+        for entry in record_routes(copy.inbound, copy.flow, myself, tail):
             fields = prepended(fields, "Record-Route", entry)
     fields = prepended(fields, "Via", our_via(copy.flow, copy.branch, myself))
     body = request.body if copy.body is None else copy.body
@@ -121,13 +126,13 @@ def our_via(flow: Flow, branch: str, myself: Myself) -> str:
     return f"SIP/2.0/{flow.transport.upper()} {local};rport;branch={branch}"
 
 
-def record_routes(inbound: Flow, outbound: Flow, myself: Myself, ftag: str) -> list[str]:
+def record_routes(inbound: Flow, outbound: Flow, myself: Myself, tail: str) -> list[str]:
     """Our Record-Route entries, the one to be nearest the top last.
 
-    One when both sides see the same address of ours, else two with `r2=on` (rr's double Record-Route).
+    `tail` are their parameters. One when both sides see the same address of ours, else two with `r2=on`
+    (rr's double Record-Route).
     """
     here, there = myself.address_for(inbound.local), myself.address_for(outbound.local)
-    tail = f";lr;ftag={ftag}" if ftag else ";lr"
     if here == there and inbound.transport == outbound.transport:
         return [f"<sip:{_hostport(here)}{_transport(inbound)}{tail}>"]
     return [

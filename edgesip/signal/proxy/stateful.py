@@ -100,7 +100,7 @@ class StatefulProxy:
         )
         if not isinstance(body, bytes):
             body = inbound.request.body
-        copy = Copy(target.uri, self._branch_id(0), flow, False, inbound.flow, body)
+        copy = Copy(target.uri, self._branch_id(0), flow, False, inbound.flow, body=body)
         self._sends.append((flow, bytes(self._copy(inbound.request, copy, inbound.edits))))
 
     def _launch(self, fork: Fork, branch: Branch, edits: Edits, now: float) -> None:
@@ -117,7 +117,8 @@ class StatefulProxy:
             return
         record_route = request.method in RECORD_ROUTED and not request.headers.to.tag
         index = fork.branches.index(branch)
-        copy = Copy(branch.target.uri, self._branch_id(index), flow, record_route, fork.inbound, body)
+        did = dialog.did if dialog is not None else ""
+        copy = Copy(branch.target.uri, self._branch_id(index), flow, record_route, fork.inbound, did, body)
         branch.edits = edits
         branch.provisional = False
         branch.client = self._transactions.open_client(
@@ -239,9 +240,9 @@ class StatefulProxy:
             return
         if fork.in_dialog:
             if fork.request.body and fork.request.method in ("INVITE", "UPDATE", "PRACK"):
-                self._media.reject(dialog.key, dialog.branch, now)
+                self._media.reject(dialog.media_key, dialog.branch, now)
         elif fork.request.method == "INVITE":
-            self._media.close(dialog.key, branch.name, now)
+            self._media.close(dialog.media_key, branch.name, now)
 
     def _conclude(self, fork: Fork, now: float) -> None:
         """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""
@@ -309,7 +310,6 @@ class StatefulProxy:
             return dialog
         answered = self._dialogs.answered(dialog, response, leg, branch.name, now)
         if answered.start == now and answered.state is DialogState.CONFIRMED_NA:
-            answered.relayed = dialog.relayed
             self._notes.append(
                 note("info", "call answered", dialog.call_id, ruri=dialog.ruri, contact=leg.contact)
             )
@@ -334,10 +334,10 @@ class StatefulProxy:
             branch = early[0] if early else branch
         tag = _callee_tag(request.headers, side)
         if role is Role.OFFER:
-            return self._media.offer(dialog.key, branch, tag, side, body, source, toward, now)
+            return self._media.offer(dialog.media_key, branch, tag, side, body, source, toward, now)
         if role is Role.ANSWER:
             dialog.late = ""
-            return self._media.answer(dialog.key, branch, tag, side, body, source, toward, True, now)
+            return self._media.answer(dialog.media_key, branch, tag, side, body, source, toward, True, now)
         return body
 
     def _response_body(
@@ -358,19 +358,21 @@ class StatefulProxy:
         final = response.status >= 200
         preview = branch.previews.get(tag)
         if method == "INVITE" and offered and final and not sdp and preview is not None:
-            media.answer(dialog.key, name, tag, side, preview, branch.flow, fork.inbound, True, now)
+            media.answer(dialog.media_key, name, tag, side, preview, branch.flow, fork.inbound, True, now)
             return body
         role = response_role(method, response.status, sdp, offered)
         if role is Role.NONE:
             return body
         if role is Role.OFFER:
             dialog.late = side
-            result = media.offer(dialog.key, name, tag, side, body, branch.flow, fork.inbound, now)
+            result = media.offer(dialog.media_key, name, tag, side, body, branch.flow, fork.inbound, now)
         else:
             final = role is Role.ANSWER
             if not final and method == "INVITE":
                 branch.previews[tag] = body
-            result = media.answer(dialog.key, name, tag, side, body, branch.flow, fork.inbound, final, now)
+            result = media.answer(
+                dialog.media_key, name, tag, side, body, branch.flow, fork.inbound, final, now
+            )
         if isinstance(result, bytes):
             return result
         self._notes.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
@@ -394,7 +396,7 @@ class StatefulProxy:
         living = {sibling.branch for sibling in self._dialogs.siblings(dialog)}
         for name in branches:
             if name not in living:
-                self._media.close(dialog.key, name, now)
+                self._media.close(dialog.media_key, name, now)
 
     def terminate(self, dialog: Dialog, why: str, now: float) -> None:
         """End a call from the middle: BYE to both legs, state 5, ports back."""

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from edgesip.address import Addr, is_private, is_sendable
 
 WINDOW = 3.0  # rule 4: a source that is not the signalled one is locked this long after the last signalling
+HEAD_START = 0.2  # rule 4, ties: how long the first of two sources has to prove itself undisturbed
 SILENCE = 2.0  # rule 6b: a source that spoke within this time is alive
 OLD_ADDRESS = 10.0  # rule 6a: how long the address before a re-offer is still heard
 STEP = 16  # rule 3: the largest sequence step between two packets of one proof
@@ -129,13 +130,14 @@ def prefill(expect: Expect) -> Addr | None:
 
 @dataclass(slots=True)
 class Candidate:
-    """A source and its last valid packet: SSRC, sequence number, monotonic time."""
+    """A source and its last valid packet: SSRC, sequence number, monotonic time; `since` is its first's."""
 
     source: Addr
     rank: Rank
     ssrc: int
     sequence: int
     at: float
+    since: float
 
 
 @dataclass(slots=True)
@@ -254,14 +256,12 @@ class Latch:
             if rank >= best.rank:
                 self.contested |= rank == best.rank and now - best.at < SILENCE
                 return Judgement.MISMATCH
-        alive = [
-            seen.rank for seen in self.tries.values() if now - seen.at < SILENCE and seen.source != source
-        ]
-        if any(other < rank for other in alive):
+        others = [one for one in self.tries.values() if now - one.at < SILENCE and one.source != source]
+        self.contested |= any(one.rank == rank for one in others)
+        if any(one.rank < rank or (one.rank == rank and now - one.since < HEAD_START) for one in others):
             return Judgement.MISMATCH
-        self.contested |= rank in alive
         if self._proves(source, rank, sample, now):
-            self._adopt(Candidate(source, rank, sample.ssrc, sample.sequence, now))
+            self._adopt(Candidate(source, rank, sample.ssrc, sample.sequence, now, now))
             if rank is Rank.SDP or self._window_over(now):
                 self._lock()
         return Judgement.TAKEN
@@ -282,7 +282,7 @@ class Latch:
         rank = self._accepted(source)
         if rank is None or not self._proves(source, rank, sample, now):
             return Judgement.MISMATCH
-        self._adopt(Candidate(source, rank, sample.ssrc, sample.sequence, now))
+        self._adopt(Candidate(source, rank, sample.ssrc, sample.sequence, now, now))
         self._lock()
         self.relatches += 1
         return Judgement.TAKEN
@@ -304,7 +304,8 @@ class Latch:
         if seen is None and len(self.tries) >= MAX_TRIES:
             worst = max(self.tries.values(), key=lambda tried: (tried.rank, -tried.at))
             del self.tries[worst.source]
-        self.tries[source] = Candidate(source, rank, sample.ssrc, sample.sequence, now)
+        since = now if seen is None else seen.since
+        self.tries[source] = Candidate(source, rank, sample.ssrc, sample.sequence, now, since)
         if seen is None or seen.ssrc != sample.ssrc:
             return False
         return 1 <= (sample.sequence - seen.sequence) & 0xFFFF <= STEP
@@ -351,7 +352,8 @@ class Latch:
         best = None
         if record["best"] is not None:
             source, rank, ssrc, sequence = record["best"]
-            best = Candidate(Addr(*source), Rank(rank), ssrc, sequence, record["best_at"] - wall_offset)
+            at = record["best_at"] - wall_offset
+            best = Candidate(Addr(*source), Rank(rank), ssrc, sequence, at, at)
         return cls(
             rtcp=record["rtcp"],
             state=State(record["state"]),

@@ -118,9 +118,8 @@ class SignalCore:
         if request is None or request.method == "ACK":
             return [note("debug", "not SIP", source=str(flow.remote), why=error.reason)]
         self._answer(request, flow, error.status, error.reason)
-        return [
-            note("info", "bad request", request.headers.call_id, source=str(flow.remote), why=error.reason)
-        ]
+        call_id = request.headers.get("Call-ID") or ""
+        return [note("info", "bad request", call_id, source=str(flow.remote), why=error.reason)]
 
     def _request(self, request: Request, flow: Flow, now: float) -> list[Event]:
         self.counters["core:rcv_requests"] += 1
@@ -373,8 +372,7 @@ class SignalCore:
 
     def _to_tag(self, request: Request) -> str:
         """The same tag for every answer to the same request, however often it comes (§8.2.7)."""
-        headers = request.headers
-        text = "\0".join((headers.call_id, headers.from_.tag or "", str(headers.cseq.number)))
+        text = "\0".join(request.headers.get(name) or "" for name in ("Call-ID", "From", "CSeq"))
         octets = text.encode("utf-8", "surrogateescape")
         return hmac.digest(self._tag_key, octets, "sha256")[:8].hex()
 

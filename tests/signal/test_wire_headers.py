@@ -85,7 +85,7 @@ def test_a_plain_via() -> None:
 def test_a_via_without_parameters() -> None:
     via = parse_via("SIP/2.0/tcp Spindle.Example.com")
     assert (via.transport, via.host, via.port) == ("TCP", "spindle.example.com", None)
-    assert (via.branch, via.rport, via.received, via.param("maddr")) == ("", None, "", None)
+    assert (via.branch, via.rport, via.received, via.param("maddr")) == ("", None, None, None)
 
 
 @pytest.mark.parametrize(

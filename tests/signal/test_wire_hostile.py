@@ -73,7 +73,8 @@ def examine(data: bytes) -> None:
     message = tried(parse, data)
     if isinstance(message, ParseError):
         if message.request is not None:
-            assert message.request.headers.via
+            for name in ("via", "vias", "from_", "to", "call_id", "cseq"):
+                assert getattr(message.request.headers, name)
             assert message.request.method != "ACK"
             strictly_read(bytes(reply_to(message.request, message.status, to_tag="x")))
         return

@@ -213,6 +213,18 @@ def test_faults_of_what_a_request_must_have(old: bytes, new: bytes, status: int)
     assert bytes(reply_to(error.request, status, to_tag="x")).startswith(b"SIP/2.0 %d " % status)
 
 
+def test_what_cannot_be_read_in_a_faulty_request_reads_as_nothing_but_is_copied() -> None:
+    data = INVITE.replace(b'"Alice" <sip', b'"Alice <sip').replace(b"314159 INVITE", b"-1 INVITE")
+    data = data.replace(b"To: <sip:bob@example.com>", b"To: Bob, <sip:bob@example.com>")
+    headers = refusal(data.replace(b"X-Colour: blue", b"Via: ,")).request.headers
+    assert (headers.from_.tag, headers.to.tag, headers.cseq) == ("", "", (0, "INVITE"))
+    assert headers.vias == (headers.via,)
+    answer = bytes(reply_to(refusal(data).request, 400, to_tag="x"))
+    assert b'\r\nFrom: "Alice <sip:alice@example.com>;tag=1928\r\n' in answer
+    assert b"\r\nTo: Bob, <sip:bob@example.com>;tag=x\r\n" in answer
+    assert b"\r\nCSeq: -1 INVITE\r\n" in answer
+
+
 @pytest.mark.parametrize("name", [b"Via", b"From", b"To", b"Call-ID", b"CSeq"])
 def test_a_request_that_cannot_be_answered(name: bytes) -> None:
     lines = [line for line in INVITE.split(b"\r\n") if not line.startswith(name + b":")]

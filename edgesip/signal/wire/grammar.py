@@ -26,10 +26,10 @@ _ITEM_AT = {sep: re.compile(rf'(?:[^{sep}"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).m
 class ParseError(ValueError):
     """What is wrong with a peer's octets, and the status to answer with.
 
-    `request` is the request as far as it was read when that is good enough to answer: From, To, Call-ID
-    and CSeq are there as text and the top Via is readable (`headers.via`). Other typed properties of it
-    may raise again, since one of them may be the fault. None: say nothing. (A `message.Request`; typed
-    loosely because this floor does not know messages.)
+    `request` is the request as far as it was read when that is good enough to answer with `reply_to`; its
+    `headers.via`, `vias`, `from_`, `to`, `call_id` and `cseq` are safe to read (`Headers.make_answerable`),
+    other typed properties may raise again. None: say nothing. (A `message.Request`; typed loosely because
+    this floor does not know messages.)
     """
 
     def __init__(self, reason: str, status: int = 400, request: Any = None) -> None:

@@ -94,9 +94,10 @@ class Via(NamedTuple):
         return find_param(self.params, "branch") or ""
 
     @property
-    def received(self) -> str:
-        """The address the previous receiver saw, without brackets, or '' (RFC 5118 §4.5)."""
-        return (find_param(self.params, "received") or "").strip("[]")
+    def received(self) -> str | None:
+        """The address the previous receiver saw, without brackets (RFC 5118 §4.5), or None."""
+        value = find_param(self.params, "received")
+        return value.strip("[]") if value else None
 
     @property
     def rport(self) -> str | None:
@@ -192,6 +193,9 @@ def parse_via(text: str) -> Via:
     return _cached_via(text) if len(text) <= _CACHED_LENGTH else _read_via(text)
 
 
+_NOBODY = NameAddr("", Uri("", None, None, "", None))
+
+
 def parse_cseq(text: str) -> CSeq:
     """Read a CSeq value; numbers above 2**31-1 are errors (RFC 3261 §8.1.1.5)."""
     number, _, method = text.partition(" ")
@@ -272,6 +276,26 @@ class Headers:
         known["call_id"] = call_id
         known["cseq"] = cseq = parse_cseq(number)
         return cseq
+
+    def make_answerable(self, method: str) -> bool:
+        """Make what an answer to a faulty request is built from readable; False when it cannot be answered.
+
+        That takes a readable top Via and some text in From, To, Call-ID and CSeq. Of those, and of the
+        lower Vias, what cannot be read reads as nobody, CSeq 0 or absent; `fields` keep what was sent.
+        """
+        if not all(self.first.get(name) for name in ("Via", "From", "To", "Call-ID", "CSeq")):
+            return False
+        try:
+            via = self.via
+        except ParseError:
+            return False
+        stand_ins = {"vias": (via,), "from_": _NOBODY, "to": _NOBODY, "cseq": CSeq(0, method)}
+        for name, stand_in in stand_ins.items():
+            try:
+                getattr(self, name)
+            except ParseError:
+                self.__dict__[name] = stand_in
+        return True
 
     def _need(self, name: str) -> str:
         value = self.first.get(name)

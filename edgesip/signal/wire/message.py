@@ -19,7 +19,6 @@ MAX_MESSAGE = 65536  # octets (threat 1)
 MAX_FIELDS = 256
 MAX_LINE = 8192
 
-_ANSWERED = ("Via", "From", "To", "Call-ID", "CSeq")
 _ONCE = ("From", "To", "Call-ID", "CSeq", "Content-Length")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
 _VERSIONS = frozenset(("SIP/", "sip/"))
@@ -284,11 +283,7 @@ def _check_version(version: str) -> None:
 
 def _answerable(method: str, uri: str, headers: Headers) -> Request | None:
     """A faulty request as far as a stateless final answer needs it; an ACK is never answered."""
-    if method == "ACK" or not is_token(method) or not all(headers.get(name) for name in _ANSWERED):
-        return None
-    try:
-        headers.via  # noqa: B018
-    except ParseError:
+    if method == "ACK" or not is_token(method) or not headers.make_answerable(method):
         return None
     return Request(method, uri, headers)
 
@@ -327,17 +322,9 @@ def reply_to(
     for name in ("From", "To", "Call-ID", "CSeq"):
         value = received.get(name)
         if value is not None:
-            if name == "To" and to_tag and status > 100 and not _has_tag(received):
+            if name == "To" and to_tag and status > 100 and not received.to.tag:
                 value = f"{value};tag={to_tag}"
             fields.append((name, value))
     if status == 100:
         fields += [("Timestamp", value) for value in received.all("Timestamp")]
     return Response(status, reason or REASONS.get(status, "Unknown"), Headers([*fields, *headers]), body)
-
-
-def _has_tag(headers: Headers) -> bool:
-    """Whether To has a tag; one that cannot be read (a 400 to it) is copied as it stands."""
-    try:
-        return headers.to.tag != ""
-    except ParseError:
-        return True

@@ -47,12 +47,13 @@ def duration(seconds: int) -> str:
 def _draw(columns: Sequence[str], cells: list[list[str]]) -> None:
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    heads = [Column(column, overflow="fold") for column in columns]
+    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     for row in cells:
-        table.add_row(*(Text(cell, overflow="fold") for cell in row))
+        table.add_row(*map(Text, row))
     Console().print(table)
 
 

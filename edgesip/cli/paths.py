@@ -50,7 +50,7 @@ def made_state_dir(path: Path) -> Path:
 
 
 def leave_to_owner(file: Path) -> None:
-    """A file that root made in somebody's state directory becomes that somebody's, so that a server can use it."""
+    """A file that root made in somebody's state directory becomes that somebody's, for a server to use."""
     if os.geteuid() == 0:
         owner = file.parent.stat()
         os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)

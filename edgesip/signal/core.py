@@ -22,7 +22,7 @@ from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.forward import check_request, preprocess, strip_via, with_source
+from edgesip.signal.proxy.forward import check_request, preprocess, read_all, strip_via, with_source
 from edgesip.signal.proxy.inbound import Inbound, Note, Passing, note
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.stateful import StatefulProxy
@@ -102,6 +102,7 @@ class SignalCore:
         """One message that came in over `flow`."""
         if len(data) < SHORTEST or (data[0] < 0x20 and not data.lstrip(b"\r\n")):
             return []
+        message: Request | Response | None = None
         try:
             message = parse(data)
             if isinstance(message, Response):
@@ -109,12 +110,12 @@ class SignalCore:
             else:
                 events = self._request(message, flow, now)
         except ParseError as error:
-            events = self._unreadable(error, flow)
+            request = message if isinstance(message, Request) else error.request
+            events = self._unreadable(error, request, flow)
         return self._gather(events)
 
-    def _unreadable(self, error: ParseError, flow: Flow) -> list[Event]:
+    def _unreadable(self, error: ParseError, request: Request | None, flow: Flow) -> list[Event]:
         self.counters["core:bad_msg_hdr"] += 1
-        request = error.request
         if request is None or request.method == "ACK":
             return [note("debug", "not SIP", source=str(flow.remote), why=error.reason)]
         self._answer(request, flow, error.status, error.reason)
@@ -164,6 +165,7 @@ class SignalCore:
 
     def _response(self, response: Response, flow: Flow, now: float) -> list[Event]:
         self.counters["core:rcv_replies"] += 1
+        read_all(response.headers)
         if self._pinger.hear(self.usrloc, response, now):
             return []
         client, events = self.transactions.on_response(response, now)

@@ -276,7 +276,11 @@ def test_bad_requests_get_400_and_garbage_gets_nothing() -> None:
     packet = alice.invite("bob", body=SDP)
     talk >> Packet(alice, packet.octets.replace(b"Content-Length: ", b"Content-Length: 9")) << (alice, 400)
     talk >> Packet(alice, packet.octets.replace(b"CSeq: 1 INVITE", b"CSeq: 1 BYE")) << (alice, 400)
-    for bad in ((b"CSeq: 1 ", b"CSeq: 4294967296 "), (b"From: <", b"From: <<<")):
+    for bad in (
+        (b"CSeq: 1 ", b"CSeq: 4294967296 "),
+        (b"From: <", b"From: <<<"),
+        (b"Contact: <", b"Contact: <<<"),
+    ):
         talk >> Packet(alice, packet.octets.replace(*bad))
         assert talk.sent.pop()[1].startswith(b"SIP/2.0 400 ")
     talk >> Packet(alice, packet.octets.replace(b"SIP/2.0\r\n", b"SIP/7.0\r\n", 1)) << (alice, 505)

@@ -27,8 +27,15 @@ class Refused(NamedTuple):
     headers: tuple[Field, ...] = ()
 
 
+def read_all(headers: Headers) -> None:
+    """Read every header that we route by, so that none turns out unreadable later. Raises ParseError."""
+    for name in ("vias", "from_", "to", "cseq", "contacts", "routes", "record_routes", "max_forwards"):
+        getattr(headers, name)
+
+
 def check_request(request: Request) -> Refused | None:
-    """§16.3: a URI that we can route, hops left, no extension demanded of us."""
+    """§16.3: readable, a URI that we can route, hops left, no extension demanded. Raises ParseError."""
+    read_all(request.headers)
     if request.ruri.scheme not in ("sip", "sips"):
         return Refused(416)
     if request.headers.max_forwards == 0:

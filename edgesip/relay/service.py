@@ -24,7 +24,6 @@ from edgesip.relay.rule import RTP_HEADER
 RECEIVE_BUFFER = 256 * 1024
 EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
 SLICE = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
-READS = 16  # datagrams of one socket in a row
 WAKES = 64  # sockets looked at in one poll
 LARGEST = 65535
 SWEEP = 1.0
@@ -153,47 +152,40 @@ class RelayService:
     def drain(self) -> None:
         """Read what is there, for about a millisecond; epoll calls again for what is left.
 
-        A socket that is still full goes to the end of epoll's list, so that a flood on one port takes
-        no more than its share.
+        One datagram of each ready socket in turn: a flood on one port delays no other call, and a socket
+        is not asked a second time only to hear that it is empty.
         """
         clock = self._clock
         until = clock() + SLICE
-        while True:
-            ready = self._poll.poll(0, WAKES)
+        while ready := self._poll.poll(0, WAKES):
             for fd, _ in ready:
+                now = clock()
+                if now > until:
+                    return
                 link = self._links.get(fd)
                 if link is not None:
-                    now = clock()
-                    if now > until:
-                        return
-                    self._read(link, now)
-            if len(ready) < WAKES:
-                return
+                    self._relay_one(link, now)
 
-    def _read(self, link: _Link, now: float) -> None:
-        receive = link.sock.recvfrom
-        for _ in range(READS):
-            try:
-                data, source = receive(LARGEST)
-            except BlockingIOError:
+    def _relay_one(self, link: _Link, now: float) -> None:
+        try:
+            data, source = link.sock.recvfrom(LARGEST)
+        except BlockingIOError:
+            return
+        except OSError:  # the ICMP answer to an earlier packet comes back here; it ends nothing
+            self.lost["rtp:rtp_socket_errors"] += 1
+            return
+        if len(source) > 2:
+            source = source[:2]  # IPv6 adds flow label and scope
+        entry = self._settled.get(link.local)
+        try:
+            if entry is not None and forward(entry, data, source, now, self._by_local[entry.rule.via].sendto):
                 return
-            except OSError:  # a refused send of before (ICMP) comes back here; it ends nothing
-                self.lost["rtp:rtp_socket_errors"] += 1
-                continue
-            if len(source) > 2:
-                source = source[:2]  # IPv6 adds flow label and scope
-            entry = self._settled.get(link.local)
-            try:
-                if entry is not None:
-                    out = self._by_local[entry.rule.via]
-                    if forward(entry, data, source, now, out.sendto):
-                        continue
-                for via, to, octets in self.core.receive(link.local, data, Addr(*source), now):
-                    self._by_local[via].sendto(octets, to)
-            except BlockingIOError:
-                self.lost["rtp:rtp_send_dropped"] += 1
-            except OSError:
-                self.lost["rtp:rtp_socket_errors"] += 1
+            for via, to, octets in self.core.receive(link.local, data, Addr(*source), now):
+                self._by_local[via].sendto(octets, to)
+        except BlockingIOError:
+            self.lost["rtp:rtp_send_dropped"] += 1
+        except OSError:
+            self.lost["rtp:rtp_socket_errors"] += 1
 
     # Time.
 

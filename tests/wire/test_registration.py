@@ -58,7 +58,8 @@ def test_a_wrong_password_looks_like_an_unknown_user(server: Server, network: Ne
 
 def test_a_binding_survives_kill_9_right_after_its_200(server: Server, network: Network) -> None:
     host = network.nat_host("bob", 10)
-    bobs = [Agent(host, "bob", server.add_user("bob"), port=port) for port in (5060, 5062, 5064)]
+    password = server.add_user("bob")
+    bobs = [Agent(host, "bob", password, port=port) for port in (5060, 5062, 5064)]
     for count, bob in enumerate(bobs, 1):
         assert bob.register().status == 200
         server.crash()

@@ -78,7 +78,7 @@ def status(
     pid = server_of(directory)
     if pid is None:
         raise Fail(UNREACHABLE, f"no server runs on {directory}")
-    path = socket_of(directory, socket or _kept_socket(directory))
+    path = socket_of(directory, socket)
     try:
         up = ask(path, "core.uptime")
         version = ask(path, "core.version")
@@ -141,14 +141,6 @@ def _stop(state_dir: Path) -> None:
         if time.monotonic() > deadline:
             raise Fail(FAILED, f"pid {pid} does not end; its log is {log_file(state_dir)}")
         time.sleep(0.02)
-
-
-def _kept_socket(state_dir: Path) -> Path | None:
-    """Where the server of this state directory was told to put its socket."""
-    try:
-        return Path(json.loads(run_file(state_dir).read_text())["socket"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _lines_from(log: Path, begin: int) -> list[str]:

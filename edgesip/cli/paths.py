@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 from pathlib import Path
 
 from edgesip.cli.fail import BAD_CONFIG, Fail
-from edgesip.places import ConfigError, socket_in
+from edgesip.places import ConfigError, run_file, socket_in
 
 SERVICE_USER = "edgesip"
 SYSTEM_STATE = Path("/var/lib/edgesip")
@@ -32,11 +33,23 @@ def state_dir_of(option: Path | None) -> Path:
 
 
 def socket_of(state_dir: Path | None, socket: Path | None) -> Path:
-    """The control socket a question goes to."""
+    """The control socket a question goes to: the one asked for, else where the server said it would be."""
+    directory = state_dir_of(state_dir)
     try:
-        return socket_in(state_dir_of(state_dir), socket)
+        path = socket_in(directory, socket)
     except ConfigError as error:
         raise Fail(BAD_CONFIG, str(error)) from None
+    if socket is None and not path.exists():
+        return _kept_socket(directory) or path
+    return path
+
+
+def _kept_socket(state_dir: Path) -> Path | None:
+    """Where the last server of this state directory was told to put its socket."""
+    try:
+        return Path(json.loads(run_file(state_dir).read_text())["socket"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def made_state_dir(path: Path) -> Path:

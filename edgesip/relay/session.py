@@ -52,13 +52,20 @@ class Plan(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Branch:
-    """One target of the call. `tag` is whose SDP its leg was described by last."""
+    """One target of the call. `tag` is whose SDP its leg was described by last.
+
+    `plans` are the offers that wait, as a rule one: an UPDATE may come while the INVITE's still waits.
+    """
 
     name: str
     leg: Leg
     tag: str = ""
     answered: bool = False
-    plan: Plan | None = None
+    plans: list[Plan] = field(default_factory=list)
+
+    def pending(self, answerer: str) -> Plan | None:
+        """The offer that an answer of this side would answer."""
+        return next((plan for plan in reversed(self.plans) if plan.side != answerer), None)
 
 
 @dataclass(slots=True, eq=False)
@@ -123,9 +130,9 @@ class Session:
         offerer, answerer = self._legs(branch, side)
         for waiting in answerer.lines.values():
             waiting.await_answer(answerer.sip, answerer.reach, answerer.learn, now)
-        plan = branch.plan
-        if plan is not None and plan.side == side and plan.body == sdp.body:
-            return plan.output
+        for plan in branch.plans:
+            if plan.side == side and plan.body == sdp.body:
+                return plan.output
         opened = self._open(branch, sdp, pool, now)
         if opened is None:
             return None
@@ -143,8 +150,9 @@ class Session:
                 other.await_answer(answerer.sip, answerer.reach, answerer.learn, now)
             if index in opened:
                 branch.leg.lines[index].valid = media.payload_types
-        fresh = opened if plan is None else opened | plan.new
-        branch.plan = Plan(side, sdp.body, output, sdp.media, sip, fresh)
+        if branch.plans and (branch.answered or not branch.tag):  # one that was never answered gives way
+            opened |= branch.plans.pop().new
+        branch.plans.append(Plan(side, sdp.body, output, sdp.media, sip, opened))
         return output
 
     def answer(
@@ -156,11 +164,13 @@ class Session:
         re-addressed. Repeats change nothing.
         """
         receiver = self._legs(branch, side)[1]
-        plan = branch.plan if branch.plan is not None and branch.plan.side != side else None
+        plan = branch.pending(side)
         muxed = [self._muxed(branch, plan, index) for index in range(len(sdp.media))]
         output = sdp.rewrite([receiver.endpoint(i, m, muxed[i]) for i, m in enumerate(sdp.media)])
         standing = self._standing(branch, tag)
-        if standing is Standing.STRANGER or (not final and (branch.answered or standing is Standing.QUIET)):
+        if plan is None or standing is Standing.STRANGER:
+            return output
+        if not final and (branch.answered or standing is Standing.QUIET):
             return output
         if standing is Standing.HEARD:
             if side == CALLEE or final:
@@ -170,21 +180,32 @@ class Session:
             self.heard = max(self.heard, now)
         else:
             branch.tag = tag or branch.tag
-        self._agree(branch, side, plan, sdp.media, sip, standing, now)
+        agreed = frozenset(
+            index
+            for index, pair in enumerate(zip(plan.media, sdp.media, strict=False))
+            if pair[0].relayed and pair[1].relayed and index in branch.leg.lines
+        )
+        answered, offered = (sdp.media, sip), (plan.media, plan.sip)
+        callee, caller = (answered, offered) if side == CALLEE else (offered, answered)
+        self._describe(branch.leg, agreed, *callee, now)
+        if standing is Standing.HEARD:
+            self._describe(self.caller, agreed, *caller, now)
+        for index in agreed:
+            line = branch.leg.lines[index]
+            line.valid = line.codes | self.caller.lines[index].codes
+            line.mux = plan.media[index].mux and sdp.media[index].mux
         if final:
             branch.answered = True
-        if final and plan is not None:
-            branch.plan = None
-            self._drop_refused(branch, plan.media, sdp.media, pool, now)
+            branch.plans.clear()
+            self._remove(branch, frozenset(branch.leg.lines) - agreed, pool, now)  # switched off by a side
         return output
 
     def reject(self, branch: Branch, pool: Pool, now: float) -> None:
-        """The branch's pending offer failed. A first offer takes its branch with it."""
-        if not branch.answered:
+        """The branch's latest offer failed. A first offer takes its branch with it."""
+        if branch.plans:
+            self._remove(branch, branch.plans.pop().new, pool, now)
+        if not branch.plans and not branch.answered:
             self.close(branch, pool, now)
-        elif branch.plan is not None:
-            self._remove(branch, branch.plan.new, pool, now)
-            branch.plan = None
 
     def close(self, branch: Branch, pool: Pool, now: float) -> None:
         """The branch is over; with the last one everything is."""
@@ -243,51 +264,15 @@ class Session:
                     opened.add(index)
         return frozenset(opened)
 
-    def _agree(
-        self,
-        branch: Branch,
-        side: str,
-        plan: Plan | None,
-        answer: tuple[Media, ...],
-        sip: str,
-        standing: Standing,
-        now: float,
+    def _describe(
+        self, leg: Leg, agreed: frozenset[int], media: tuple[Media, ...], sip: str, now: float
     ) -> None:
-        """Both sides have spoken: describe both legs, line by line, and let them learn.
-
-        A QUIET branch describes its own leg alone.
-        """
-        leg, other_leg = self._legs(branch, side)
-        spoken = [(leg, answer, sip)] + ([(other_leg, plan.media, plan.sip)] if plan is not None else [])
-        for each, media, source in spoken:
-            if each is self.caller and standing is Standing.QUIET:
-                continue
-            each.sip = source
-            for index, line in each.lines.items():
-                if index in branch.leg.lines and index < min(len(answer), len(media)):
-                    if not media[index].relayed or not answer[index].relayed:
-                        continue
-                    line.describe(media[index], source, each.reach, each.learn, now)
-                    line.unlock(now)
-        for index, line in branch.leg.lines.items():
-            other = self.caller.lines[index]
-            line.valid = line.codes | other.codes
-            if plan is not None and index < min(len(answer), len(plan.media)):
-                line.mux = answer[index].mux and plan.media[index].mux
-            other.unlock(now)
-
-    def _drop_refused(
-        self,
-        branch: Branch,
-        offer: tuple[Media, ...],
-        answer: tuple[Media, ...],
-        pool: Pool,
-        now: float,
-    ) -> None:
-        """Lines that either side switched off give their ports back (sdp.md §4)."""
-        both = range(min(len(offer), len(answer)))
-        alive = {index for index in both if offer[index].relayed and answer[index].relayed}
-        self._remove(branch, frozenset(branch.leg.lines) - alive, pool, now)
+        """Put in force what the leg's side said of the agreed lines, and let them learn."""
+        leg.sip = sip
+        for index in agreed:
+            line = leg.lines[index]
+            line.describe(media[index], sip, leg.reach, leg.learn, now)
+            line.unlock(now)
 
     def _remove(self, branch: Branch, indices: frozenset[int], pool: Pool, now: float) -> None:
         """Release lines of the branch, and those of the caller that no branch has any more."""
@@ -301,7 +286,10 @@ class Session:
 
     def record(self, wall_offset: float) -> dict[str, Any]:
         """What must survive the process, as JSON with wall times; offers that are pending are not in it."""
-        pending = {b.name: b.plan.new if b.plan is not None else frozenset() for b in self.branches.values()}
+        pending = {
+            branch.name: frozenset(index for plan in branch.plans for index in plan.new)
+            for branch in self.branches.values()
+        }
         kept = {i for b in self.branches.values() for i in b.leg.lines if i not in pending[b.name]}
         return {
             "key": self.key,

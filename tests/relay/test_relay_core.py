@@ -273,6 +273,26 @@ def test_what_is_no_media_is_dropped_and_counted() -> None:
     assert talk.core.counters["rtp:rtp_invalid"] == 5
 
 
+def test_any_octets_at_any_port_in_any_stage_are_carried_as_they_are_or_dropped() -> None:
+    random = Random(35)
+    for stage in ("unanswered", "silent", "learning", "locked"):
+        talk = nat_call(stage)
+        talk.sent.clear()
+        ports = [Addr(RELAY, port) for pair in talk.binder.bound for port in (pair.rtp, pair.rtcp)]
+        phones = (talk.caller.media, talk.callee.media, Addr("203.0.113.20", 4201))
+        sources = (*phones, Addr("192.0.2.66", 4000), Addr("127.0.0.1", 5000), ports[0])
+        arrived = set()
+        for _ in range(2000):
+            data = random.choice((b"", b"\x80", b"\x80\xc8\0\1", b"\x80\0")) + random.randbytes(
+                random.randrange(40)
+            )
+            arrived.add(data)
+            source = random.choice(sources)
+            assert talk.arrive(random.choice(ports), data, source) <= (source in phones)
+        assert {data for _, _, data in talk.sent} <= arrived
+        assert {data[0] >> 6 for _, _, data in talk.sent} <= {2}
+
+
 def test_an_unnegotiated_payload_type_passes_from_the_settled_source_alone() -> None:
     talk = Talk()
     talk.invite()

@@ -7,7 +7,7 @@ import json
 import pytest
 from relay_talk import KEY, RELAY, Talk, ports_in, sdp
 
-from edgesip.address import Addr
+from edgesip.address import Addr, Flow
 from edgesip.relay.core import Refusal
 from edgesip.relay.session import Session
 
@@ -46,6 +46,23 @@ def test_relay_address_and_advertised_address() -> None:
 def test_the_advertised_address_is_not_told_on_loopback() -> None:
     talk = Talk(address=("127.0.0.1",), advertise=("203.0.113.1",))
     assert b"c=IN IP4 127.0.0.1\r\n" in body(talk.invite())
+
+
+def test_each_leg_has_the_family_of_its_own_sip() -> None:
+    talk = Talk(address=("192.0.2.9", "2001:db8::9"))
+    six = Flow("udp", Addr("2001:db8::1", 5060), Addr("2001:db8::20", 5062))
+    out = talk.core.offer(KEY, "b1", "", "caller", talk.caller.sdp(), talk.caller.flow, six, talk.now)
+    assert b"c=IN IP6 2001:db8::9\r\n" in body(out)
+    answer = sdp("2001:db8::20", 4200).replace(b"c=IN IP4", b"c=IN IP6")
+    back = talk.core.answer(KEY, "b1", "t", "callee", answer, six, talk.caller.flow, True, talk.now)
+    assert b"c=IN IP4 192.0.2.9\r\n" in body(back)
+    talk.callee.media, talk.callee.relay = (
+        Addr("2001:db8::20", 4200),
+        Addr("2001:db8::9", ports_in(body(out))[0]),
+    )
+    talk.caller.relay = Addr("192.0.2.9", ports_in(body(back))[0])
+    assert talk.caller.speak(2) == talk.callee.speak(2) == 2
+    assert len(talk.path.entries) == 2
 
 
 def test_a_relay_that_is_off_passes_bodies() -> None:
@@ -291,6 +308,39 @@ def test_a_late_offer_is_answered_in_the_ack() -> None:
     assert talk.caller.speak(2) == talk.callee.speak(2) == 2
     assert len(talk.path.entries) == 2
     assert session(talk).fixed == ("b1", "tag-b")
+
+
+# UPDATE in an early dialog.
+
+
+def test_a_refused_update_before_the_call_is_answered_leaves_its_early_media() -> None:
+    talk = Talk()
+    talk.invite()
+    talk.answer(final=False)
+    talk.caller.speak(2), talk.callee.speak(2)
+    before = frozen(talk)
+    for side in ("caller", "callee"):
+        talk.invite(sdp("192.0.2.77", 7000, 7002), side=side, tag="tag-b")
+        assert talk.leased() == 8
+        talk.core.reject(KEY, "b1", talk.now)
+        assert frozen(talk) == before
+    talk.answer()
+    assert session(talk).fixed == ("b1", "tag-b")
+    assert talk.caller.speak() == talk.callee.speak() == 1
+
+
+def test_an_update_before_the_call_is_answered_is_not_undone_by_the_answer() -> None:
+    talk = Talk()
+    talk.invite()
+    talk.answer(final=False)
+    first = talk.callee.sdp()
+    talk.callee.media = talk.callee.said = Addr("203.0.113.20", 4800)
+    talk.invite(side="callee", tag="tag-b")
+    talk.answer(side="caller")
+    assert talk.leg("callee")["remote"] == "203.0.113.20:4800"
+    talk.answer(first)
+    assert talk.leg("callee")["remote"] == "203.0.113.20:4800"
+    assert talk.leased() == 4
 
 
 # Forks.

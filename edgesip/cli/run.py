@@ -36,8 +36,10 @@ def run(
 ) -> None:
     """Run the server in the foreground until SIGTERM or Ctrl-C."""
     from edgesip.cli.serve import serve
+    from edgesip.control import log
     from edgesip.store.api import StoreError
 
+    log.configure()
     loaded = load_profile(profile, listen, advertise, set_, state_dir, socket)
     made_state_dir(loaded.state_dir)
     with serving(loaded.state_dir):

@@ -62,6 +62,27 @@ def test_run_says_ready_and_ends_cleanly(terminal: Terminal, tmp_path: Path, lis
         assert server_of(tmp_path) is None
 
 
+def test_the_log_is_on_stderr_and_tells_of_users_of_another_realm(
+    terminal: Terminal, tmp_path: Path, listen: str
+) -> None:
+    terminal("subscriber", "add", "alice", "--realm", "old.example", "--state-dir", tmp_path)
+    with subprocess.Popen(
+        [*EDGESIP, "run", "--profile", "nat-sbc", "--listen", listen, "--state-dir", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stderr is not None
+        head = ""
+        while not head.endswith("\n") or "\nready" not in f"\n{head}":
+            head += child.stderr.readline()
+        child.terminate()
+        out, _ = child.communicate(timeout=10)
+    assert out == ""
+    assert "old.example" in head
+    assert "level='warning'" in head
+
+
 def test_a_taken_port_is_78_and_names_its_holder(terminal: Terminal, tmp_path: Path, listen: str) -> None:
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
         taken.bind(("127.0.0.1", int(listen.rpartition(":")[2])))

@@ -44,6 +44,12 @@ def test_both_hear_the_other(
     bob = _phone(server, network, "bob", callee)
     connect(alice, bob)
     time.sleep(TALK)
+    assert server.leftovers().keys() == {"leased ports", "dialogs"}, (
+        "what is clean after a call was not in it"
+    )
+    [session] = server.ask("rtp", "list")
+    remotes = {leg["side"]: leg["remote"].rpartition(":")[0] for leg in session["legs"]}
+    assert remotes == {"caller": "203.0.113.10", "callee": "203.0.113.20"}
     (alice if hangs_up == "caller" else bob).hangup()
     alice.wait_closed()
     bob.wait_closed()

@@ -25,12 +25,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def start_time(pid: int) -> int | None:
-    """Kernel start time (clock ticks since boot) of a living process, None when there is none."""
+    """Kernel start time (clock ticks since boot) of a living process; None for a zombie or none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    return int(stat.rpartition(")")[2].split()[19])
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
 
 
 def owner_mark() -> str:

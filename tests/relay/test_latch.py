@@ -83,6 +83,13 @@ def test_prefill(expect: Expect, target: Addr | None, proven: bool) -> None:
     assert (made.target, made.proven) == (target, proven)
 
 
+def test_the_same_sdp_from_another_sip_host_aims_anew_while_nothing_is_heard() -> None:
+    behind_nat = EXPECT._replace(host="192.168.1.10")
+    made = latch(behind_nat)
+    made.expect(behind_nat._replace(sip=OTHER), 1.0)
+    assert (made.state, made.target, made.proven) == (State.PREFILLED, Addr(OTHER, 4000), True)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1", "224.0.0.5", "255.255.255.255", "240.0.0.1", "::1"])
 def test_rule_8_forbids_addresses_that_are_nobody(host: str) -> None:
     expect = Expect(host, 4000, host, REACH)
@@ -384,6 +391,7 @@ def test_rtcp_follows_rtp_to_another_host_and_a_rebind_needs_its_ssrc() -> None:
     made.judge(Addr(SIP, 4600), Sample(7, 0), 5.0)
     assert made.locked == Addr(SIP, 4600)
     assert made.judge(Addr(SIP, 4700), Sample(8, 0), 10.0) is MISMATCH
+    assert made.judge(Addr(SDP, 4700), Sample(7, 0), 10.0) is MISMATCH
     assert made.judge(Addr(SIP, 4700), Sample(7, 0), 10.0) is TAKEN
     assert made.locked == Addr(SIP, 4700)
 

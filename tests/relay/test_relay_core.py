@@ -126,6 +126,16 @@ def test_the_relay_is_no_cannon(where: str) -> None:
     assert talk.core.counters["rtp:rtp_unproven"] > 0
 
 
+def test_victims_without_end_get_no_more_than_sixteen_would() -> None:
+    talk = Talk()
+    for n in range(40):
+        talk.caller.said = Addr(f"192.0.2.{100 + n}", 9999)
+        talk.invite()
+        talk.answer()
+        talk.callee.speak(10)
+    assert sum(talk.packets_to(f"192.0.2.{100 + n}") for n in range(40)) == 16 * 3
+
+
 def test_a_gateway_whose_media_is_elsewhere_proves_itself_by_speaking() -> None:
     talk = Talk()
     talk.callee.media = talk.callee.said = Addr("203.0.113.77", 6000)
@@ -178,6 +188,28 @@ def test_rtcp_port_of_the_sdp_is_used() -> None:
     talk.callee.speak(2), talk.caller.speak(2)
     talk.callee.report()
     assert talk.sent[-1][1] == Addr("198.51.100.10", 4777)
+
+
+@pytest.mark.parametrize(("port", "lines"), [(65534, ("a=rtcp:9 IN IP4 0.0.0.0",)), (65535, ())])
+def test_a_side_without_a_usable_rtcp_port_gets_none(port: int, lines: tuple[str, ...]) -> None:
+    talk = Talk()
+    talk.caller.media = Addr("198.51.100.10", port)
+    talk.invite(talk.caller.sdp(port, lines=lines))
+    talk.answer()
+    talk.caller.speak(2), talk.callee.speak(2)
+    assert talk.callee.report() == 0
+    assert talk.core.counters["rtp:rtp_no_target"] == 1
+
+
+def test_encrypted_rtcp_is_looked_at_no_further_than_its_header() -> None:
+    talk = Talk()
+    for proto, passes in (("RTP/AVP", 0), ("RTP/SAVP", 1)):
+        talk.invite(sdp("198.51.100.10", 4000, proto=proto))
+        talk.answer(sdp("203.0.113.20", 4200, proto=proto))
+        talk.caller.speak(2), talk.callee.speak(2)
+        assert talk.caller.relay is not None
+        at, source = Addr(RELAY, talk.caller.relay.port + 1), Addr("198.51.100.10", 4001)
+        assert talk.arrive(at, rtcp(0xA)[:8] + b"\xff" * 30, source) == passes
 
 
 def test_hostile_rtcp_moves_nothing_and_ends_nothing() -> None:

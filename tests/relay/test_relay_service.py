@@ -133,6 +133,34 @@ def test_audio_both_ways_and_its_rtcp(make_loop: Callable[[], asyncio.AbstractEv
         assert house.service.counters["rtp:rtp_packets"] == 46
 
 
+def test_ipv6() -> None:
+    def phone() -> socket.socket:
+        sock = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        sock.bind(("::1", 0))
+        sock.settimeout(2)
+        return sock
+
+    try:
+        alice, bob = phone(), phone()
+    except OSError as error:
+        pytest.skip(f"no IPv6 loopback here: {error}")
+    with a_house() as house, alice, bob:
+        core, flow = house.service.core, Flow("udp", Addr("::1", 5060), Addr("::1", 5062))
+        bodies = [
+            sdp("::1", sock.getsockname()[1]).replace(b"c=IN IP4", b"c=IN IP6") for sock in (alice, bob)
+        ]
+        offer = core.offer(KEY, "b1", "", "caller", bodies[0], flow, flow, house.clock())
+        answer = core.answer(KEY, "b1", "t", "callee", bodies[1], flow, flow, True, house.clock())
+        assert isinstance(offer, bytes)
+        assert isinstance(answer, bytes)
+        for n in range(4):
+            alice.sendto(rtp(n, 0xA), ("::1", ports_in(answer)[0]))
+            bob.sendto(rtp(n, 0xB), ("::1", ports_in(offer)[0]))
+            house.turn()
+        assert [bob.recv(2048) for _ in range(4)] == [rtp(n, 0xA) for n in range(4)]
+        assert {leg["carried_by"] for leg in core.sessions(house.clock())[0]["legs"]} == {"user"}
+
+
 def test_a_stranger_is_not_heard_and_hears_nothing() -> None:
     with a_house() as house:
         house.connect()

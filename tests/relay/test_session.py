@@ -296,6 +296,12 @@ def test_mux_that_was_not_answered_is_not_in_force_and_never_answered_unasked() 
     assert talk.answer(talk.callee.sdp(lines=("a=rtcp-mux",))) == first
 
 
+def test_rtcp_on_the_port_of_the_media_is_told_so() -> None:
+    talk = Talk()
+    out = body(talk.invite(talk.caller.sdp(lines=("a=rtcp:4000", "a=rtcp-mux"))))
+    assert b"a=rtcp:%d\r\n" % ports_in(out)[0] in out
+
+
 # Late offer.
 
 
@@ -394,6 +400,38 @@ def test_a_second_2xx_is_readdressed_and_changes_nothing() -> None:
     assert session(talk).to_tag == "t1"
     assert (one.speak(2), two.speak(2)) == (2, 0)
     assert talk.leg("callee")["remote"] == "203.0.113.20:4200"
+
+
+def test_another_answerer_cannot_answer_an_offer_to_the_winner() -> None:
+    talk = Talk()
+    talk.connect()
+    talk.invite(talk.caller.sdp(4600), tag="tag-b")
+    before = frozen(talk)
+    talk.answer(talk.callee.sdp(4900), tag="other")
+    assert frozen(talk) == before
+    talk.answer()
+    assert talk.leg("caller")["remote"] == "198.51.100.10:4600"
+
+
+def test_two_late_offers_and_the_caller_s_answer_to_the_first_stands() -> None:
+    talk = Talk()
+    other = talk.phone("203.0.113.21", 4200)
+    talk.invite(side="callee", branch="b1", tag="t1")
+    talk.invite(side="callee", branch="b2", tag="t2", callee=other)
+    talk.answer(side="caller", branch="b1", tag="t1")
+    talk.answer(talk.caller.sdp(4900), side="caller", branch="b2", tag="t2", callee=other)
+    assert (talk.leg("caller")["remote"], session(talk).fixed) == ("198.51.100.10:4000", ("b1", "t1"))
+    talk.core.close(KEY, "b2", talk.now)
+    assert talk.leased() == 4
+
+
+def test_an_offer_in_place_of_one_that_was_never_answered() -> None:
+    talk = Talk()
+    talk.invite()
+    talk.invite(talk.caller.sdp(4600, 4700))
+    assert talk.leased() == 8
+    talk.core.reject(KEY, "b1", talk.now)
+    assert talk.leased() == 0
 
 
 def test_when_the_winner_goes_another_answered_branch_is_heard() -> None:

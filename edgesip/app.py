@@ -56,16 +56,16 @@ def provision(profile: Profile) -> Edge:
         script = load(profile.route)
     except ScriptError as error:
         raise ConfigError(str(error)) from None
-    listens: list[Addr] = []
+    listens: list[tuple[str, Addr]] = []
     for one in profile.listen:
-        found = expand(Addr(one.host, one.port))
-        for addr in found:
+        found = [(one.transport, addr) for addr in expand(Addr(one.host, one.port))]
+        for _, addr in found:
             if not is_local(addr.host):
-                raise ConfigError(_not_ours(f"listen {one}", addr.host))
-        listens += [addr for addr in found if addr not in listens]
+                raise ConfigError(_not_ours(f"{profile.where('listen')}: listen {one}", addr.host))
+        listens += [pair for pair in found if pair not in listens]
     for host in profile.relay.address:
         if not is_local(host):
-            raise ConfigError(_not_ours("relay.address", host))
+            raise ConfigError(_not_ours(f"{profile.where('relay.address')}: relay.address", host))
     return Edge(profile, script, tuple(listens))
 
 
@@ -127,7 +127,7 @@ class Answers:
 class Edge:
     """One server: made by `provision`, lives in `run`."""
 
-    def __init__(self, profile: Profile, script: Script, listens: tuple[Addr, ...]) -> None:
+    def __init__(self, profile: Profile, script: Script, listens: tuple[tuple[str, Addr], ...]) -> None:
         self.profile = profile
         self._script = script
         self._listens = listens
@@ -159,12 +159,8 @@ class Edge:
         media = self._media(loop, max_sessions) if profile.relay.enabled else None
         service, resolver, upstream = self._signal(subscribers, store, media)
         self._service = service
-        try:
-            service.links.open(self._listens, loop)
-        except LinkError as error:
-            addr = error.addr
-            raise ConfigError(bind_failure("udp", addr.host, addr.port, error)) from None
         stack.push_async_callback(service.stop)
+        await self._open(service, loop)
         if media is not None:
             media.start()
             stack.callback(media.stop)
@@ -183,6 +179,18 @@ class Edge:
         if store is not None:
             _background(stack, self._checkpoints(store))
         return self._ready(max_sessions)
+
+    async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
+        by_kind: dict[str, list[Addr]] = {"udp": [], "tcp": []}
+        for transport, addr in self._listens:
+            by_kind[transport].append(addr)
+        transport = "udp"
+        try:
+            service.udp.open(by_kind[transport], loop)
+            transport = "tcp"
+            await service.tcp.open(by_kind[transport], loop)
+        except LinkError as error:
+            raise ConfigError(bind_failure(transport, *error.addr, error)) from None
 
     # -- the rooms, each with its slice ------------------------------------------------------------
 
@@ -221,7 +229,7 @@ class Edge:
     ) -> tuple[SignalService, Resolver, Upstream | None]:
         profile = self.profile
         myself = Myself(
-            tuple(("udp", addr) for addr in self._listens),
+            self._listens,
             tuple((one.host, one.port) for one in profile.advertise),
             frozenset(profile.domains) | {socket.gethostname()},
         )
@@ -258,7 +266,13 @@ class Edge:
         )
         resolver = Resolver()
         service = SignalService(
-            core, self._script, rooms, Locator(myself, route), resolver, store, log.writer("edgesip.signal")
+            core,
+            self._script,
+            rooms,
+            Locator(myself, route, usrloc.get),
+            resolver,
+            store,
+            log.writer("edgesip.signal"),
         )
         return service, resolver, upstream
 
@@ -274,7 +288,9 @@ class Edge:
             lambda: core.usrloc.counters,
             lambda: core.dialogs.counters,
             core.dialogs.gauges,
-            lambda: service.links.counters,
+            lambda: service.udp.counters,
+            lambda: service.tcp.counters,
+            service.tcp.gauges,
             lambda: resolver.counters,
         ]
         if media is not None:
@@ -292,18 +308,20 @@ class Edge:
             except (KeyError, TypeError, ValueError):
                 bad += 1
                 continue
-            bindings.append(self._rehomed(binding))
+            if binding.flow.transport == "udp":  # a connection does not outlive the process (db_clean_tcp)
+                bindings.append(self._rehomed(binding))
         count = usrloc.load(bindings)
         if count or bad:
             self._log("info", "bindings loaded", {"contacts": count, "unreadable": bad})
 
     def _rehomed(self, binding: Binding) -> Binding:
         """The binding with a local end that we have: the listener it came by may be gone."""
-        local = binding.flow.local
-        if local in self._listens:
+        transport, local, remote = binding.flow
+        if (transport, local) in self._listens:
             return binding
-        same = [addr for addr in self._listens if addr.host == local.host] or list(self._listens)
-        return replace(binding, flow=Flow(binding.flow.transport, same[0], binding.flow.remote))
+        fit = [addr for kind, addr in self._listens if kind == transport and addr.family == local.family]
+        same = [addr for addr in fit if addr.host == local.host] or fit
+        return replace(binding, flow=Flow(transport, same[0], remote)) if same else binding
 
     def _warn_realms(self, subscribers: SqliteSubscribers) -> None:
         realm = self.profile.auth.realm
@@ -338,7 +356,7 @@ class Edge:
 
     def _ready(self, max_sessions: int) -> str:
         section = self.profile.relay
-        listens = ",".join(f"udp:{addr}" for addr in self._listens)
+        listens = ",".join(f"{transport}:{addr}" for transport, addr in self._listens)
         words = [f"listen={listens}"]
         if self.profile.advertise:
             words.append(f"advertise={','.join(str(one) for one in self.profile.advertise)}")

@@ -75,18 +75,18 @@ def _unique(items: Sequence[str]) -> None:
             raise ValueError(f"{item} is there twice")
 
 
-def _ipv4(text: str) -> str:
+def _literal(text: str) -> str:
     ip = parse_ip(text)
     if ip is None:
         raise ValueError(f"{text!r} is not an IP address")
-    if ip.version != 4 or ":" in text:
-        raise ValueError(f"{text}: this version speaks IPv4 only")
+    if ip.version == 6 and ip.is_link_local:
+        raise ValueError(f"{text}: a link-local address names no host to others")
     return str(ip)
 
 
 def _concrete(text: str) -> str:
-    host = _ipv4(text)
-    ip = ipaddress.IPv4Address(host)
+    host = _literal(text)
+    ip = ipaddress.ip_address(host)
     if ip.is_unspecified or ip.is_multicast or ip == ipaddress.IPv4Address("255.255.255.255"):
         raise ValueError(f"{text} is not an address that others can send to")
     return host
@@ -107,11 +107,11 @@ def parse_listen(text: str) -> Listen:
     where = parse_hostport(rest) if colon else None
     if where is None or where[1] is None:
         raise ValueError(f"{text!r} is not TRANSPORT:ADDR:PORT, for example udp:0.0.0.0:5060")
-    if transport in ("tcp", "tls", "ws", "wss", "sctp"):
-        raise ValueError(f"{text}: this version listens on udp only")
-    if transport != "udp":
-        raise ValueError(f"{text}: {transport!r} is no transport, this version listens on udp")
-    return Listen(transport, _ipv4(where[0]), where[1])
+    if transport in ("tls", "ws", "wss", "sctp"):
+        raise ValueError(f"{text}: this version listens on udp and tcp only")
+    if transport not in ("udp", "tcp"):
+        raise ValueError(f"{text}: {transport!r} is no transport, this version listens on udp and tcp")
+    return Listen(transport, _literal(where[0]), where[1])
 
 
 def listen(value: object) -> tuple[Listen, ...]:
@@ -167,7 +167,7 @@ def upstream(value: object) -> Upstream | None:
         raise ValueError(f"{value!r} is not sip:HOST or sip:HOST:PORT")
     host = where[0].lower()
     if is_ip(host):
-        host = _ipv4(host)
+        host = _literal(host)
     elif not _DOMAIN.fullmatch(host):
         raise ValueError(f"{where[0]!r} is not a host name")
     return Upstream(host, where[1])

@@ -199,7 +199,7 @@ class Call:
         found = handle_ruri_alias(self.ruri)
         if found is None:
             return False
-        uri, self._inbound.dst, _ = found
+        uri, self._inbound.dst, self._inbound.dst_transport = found
         self._inbound.uri = str(uri)
         return True
 

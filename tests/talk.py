@@ -295,7 +295,7 @@ class Talk:
         self.script = script or load(PROFILE)
         usrloc, digest = Usrloc(), Digest("edgesip", b"k" * 32)
         self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth)
-        self.locator = Locator(myself, lambda host: SERVER.host)
+        self.locator = Locator(myself, lambda host: SERVER.host, usrloc.get)
         reply = self.script.reply
         self.core = SignalCore(
             CoreSettings(registrar.Settings(3600, 60, 7200, 10), durable, 0.0),

@@ -33,8 +33,8 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.relay", 1),
     ("edgesip.address", 0),
     ("edgesip.forms", 0),
+    ("edgesip.places", 0),
     ("edgesip.profile", 0),
-    ("edgesip", 0),
 )
 
 HOMES: dict[str, tuple[str, ...]] = {
@@ -58,6 +58,8 @@ def module_of(path: Path) -> str:
 
 
 def floor_of(module: str) -> int:
+    if module == "edgesip":
+        return 0
     for prefix, floor in FLOORS:
         if module == prefix or module.startswith(prefix + "."):
             return floor

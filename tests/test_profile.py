@@ -167,8 +167,8 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("[tm]\nwt_timer = 0\n", 3, "tm.wt_timer: "),
         ("[tm]\nwt_timer = 1\nwt_timer = 2\n", 4, "overwrite"),
         ("listen = [\n", 3, ""),
-        ('listen = "tcp:0.0.0.0:5060"\n', 2, "this version listens on udp only"),
-        ('listen = "udp:[::]:5060"\n', 2, "this version speaks IPv4 only"),
+        ('listen = "tls:0.0.0.0:5061"\n', 2, "this version listens on udp and tcp only"),
+        ('listen = "udp:[fe80::1]:5060"\n', 2, "a link-local address"),
         ('listen = "udp:localhost:5060"\n', 2, "'localhost' is not an IP address"),
         ('listen = "udp:127.1:5060"\n', 2, "'127.1' is not an IP address"),
         ('listen = "5060"\n', 2, "is not TRANSPORT:ADDR:PORT"),
@@ -181,7 +181,7 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ('advertise = "0.0.0.0"\n', 2, "not an address that others can send to"),
         ('advertise = "example.org"\n', 2, "is not an IP address"),
         ('advertise = "2001:db8::1"\n', 2, "is not ADDR or ADDR:PORT"),
-        ('advertise = "[2001:db8::1]"\n', 2, "IPv4 only"),
+        ('advertise = "[2001:db8::1],[2001:db8::2]"\n', 2, "at most one address per family"),
         ('domains = ["exa mple"]\n', 2, "is not a domain name"),
         ('upstream = "gw.example.net"\n', 2, "is not sip:HOST or sip:HOST:PORT"),
         ('upstream = "sips:gw.example.net"\n', 2, "is not sip:HOST or sip:HOST:PORT"),
@@ -232,7 +232,7 @@ def test_a_mistake_on_the_command_line_names_the_option(tmp_path: Path, wish: st
 
 
 def test_a_bad_listen_option_is_told_as_such(tmp_path: Path) -> None:
-    assert refusal(tmp_path, listen=["tcp:0.0.0.0:5060"]).startswith("--listen tcp:0.0.0.0:5060: listen: ")
+    assert refusal(tmp_path, listen=["tls:0.0.0.0:5061"]).startswith("--listen tls:0.0.0.0:5061: listen: ")
 
 
 def test_the_place_of_a_key_is_kept_for_messages_about_its_value(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ class SignalCore:
 
     def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:
         """One message that came in over `flow`."""
-        if len(data) < SHORTEST or (data[0] < 0x20 and not data.lstrip(b"\r\n")):
+        if flow.transport == "udp" and (len(data) < SHORTEST or not data.strip(b"\r\n")):
             return []
         message: Request | Response | None = None
         try:
@@ -113,6 +113,15 @@ class SignalCore:
             request = message if isinstance(message, Request) else error.request
             events = self._unreadable(error, request, flow)
         return self._gather(events)
+
+    def malformed(self, data: bytes, error: ParseError, flow: Flow) -> list[Event]:
+        """The beginning of a stream that cannot be framed: 400 where it can still be answered."""
+        try:
+            message = parse(data)
+            request = message if isinstance(message, Request) else None
+        except ParseError as unreadable:
+            request = unreadable.request
+        return self._gather(self._unreadable(error, request, flow))
 
     def _unreadable(self, error: ParseError, request: Request | None, flow: Flow) -> list[Event]:
         self.counters["core:bad_msg_hdr"] += 1
@@ -148,6 +157,9 @@ class SignalCore:
             return self._refuse(request, flow, 403, "Preloaded Route Not Allowed")
         if request.method != "ACK":
             self._waiting[key] = inbound
+        if request.method == "INVITE" and inbound.dialog is None:
+            registered = self.usrloc.by_flow(flow)
+            inbound.ruid = registered[0].ruid if registered else ""
         return [Arrived(inbound)]
 
     def _cancel(self, request: Request, key: TxKey, flow: Flow, now: float) -> list[Event]:
@@ -299,6 +311,23 @@ class SignalCore:
             if self._settings.durable:
                 events.append(Write(None, ("location", binding.ruid), None))
         return events
+
+    def flow_closed(self, flow: Flow, now: float) -> list[Event]:
+        """A connection is gone: its bindings go with it (handle_lost_tcp), and whatever waited for it."""
+        gone = self.usrloc.by_flow(flow)
+        for binding in gone:
+            self.usrloc.remove(binding)
+        self._proxy.flow_closed(flow, now)
+        return self._gather(self._written_off(gone, "contact lost its connection"))
+
+    def in_use(self, flow: Flow) -> bool:
+        """True when a phone is registered over this flow or a living call has an end there."""
+        if self.usrloc.by_flow(flow):
+            return True
+        return any(
+            dialog.state is not DialogState.DELETED and flow in (dialog.caller.flow, dialog.callee.flow)
+            for dialog in self.dialogs
+        )
 
     def media_timeout(self, key: tuple[str, str], branch: str, now: float) -> list[Event]:
         """No media passed either way for too long: BYE to both legs."""

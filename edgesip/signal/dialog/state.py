@@ -56,7 +56,8 @@ TRANSITIONS: dict[tuple[DialogState, On], DialogState] = {
 class Leg:
     """One end: header texts, remote target, the route set beyond us, last CSeq used, the flow to it.
 
-    `routes` are Route values in the order in which we would send them to this end.
+    `ruid` names the binding that it registered by, where it has one. `routes` are Route values in the order
+    in which we would send them to this end.
     """
 
     uri: str
@@ -66,6 +67,7 @@ class Leg:
     cseq: int = 0
     flow: Flow | None = None
     nated: bool = False
+    ruid: str = ""
 
 
 @dataclass(slots=True, eq=False)

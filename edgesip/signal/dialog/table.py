@@ -88,7 +88,7 @@ class Dialogs:
 
     # -- the life of a dialog ----------------------------------------------------------------------
 
-    def create(self, request: Request, flow: Flow, now: float, nated: bool) -> Dialog:
+    def create(self, request: Request, flow: Flow, now: float, nated: bool, ruid: str = "") -> Dialog:
         """`dlg_manage()` on an initial INVITE: state 1."""
         headers = request.headers
         contact = headers.contacts[0] if headers.contacts else None
@@ -100,6 +100,7 @@ class Dialogs:
             cseq=headers.cseq.number,
             flow=flow,
             nated=nated,
+            ruid=ruid,
         )
         callee = Leg(uri=headers.get("To") or "")
         dialog = self._new(headers.call_id, request.uri, caller, callee, now)
@@ -227,7 +228,7 @@ class Dialogs:
             self._by_call.pop(dialog.key, None)
 
 
-def callee_leg(response: Response, flow: Flow, nated: bool, is_ours: Callable[[Uri], bool]) -> Leg:
+def callee_leg(response: Response, flow: Flow, nated: bool, ruid: str, is_ours: Callable[[Uri], bool]) -> Leg:
     """The leg that a response to INVITE describes; Record-Route entries above ours lead on to it."""
     headers = response.headers
     contact = headers.contacts[0] if headers.contacts else None
@@ -243,4 +244,5 @@ def callee_leg(response: Response, flow: Flow, nated: bool, is_ours: Callable[[U
         routes=tuple(reversed(beyond)),
         flow=flow,
         nated=nated,
+        ruid=ruid,
     )

@@ -13,12 +13,14 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 from edgesip.address import Addr, Flow, is_unspecified
 
 BATCH = 32
 LARGEST = 65535
 _SIOCGIFCONF = 0x8912
+_LINK_LOCAL = "20"
 _RCVBUF = 1 << 20
 
 
@@ -30,8 +32,23 @@ class LinkError(OSError):
         self.addr = addr
 
 
-def local_addresses() -> list[str]:
-    """Every IPv4 address of this host, in interface order (SIOCGIFCONF)."""
+def local_addresses(family: int) -> list[str]:
+    """Every address of this host in a family (4 or 6), in interface order; IPv6 link-local ones left out."""
+    return _ipv6_addresses() if family == 6 else _ipv4_addresses()
+
+
+def _ipv6_addresses() -> list[str]:
+    try:
+        lines = Path("/proc/net/if_inet6").read_text("ascii").splitlines()
+    except OSError:
+        return []
+    rows = [line.split() for line in lines]
+    octets = [bytes.fromhex(row[0]) for row in rows if row[3] != _LINK_LOCAL]
+    return list(dict.fromkeys(socket.inet_ntop(socket.AF_INET6, one) for one in octets))
+
+
+def _ipv4_addresses() -> list[str]:
+    """By SIOCGIFCONF."""
     size = 40
     room = array.array("B", bytes(size * 256))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -45,14 +62,14 @@ def local_addresses() -> list[str]:
 def expand(addr: Addr) -> list[Addr]:
     """The concrete addresses that a listen address stands for."""
     if is_unspecified(addr.host):
-        return [Addr(host, addr.port) for host in local_addresses()]
+        return [Addr(host, addr.port) for host in local_addresses(addr.family)]
     return [addr]
 
 
 @lru_cache(maxsize=1024)
 def route(remote: str) -> str:
     """The local address that the host would send from towards `remote`; empty when there is no way."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(_family(remote), socket.SOCK_DGRAM) as probe:
         try:
             probe.connect((remote, 9))
         except OSError:
@@ -62,7 +79,7 @@ def route(remote: str) -> str:
 
 def is_local(host: str) -> bool:
     """True when a socket can be bound to this address of ours."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+    with socket.socket(_family(host), socket.SOCK_DGRAM) as probe:
         try:
             probe.bind((host, 0))
         except OSError:
@@ -112,19 +129,25 @@ class UdpLinks:
     def _readable(self, addr: Addr, sock: socket.socket) -> None:
         for _ in range(BATCH):
             try:
-                data, (host, port) = sock.recvfrom(LARGEST)
+                data, source = sock.recvfrom(LARGEST)
             except BlockingIOError:
                 return
             except OSError:
                 continue
-            if port:
-                self._receive(data, Flow("udp", addr, Addr(host, port)))
+            if source[1]:
+                self._receive(data, Flow("udp", addr, Addr(source[0], source[1])))
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _bound(addr: Addr) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = socket.socket(_family(addr.host), socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
+        if addr.family == 6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
         sock.bind(addr)
     except OSError as error:

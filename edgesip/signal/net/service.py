@@ -18,9 +18,11 @@ from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
+from edgesip.signal.net.streams import TcpLinks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.inbound import Inbound, Note
 from edgesip.signal.proxy.locate import Locator, Unresolved
+from edgesip.signal.wire.grammar import ParseError
 from edgesip.store.api import Store, StoreError, Write
 
 SCRIPT_DEADLINE = 5.0
@@ -42,7 +44,8 @@ class SignalService:
         log: Log,
     ) -> None:
         self.core = core
-        self.links = UdpLinks(self.receive)
+        self.udp = UdpLinks(self.receive)
+        self.tcp = TcpLinks(self.receive, self._closed, self._malformed, core.in_use)
         self._script = script
         self._rooms = rooms
         self._locator = locator
@@ -67,11 +70,12 @@ class SignalService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self.udp.close(self._loop)
+        await self.tcp.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._commit()
-        self.links.close(self._loop)
         self._loop = None
 
     # -- in and out --------------------------------------------------------------------------------
@@ -96,8 +100,18 @@ class SignalService:
             elif isinstance(event, Note):
                 self._say(event)
         for flow, data in self.core.take_sends():
-            self.links.send(flow, data)
+            if flow.transport == "udp":
+                self.udp.send(flow, data)
+            elif not self.tcp.send(flow, data) and self._loop is not None:
+                self._loop.call_soon(self._closed, flow)
         self._arm()
+
+    def _closed(self, flow: Flow) -> None:
+        """A connection is gone, or is not there to send over."""
+        self.step(self.core.flow_closed(flow, time.monotonic()))
+
+    def _malformed(self, data: bytes, flow: Flow, error: ParseError) -> None:
+        self.step(self.core.malformed(data, error, flow))
 
     def _say(self, note: Note) -> None:
         fields = dict(note.fields)
@@ -179,8 +193,8 @@ class SignalService:
         targets: list[Target] = []
         for one in found:
             if isinstance(one, Unresolved):
-                addresses = await self._resolver.resolve(one.host, one.port)
-                target = self._locator.at(inbound, one.uri, addresses)
+                addresses = await self._resolver.resolve(one.host, one.port, one.transport)
+                target = self._locator.at(inbound, one.uri, addresses, one.transport)
                 if target is not None:
                     targets.append(target)
             else:

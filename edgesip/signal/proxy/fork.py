@@ -18,11 +18,12 @@ from edgesip.signal.wire.message import Request, Response
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a copy goes: the URI it will carry and the hops to try, in order (RFC 3263)."""
+    """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of."""
 
     uri: str
     hops: tuple[Flow, ...]
     nated: bool = False
+    ruid: str = ""
 
 
 @dataclass(slots=True, eq=False)

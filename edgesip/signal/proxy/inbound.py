@@ -33,7 +33,9 @@ class Inbound:
     side: str = "caller"
     uri: str = ""
     dst: Addr | None = None
+    dst_transport: str = "udp"
     nated: bool = False
+    ruid: str = ""
     cancelled: bool = False
     edits: Edits = field(default_factory=Edits)
 

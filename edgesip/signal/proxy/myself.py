@@ -40,8 +40,12 @@ class Myself:
     def address_for(self, local: Addr) -> Addr:
         """What Via, Record-Route and Contact say for a local address: the advertised one of its family.
 
-        A loopback address is never behind the NAT that `advertise` describes, so it speaks for itself.
+        A loopback address is never behind the NAT that `advertise` describes, so it speaks for itself. A
+        connection that we opened (port 0) is known by its listener's port.
         """
+        if not local.port:
+            ports = [addr.port for kind, addr in self.listens if kind != "udp" and addr.host == local.host]
+            local = Addr(local.host, ports[0] if ports else 5060)
         if self.advertise and not is_loopback(local.host):
             for host, port in self.advertise:
                 if (":" in host) == (":" in local.host):

@@ -81,7 +81,7 @@ class StatefulProxy:
         if request.method == "INVITE":
             self._transactions.respond(server, reply_to(request, 100, TRYING), now)
             if inbound.dialog is None:
-                fork.dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated)
+                fork.dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
                 fork.dialog.relayed = inbound.edits.relay and self._media is not None
         if inbound.dialog is not None and self._dialogs.request(inbound.dialog, inbound.side, request, now):
             self._over(inbound.dialog, now)
@@ -146,6 +146,14 @@ class StatefulProxy:
         for branch in fork.pending():
             self._cancel(branch, now, reason)
         self._conclude(fork, now)
+
+    def flow_closed(self, flow: Flow, now: float) -> None:
+        """A connection is gone: who waits over it waits in vain, and what it asked for is given up."""
+        events, orphans = self._transactions.flow_closed(flow)
+        self.handle(events, now)
+        for server in orphans:
+            self.cancel(server, now, 'SIP;cause=408;text="The caller is gone"')
+            self._transactions.forget(server)
 
     def _cancel(self, branch: Branch, now: float, reason: str) -> None:
         client = branch.client
@@ -304,7 +312,8 @@ class StatefulProxy:
             return dialog
         if not headers.to.tag:
             return dialog
-        leg = callee_leg(response, branch.flow, branch.target.nated, self._myself.is_myself)
+        target = branch.target
+        leg = callee_leg(response, branch.flow, target.nated, target.ruid, self._myself.is_myself)
         if response.status < 200:
             self._dialogs.provisional(dialog, response, leg, branch.name)
             return dialog

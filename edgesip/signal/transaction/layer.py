@@ -76,6 +76,8 @@ class ClientTx:
 
 Transaction = ServerTx | ClientTx
 
+_UNANSWERED = (State.CALLING, State.TRYING, State.PROCEEDING)
+
 
 class Answered(NamedTuple):
     """A response that the proxy has to see."""
@@ -149,7 +151,7 @@ class Transactions:
             1
             for group in (self._servers.values(), self._clients.values())
             for tx in group
-            if tx.state in (State.CALLING, State.TRYING, State.PROCEEDING)
+            if tx.state in _UNANSWERED
         )
 
     def take_sends(self) -> list[tuple[Flow, bytes]]:
@@ -245,8 +247,26 @@ class Transactions:
         """We sent CANCEL for this INVITE: the final response has `fr_timer` to come (§9.1)."""
         self._move(tx, On.CANCELLED, now)
 
-    def abandon(self, tx: Transaction) -> None:
-        """Forget a transaction at once: its flow is gone or its request could not be sent."""
+    def flow_closed(self, flow: Flow) -> tuple[list[TxEvent], list[ServerTx]]:
+        """The flow is gone: its client transactions time out at once (§18.4); its server ones are given back.
+
+        What is left of a finished transaction goes silently.
+        """
+        events: list[TxEvent] = []
+        for client in [tx for tx in self._clients.values() if tx.flow == flow]:
+            if client.state in _UNANSWERED:
+                events.append(TimedOut(client, False))
+            self._end(client)
+        orphans = []
+        for server in [tx for tx in self._servers.values() if tx.flow == flow]:
+            if server.state in _UNANSWERED:
+                orphans.append(server)
+            else:
+                self._end(server)
+        return events, orphans
+
+    def forget(self, tx: Transaction) -> None:
+        """Forget a transaction whose other end is gone."""
         self._end(tx)
 
     def tick(self, now: float) -> list[TxEvent]:
@@ -300,13 +320,16 @@ class Transactions:
             self._sends.append((tx.flow, tx.last))
 
     def _retransmit(self, tx: Transaction, now: float) -> None:
+        """Timers A, E and G, which a reliable transport does without (§17.1.1.2)."""
+        if tx.flow.transport != "udp":
+            return
         self._arm(tx, On.RETRANSMIT, now + tx.interval)
         doubled = tx.interval * 2
         tx.interval = doubled if tx.table is INVITE_CLIENT else min(doubled, T2)
 
     def _slow(self, tx: Transaction, now: float) -> None:
         tx.interval = T2
-        self._arm(tx, On.RETRANSMIT, now + T2)
+        self._retransmit(tx, now)
 
     def _arm(self, tx: Transaction, on: On, when: float) -> None:
         tx.timers.add(on)

@@ -1,0 +1,113 @@
+"""Messages out of a stream: RFC 3261 §18.3 framing by Content-Length, RFC 5626 §3.5.1 keepalives.
+
+Takes octets as they come, split anywhere, and gives whole messages. Bounded: it never holds more than one
+message of `LARGEST` octets. Reads no header but Content-Length, and judges nothing else.
+"""
+
+from __future__ import annotations
+
+from edgesip.signal.wire.grammar import ParseError, digits, is_token
+
+LARGEST = 65535
+"""Octets of one message, head and body."""
+
+PING = b"\r\n\r\n"
+PONG = b"\r\n"
+
+
+class Framer:
+    """One stream. After a `ParseError` nothing later in it can be trusted: close it."""
+
+    __slots__ = ("_begun", "_buffer", "_searched", "_size")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._size = 0
+        self._begun = False
+
+    @property
+    def pending(self) -> bool:
+        """True while a message has begun that has not ended."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The messages that these octets complete, each whole; `PING` stands for a keepalive.
+
+        Raises `ParseError` where the stream is not SIP, lies about its lengths, or is too long.
+        """
+        self._buffer += data
+        found: list[bytes] = []
+        while (message := self._next()) is not None:
+            found.append(message)
+        if len(self._buffer) > LARGEST:
+            raise ParseError("message too long for a stream", status=513)
+        return found
+
+    def _next(self) -> bytes | None:
+        buffer = self._buffer
+        if not self._size:
+            if buffer.startswith(b"\r\n"):
+                return self._blank()
+            if not self._head():
+                return None
+        if len(buffer) < self._size:
+            return None
+        message = bytes(buffer[: self._size])
+        del buffer[: self._size]
+        self._size = self._searched = 0
+        self._begun = False
+        return message
+
+    def _blank(self) -> bytes | None:
+        """A double CRLF between messages is a ping; a single one, once something follows, is nothing."""
+        buffer = self._buffer
+        if buffer.startswith(PING):
+            del buffer[:4]
+            return PING
+        if len(buffer) == 2 or buffer == b"\r\n\r":
+            return None
+        del buffer[:2]
+        return self._next()
+
+    def _head(self) -> bool:
+        """Look for the end of the head; once it is there, the size of the message is known."""
+        buffer = self._buffer
+        if not self._begun:
+            self._begun = _check_begin(buffer)
+        end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
+        self._searched = len(buffer)
+        if end < 0:
+            return False
+        self._size = end + 4 + _length(bytes(buffer[:end]))
+        if self._size > LARGEST:
+            raise ParseError("message too long for a stream", status=513)
+        return True
+
+
+def _check_begin(buffer: bytearray) -> bool:
+    """True once the first line is there and is SIP's (threat 33: HTTP ends at its first line)."""
+    line, end, _ = bytes(buffer[:2048]).partition(b"\r\n")
+    if not end:
+        if len(buffer) > 2048:
+            raise ParseError("first line too long")
+        return False
+    words = line.split(b" ")
+    sip = words[0] == b"SIP/2.0" or words[-1].upper().startswith(b"SIP/")
+    if not sip or len(words) < 3 or not is_token(words[0].replace(b"/", b"").decode("latin-1")):
+        raise ParseError("not SIP")
+    return True
+
+
+def _length(head: bytes) -> int:
+    """The one Content-Length of a head; a stream cannot do without."""
+    found: list[str] = []
+    for line in head.split(b"\r\n")[1:]:
+        name, colon, value = line.partition(b":")
+        if colon and name.strip(b" \t").lower() in (b"content-length", b"l"):
+            found.append(value.strip(b" \t").decode("latin-1"))
+    if len(set(found)) != 1:
+        raise ParseError("a stream needs one Content-Length")
+    if len(found[0]) > 10:
+        raise ParseError("Content-Length too long")
+    return digits(found[0], LARGEST)

@@ -52,6 +52,7 @@ def test_ten_calls_keep_two_way_audio_while_registers_saturate_the_core(
     for number, (says, hears) in enumerate(pairs):
         assert_heard(f"alice in call {number}", heard[says], hears.frequency, TALK)
         assert_heard(f"bob in call {number}", heard[hears], says.frequency, TALK)
+    assert server.contacts("load"), "none of the crowd was registered"
     assert load > 0.9, f"the core was not saturated: {load:.0%}"
     for call in calls:
         call.hang_up()

@@ -12,6 +12,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.net.links import LinkError
@@ -47,11 +48,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept, or refuse at once where a cap says so."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         if not peer:
-            transport.abort()
+            self.transport.abort()
             return
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
         self.flow = Flow("tcp", self._local, Addr(str(peer[0]), int(peer[1])))
         if not self._links.adopt(self):
             self.flow = None
-            transport.abort()
+            self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Frame what came and pass it up; a stream that is not SIP ends here."""

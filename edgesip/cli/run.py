@@ -37,6 +37,7 @@ def run(
     """Run the server in the foreground until SIGTERM or Ctrl-C."""
     from edgesip.cli.serve import serve
     from edgesip.control import log
+    from edgesip.control.notify import notify
     from edgesip.store.api import StoreError
 
     log.configure()
@@ -57,6 +58,7 @@ def run(
             kept.write_text(json.dumps(options))
             leave_to_owner(kept)
             print(printable(line), file=sys.stderr, flush=True)
+            notify("READY=1", f"STATUS={line}")
 
         try:
             serve(edge.run, ready)

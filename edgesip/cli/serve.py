@@ -9,6 +9,8 @@ from typing import Any
 
 import uvloop
 
+from edgesip.control.notify import notify
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 Ready = Callable[[str], None]
@@ -28,6 +30,7 @@ async def _until_told(run: Callable[[Ready], Coroutine[Any, Any, None]], ready: 
         for one in SIGNALS:
             loop.remove_signal_handler(one)
             signal.signal(one, signal.SIG_DFL)
+        notify("STOPPING=1")
         server.cancel()
 
     for one in SIGNALS:

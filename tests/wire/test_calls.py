@@ -35,6 +35,11 @@ def _phone(server: Server, network: Network, user: str, place: str) -> Phone:
         ("symmetric", "symmetric", "callee"),
         ("port-preserving", "public", "callee"),
         ("public", "symmetric", "caller"),
+        pytest.param("port-preserving", "symmetric", "caller", marks=pytest.mark.long),
+        pytest.param("symmetric", "port-preserving", "callee", marks=pytest.mark.long),
+        pytest.param("symmetric", "public", "caller", marks=pytest.mark.long),
+        pytest.param("public", "port-preserving", "callee", marks=pytest.mark.long),
+        pytest.param("public", "public", "caller", marks=pytest.mark.long),
     ],
 )
 def test_both_hear_the_other(

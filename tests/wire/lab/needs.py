@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
+import subprocess
 
 _PROGRAMS = {
     "baresip": "baresip",
@@ -14,6 +16,7 @@ _PROGRAMS = {
 }
 
 
+@functools.cache
 def missing() -> str | None:
     """Why the lab cannot be built here, None when it can."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
@@ -24,4 +27,6 @@ def missing() -> str | None:
         return f"wire tests need the Debian packages {' '.join(packages)}"
     if os.geteuid() != 0:
         return "wire tests make network namespaces and need root"
+    if subprocess.run(["unshare", "--net", "true"], capture_output=True).returncode != 0:
+        return "this machine does not let root make network namespaces"
     return None

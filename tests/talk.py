@@ -40,6 +40,7 @@ from edgesip.signal.wire.message import REASONS, Request, Response, parse
 from edgesip.store.api import Credential, Write
 
 SERVER = Addr("203.0.113.1", 5060)
+SERVER6 = Addr("2001:db8::1", 5060)
 PROFILE = Path(__file__).parent.parent / "edgesip" / "profiles" / "nat_sbc.py"
 SDP = (
     b"v=0\r\no=- 1 1 IN IP4 192.168.1.10\r\ns=-\r\nc=IN IP4 192.168.1.10\r\nt=0 0\r\n"
@@ -68,11 +69,17 @@ class Phone:
     at: Addr
     inside: Addr
     password: str = "secret"
+    transport: str = "udp"
     cseq: dict[str, int] = field(default_factory=dict)
 
     @property
     def contact(self) -> str:
-        return f"<sip:{self.name}@{self.inside}>"
+        tail = "" if self.transport == "udp" else f";transport={self.transport}"
+        return f"<sip:{self.name}@{self.inside}{tail}>"
+
+    @property
+    def flow(self) -> Flow:
+        return Flow(self.transport, SERVER if ":" not in self.at.host else SERVER6, self.at)
 
     def request(
         self,
@@ -91,8 +98,9 @@ class Phone:
         call_id = call_id or f"call-{next(_serial)}"
         number = cseq or self.cseq.get(call_id, 0) + 1
         self.cseq[call_id] = max(number, self.cseq.get(call_id, 0))
+        branch = branch or f"z9hG4bK-{next(_serial)}"
         fields = [
-            ("Via", f"SIP/2.0/UDP {self.inside};rport;branch={branch or f'z9hG4bK-{next(_serial)}'}"),
+            ("Via", f"SIP/2.0/{self.transport.upper()} {self.inside};rport;branch={branch}"),
             ("Max-Forwards", "70"),
             ("From", from_ or f"<sip:{self.name}@{SERVER.host}>;tag=from-{call_id}"),
             ("To", to or f"<{uri}>"),
@@ -287,7 +295,8 @@ class Talk:
         self.sent: list[tuple[Flow, bytes]] = []
         self.hold_store = False
         serial = count(1)
-        myself = Myself((("udp", SERVER),), domains=frozenset({"example.net"}))
+        listens = (("udp", SERVER), ("tcp", SERVER), ("udp", SERVER6), ("tcp", SERVER6))
+        myself = Myself(listens, domains=frozenset({"example.net"}))
 
         def entropy(size: int) -> bytes:
             return next(serial).to_bytes(size, "big")
@@ -310,16 +319,15 @@ class Talk:
             (lambda passing: reply(ReplyCall(passing))) if reply else None,
         )
 
-    def phone(self, name: str, *, nat: bool = False, at: Addr | None = None) -> Phone:
+    def phone(self, name: str, *, nat: bool = False, at: Addr | None = None, transport: str = "udp") -> Phone:
         number = next(_serial) % 200 + 20
         public = at or Addr(f"198.51.100.{number}", 40000 + number if nat else 5060)
-        return Phone(name, public, Addr("192.168.1.10", 5060) if nat else public)
+        return Phone(name, public, Addr("192.168.1.10", 5060) if nat else public, transport=transport)
 
     # -- the operators -----------------------------------------------------------------------------
 
     def __rshift__(self, packet: Packet) -> Talk:
-        flow = Flow("udp", SERVER, packet.phone.at)
-        self._step(self.core.receive(packet.octets, flow, self.now))
+        self._step(self.core.receive(packet.octets, packet.phone.flow, self.now))
         return self
 
     def __lshift__(self, expected: tuple[Phone | Addr, object]) -> Talk:
@@ -349,6 +357,11 @@ class Talk:
 
     def silent(self) -> Talk:
         assert not self.sent, self.ladder()
+        return self
+
+    def hang(self, phone: Phone) -> Talk:
+        """The phone's connection is gone."""
+        self._step(self.core.flow_closed(phone.flow, self.now))
         return self
 
     def wait(self, seconds: float) -> Talk:

@@ -223,7 +223,7 @@ class SignalCore:
             else:
                 self._answer(request, flow, decision.status, decision.reason, decision.headers)
         elif isinstance(decision, Challenge):
-            self._challenge(inbound, decision, now)
+            events = self._challenge(inbound, decision, now)
         elif isinstance(decision, Redirect):
             contacts = tuple(("Contact", f"<{uri}>") for uri in decision.contacts)
             self._answer(request, flow, 302, "", contacts)
@@ -244,10 +244,17 @@ class SignalCore:
             self._proxy.forward(inbound, targets, now)
         return []
 
-    def _challenge(self, inbound: Inbound, decision: Challenge, now: float) -> None:
+    def _challenge(self, inbound: Inbound, decision: Challenge, now: float) -> list[Event]:
         name = "WWW-Authenticate" if decision.status == 401 else "Proxy-Authenticate"
         value = self._digest.challenge(now, decision.stale, peer=inbound.flow.remote.host)
-        self._answer(inbound.request, inbound.flow, decision.status, "", ((name, value),))
+        request, flow = inbound.request, inbound.flow
+        self._answer(request, flow, decision.status, "", ((name, value),))
+        if not inbound.why:
+            return []
+        source = str(flow.remote)
+        return [
+            note("info", "authentication failed", request.headers.call_id, source=source, why=inbound.why)
+        ]
 
     def _save(self, inbound: Inbound, now: float) -> list[Event]:
         request, flow = inbound.request, inbound.flow

@@ -96,6 +96,10 @@ def test_wrong_password_and_unknown_user_look_the_same() -> None:
         answers.append((names, shape, len(again.headers.get("WWW-Authenticate") or "")))
         assert talk.core.usrloc.lookup(name, talk.now) == []
     assert answers[0] == answers[1]
+    told = [dict(note.fields)["why"] for note in talk.notes if note.event == "authentication failed"]
+    assert len(told) == 2
+    assert told[0] != told[1]
+    assert "secret" not in str(talk.notes)
 
 
 def test_nobody_registers_for_somebody_else() -> None:

@@ -83,6 +83,17 @@ class StatefulProxy:
             if inbound.dialog is None:
                 fork.dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
                 fork.dialog.relayed = inbound.edits.relay and self._media is not None
+                self._notes.append(
+                    note(
+                        "info",
+                        "call started",
+                        request.headers.call_id,
+                        caller=str(request.headers.from_.uri),
+                        ruri=request.uri,
+                        source=str(inbound.flow.remote),
+                        branches=len(branches),
+                    )
+                )
         if inbound.dialog is not None and self._dialogs.request(inbound.dialog, inbound.side, request, now):
             self._over(inbound.dialog, now)
         for branch in branches:

@@ -1,0 +1,1 @@
+"""One file for each part of the bench; each has `run(bench) -> list[Figure]`."""

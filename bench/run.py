@@ -1,0 +1,80 @@
+"""`make bench`: measure the server beside its rulers in one run; print a table, write JSON.
+
+    .venv/bin/python bench/run.py [registers] [calls] [relay] [memory] [delay] [--quick] [--json FILE]
+
+Figures of different machines, or of different runs, mean little: the same program differs by a quarter from
+minute to minute on shared hardware. Ratios of one run, in CPU-seconds of the server, mean something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import MappingProxyType
+
+from parts import calls, delay, memory, registers, relay
+from rig import needs
+from rig.figure import Bench, Figure, table, write
+from rig.process import BenchError, cores
+from rig.servers import versions
+
+PARTS = MappingProxyType(
+    {"registers": registers, "calls": calls, "relay": relay, "memory": memory, "delay": delay}
+)
+ROOT = Path(__file__).parent.parent
+
+
+def main(arguments: list[str]) -> int:
+    """Measure what was asked for; 0 when every bar was reached, 1 when not, 2 when nothing could be."""
+    parser = argparse.ArgumentParser(description="Measure edgesip beside Kamailio and rtpengine.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{' '.join(PARTS)}; all by default")
+    parser.add_argument(
+        "--quick", action="store_true", help="short loads: a smoke test more than a measurement"
+    )
+    parser.add_argument("--json", type=Path, default=ROOT / "dist" / "bench.json", help="where the JSON goes")
+    options = parser.parse_args(arguments)
+    if unknown := [part for part in options.parts if part not in PARTS]:
+        parser.error(f"no such part: {' '.join(unknown)}; there are {' '.join(PARTS)}")
+    chosen = [name for name in PARTS if not options.parts or name in options.parts]
+
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
+    wanted = sorted({program for name in chosen for program in PARTS[name].NEEDS})
+    if refusal := needs.provide(wanted):
+        print(refusal, file=sys.stderr)
+        return 2
+    alone = needs.own_network()
+    print("measuring", *chosen, "in a network of its own" if alone else "on this host's loopback", flush=True)
+
+    figures: list[Figure] = []
+    failed: dict[str, str] = {}
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="edgesip-bench-") as directory:
+        bench = Bench(options.quick, Path(directory), cores())
+        for name in chosen:
+            part = time.monotonic()
+            try:
+                figures += PARTS[name].run(bench)
+            except BenchError as error:
+                failed[name] = str(error)
+            print(f"{name}: {time.monotonic() - part:.0f} s", flush=True)
+    about = {
+        "quick": options.quick,
+        "seconds": round(time.monotonic() - begin, 1),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+        "failed": failed,
+    }
+    write(options.json, figures, about)
+    print(table(figures))
+    for name, why in failed.items():
+        print(f"{name} was not measured: {why}", file=sys.stderr)
+    print(f"written to {options.json}")
+    return 0 if not failed and all(figure.good is not False for figure in figures) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

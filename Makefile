@@ -53,11 +53,11 @@ run: setup
 
 test: setup packages lint
 	$(BIN)/pytest -q -m 'not wire and not long'
-	$(BIN)/pytest -q -m 'wire and not long'
+	$(BIN)/pytest -q -n 2 -m 'wire and not long'
 
 # pytest says 5 when nothing was selected
 test-long: setup packages
-	$(BIN)/pytest -q -m long || test $$? -eq 5
+	$(BIN)/pytest -q -n 2 -m long || test $$? -eq 5
 
 lint: setup
 	$(BIN)/ruff check .

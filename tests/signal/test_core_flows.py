@@ -149,3 +149,22 @@ def test_a_stream_that_lies_about_its_length_is_told_400() -> None:
     assert talk.core.in_use(alice.flow) is False
     talk.register(alice)
     assert talk.core.in_use(alice.flow) is True
+
+
+def test_two_houses_with_the_same_private_address_are_two_phones_of_one_user() -> None:
+    talk = Talk()
+    home, office = talk.phone("bob", nat=True), talk.phone("bob", nat=True)
+    assert home.contact == office.contact
+    talk.register(home, office)
+    alice = talk.phone("alice")
+    talk.call(alice, "bob")
+    talk << (alice, 100) << (home, "INVITE") << (office, "INVITE")
+
+
+def test_a_router_that_starts_again_leaves_one_binding() -> None:
+    talk = Talk()
+    bob = talk.phone("bob", nat=True)
+    there = replace(bob, at=Addr(bob.at.host, 61000))
+    talk.register(bob, there)
+    (binding,) = talk.core.usrloc.lookup("bob", talk.now)
+    assert binding.flow.remote == there.at

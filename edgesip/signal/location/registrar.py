@@ -302,7 +302,7 @@ def _take(
     working = {row.ruid: row for row in rows}
     changed: dict[str, None] = {}
     for contact in asked:
-        match = _match(contact, working.values())
+        match = _match(contact, working.values(), sender)
         if match is not None and _is_repeated(contact, match, sender):
             continue
         if contact.expires == 0:
@@ -347,14 +347,20 @@ def _binding_for(contact: _Asked, sender: _Sender, match: Binding | None, ruid: 
     )
 
 
-def _match(contact: _Asked, rows: Iterable[Binding]) -> Binding | None:
-    """The stored binding a contact speaks of: by instance and reg-id, else by URI text (location.md §1.4)."""
+def _match(contact: _Asked, rows: Iterable[Binding], sender: _Sender) -> Binding | None:
+    """The stored binding a contact speaks of: by instance and reg-id, else by URI text (location.md §1.4).
+
+    Behind NATs the same private URI may be another phone's in another house: there the Call-ID or the public
+    address has to be the same as well.
+    """
     for row in rows:
         if contact.instance:
             if row.instance == contact.instance and row.reg_id == contact.reg_id:
                 return row
         elif row.contact == contact.uri:
-            return row
+            known = row.call_id == sender.call_id or row.flow.remote.host == sender.flow.remote.host
+            if known or not (row.nated and sender.nated):
+                return row
     return None
 
 

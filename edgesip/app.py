@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import resource
 import socket
@@ -18,6 +17,7 @@ from typing import Any
 
 from edgesip.address import Addr, Flow
 from edgesip.control import log
+from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure
 from edgesip.control.methods import methods_for
 from edgesip.control.rpc import Rpc
@@ -167,9 +167,10 @@ class Edge:
         if store is not None:
             self._load(store, service.core.usrloc)
         self._warn_realms(subscribers)
-        gc.freeze()
+        collector = Collector()
+        _background(stack, collector.run())
         service.start(loop)
-        answers = self._answers(service, media, resolver)
+        answers = self._answers(service, media, resolver, collector)
         control = ControlServer(Rpc(methods_for(answers)), profile.socket)
         await control.start()
         stack.push_async_callback(control.close)
@@ -276,7 +277,13 @@ class Edge:
         )
         return service, resolver, upstream
 
-    def _answers(self, service: SignalService, media: RelayService | None, resolver: Resolver) -> Answers:
+    def _answers(
+        self,
+        service: SignalService,
+        media: RelayService | None,
+        resolver: Resolver,
+        collector: Collector,
+    ) -> Answers:
         core = service.core
         sources: list[Callable[[], Mapping[str, int]]] = [
             lambda: core.counters,
@@ -292,6 +299,7 @@ class Edge:
             lambda: service.tcp.counters,
             service.tcp.gauges,
             lambda: resolver.counters,
+            collector.counters,
         ]
         if media is not None:
             sources.append(lambda: media.counters)

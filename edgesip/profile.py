@@ -51,13 +51,16 @@ class Auth(_Section):
     """Who must prove who they are."""
 
     enabled: bool = True
+    """`false`: anybody may register as any user of a local domain, and call, without a password."""
     realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
+    """The realm of challenges. Users are stored with it: after a change, set their passwords again."""
 
 
 class Permissions(_Section):
     """Sources that are believed without a password."""
 
     trusted: Annotated[tuple[Network, ...], PlainValidator(forms.networks)] = ()
+    """Who may call our users without a password; never sent on to the upstream."""
 
     def trusts(self, host: str) -> bool:
         """True when this IP literal lies in one of the trusted networks."""
@@ -69,9 +72,13 @@ class Registrar(_Section):
     """Registration (RFC 3261 §10.3); times in seconds, 0 for no upper bound."""
 
     default_expires: Annotated[int, Field(ge=1, le=2**31 - 1)] = 3600
+    """Seconds that a binding lives when the phone asks for no time of its own."""
     min_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 60
+    """Seconds that a phone must ask for at least; less is answered with 423 and Min-Expires."""
     max_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7200
+    """Seconds that a binding gets at most, whatever is asked for; 0 for no limit."""
     max_contacts: Annotated[int, Field(ge=0, le=1000)] = 10
+    """Contacts of one user at a time; one more is answered with 503; 0 for no limit."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Registrar:
@@ -90,26 +97,33 @@ class Usrloc(_Section):
     """Where bindings outlive the process: None is SQLite in the state directory, "" memory only."""
 
     db_url: Annotated[str | None, PlainValidator(forms.db_url)] = None
+    """Where bindings are kept; without it in STATE_DIR/location.db. A relative PATH starts at the state
+    directory, four slashes make it absolute. Empty: a restart forgets every binding."""
 
 
 class Nathelper(_Section):
     """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
 
     natping_interval: Annotated[int, Field(ge=0, le=3600)] = 25
+    """Seconds between two OPTIONS to each UDP binding, which keep its way through a NAT open; 0 for none."""
 
 
 class Tm(_Section):
     """Transactions; milliseconds. `fr_inv_timer` is timer C (RFC 3261 §16.6 step 11)."""
 
     fr_timer: Annotated[int, Field(ge=100, le=600_000)] = 30000
+    """Milliseconds to wait for any answer at all; then the next hop is tried, or the answer is 408."""
     fr_inv_timer: Annotated[int, Field(ge=1000, le=3_600_000)] = 185000
+    """Milliseconds that a phone may ring; then it is cancelled and the caller gets 408."""
     wt_timer: Annotated[int, Field(ge=100, le=600_000)] = 5000
+    """Milliseconds that a finished transaction is kept to answer repetitions."""
 
 
 class Dialog(_Section):
     """Calls: seconds after which one ends whatever happens."""
 
     default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
+    """Seconds after the last request inside a call that end it with a BYE to both sides."""
 
 
 class Relay(_Section):
@@ -120,11 +134,17 @@ class Relay(_Section):
     """
 
     enabled: bool = True
+    """`false`: SDP is left as it is and media goes from phone to phone."""
     address: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
+    """Where media ports are opened; without it at the local address of each leg's signalling."""
     advertise: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
+    """The address that phones find in SDP; without it the top key `advertise`, else where the ports are."""
     ports: Annotated[PortRange, PlainValidator(forms.ports)] = PortRange(16384, 32767)
+    """UDP ports for media, four to a call with audio; the firewall has to let them in."""
     path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
+    """What carries media. There is one path in this version, so both words mean the same."""
     timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds without any media, either way, that end an answered call; 3600 while it is on hold."""
 
 
 class Profile(_Section):
@@ -137,12 +157,22 @@ class Profile(_Section):
     """Where each key that was given stands: `tm.wt_timer` to `FILE:LINE` or `--set tm.wt_timer=5`."""
 
     listen: Annotated[tuple[Listen, ...], PlainValidator(forms.listen)] = (Listen("udp", "0.0.0.0", 5060),)
+    """Where SIP is listened for, over UDP or TCP. 0.0.0.0 and [::] stand for the addresses that this host
+    has at the start, link-local ones left out; every socket is bound to one address."""
     advertise: Annotated[tuple[Advertised, ...], PlainValidator(forms.advertise)] = ()
+    """The address others reach us by when it is not one of this host's own. It stands in Via, Record-Route
+    and SDP in place of every local address of its family but loopback."""
     domains: Annotated[tuple[str, ...], PlainValidator(forms.domains)] = ()
+    """Hosts of SIP URIs that are ours, besides the addresses we listen on or advertise and this host's name."""
     upstream: Annotated[Upstream | None, PlainValidator(forms.upstream)] = None
+    """The server for calls to `upstream_users` that nobody here is. Its addresses call without a password."""
     upstream_users: Annotated[re.Pattern[str], PlainValidator(forms.pattern)] = re.compile(r"\+?[0-9*#]+")
+    """Who is looked for at the upstream: must match the whole user part of the request URI."""
     route: Annotated[Path, PlainValidator(forms.path)]
+    """The route script; a relative path starts at the profile's own directory. Must be given."""
     state_dir: Annotated[Path, PlainValidator(forms.path)]
+    """Where users, bindings and the control socket live; without it /var/lib/edgesip for root and the user
+    edgesip, else $XDG_STATE_HOME/edgesip or ~/.local/state/edgesip."""
 
     auth: Auth = Auth()
     permissions: Permissions = Permissions()

@@ -120,10 +120,10 @@ class Tm(_Section):
 
 
 class Dialog(_Section):
-    """Calls: seconds after which one ends whatever happens."""
+    """Calls that pass through us."""
 
     default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
-    """Seconds after the last request inside a call that end it with a BYE to both sides."""
+    """Seconds after the answer, or after the last request inside the call, that end it: BYE to both sides."""
 
 
 class Relay(_Section):
@@ -163,7 +163,7 @@ class Profile(_Section):
     """The address others reach us by when it is not one of this host's own. It stands in Via, Record-Route
     and SDP in place of every local address of its family but loopback."""
     domains: Annotated[tuple[str, ...], PlainValidator(forms.domains)] = ()
-    """Hosts of SIP URIs that are ours, besides the addresses we listen on or advertise and this host's name."""
+    """Names in SIP URIs that are ours, besides this host and the addresses that we listen on or advertise."""
     upstream: Annotated[Upstream | None, PlainValidator(forms.upstream)] = None
     """The server for calls to `upstream_users` that nobody here is. Its addresses call without a password."""
     upstream_users: Annotated[re.Pattern[str], PlainValidator(forms.pattern)] = re.compile(r"\+?[0-9*#]+")

@@ -28,7 +28,11 @@ def list_(output: OutputOption = Output.table) -> None:
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(metavar="NAME|FILE")]) -> None:
+def show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="a profile by name, or a TOML file", show_default=False)
+    ],
+) -> None:
     """The text of a profile, to read or to start a new one from."""
     from edgesip.profile import find
 

@@ -14,7 +14,9 @@ from edgesip.cli.paths import socket_of
 
 
 def rpc(
-    method: Annotated[str | None, typer.Argument(metavar="METHOD", show_default=False)] = None,
+    method: Annotated[
+        str | None, typer.Argument(metavar="METHOD", help="its name, from --list", show_default=False)
+    ] = None,
     arguments: Annotated[
         list[str] | None,
         typer.Argument(

@@ -13,7 +13,9 @@ from edgesip.cli.paths import socket_of
 
 
 def stats(
-    which: Annotated[str, typer.Argument(metavar="[GROUP[:NAME]]", show_default=False)] = "all",
+    which: Annotated[
+        str, typer.Argument(metavar="[GROUP[:NAME]]", help="none for all of them", show_default=False)
+    ] = "all",
     socket: SocketOption = None,
     state_dir: StateDirOption = None,
     output: OutputOption = Output.table,

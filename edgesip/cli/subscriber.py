@@ -25,7 +25,9 @@ REALM = "edgesip"
 
 app = typer.Typer(help="Users who may register and call.", no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="USER", show_default=False)]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="USER", help="the name, which is also the number", show_default=False)
+]
 PasswordOption = Annotated[
     str | None, typer.Option("--password", metavar="P|-", help="- reads it from stdin; none makes one")
 ]

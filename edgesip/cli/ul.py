@@ -16,7 +16,9 @@ NAT_FLAG = 1 << 6  # FLB_NATB of Kamailio's default configuration
 
 app = typer.Typer(help="Registered contacts.", no_args_is_help=True)
 
-AorArgument = Annotated[str, typer.Argument(metavar="AOR", show_default=False)]
+AorArgument = Annotated[
+    str, typer.Argument(metavar="AOR", help="a user: alice, or sip:alice@any.host", show_default=False)
+]
 
 
 @app.command()
@@ -52,7 +54,9 @@ def rm(
 @app.command("rm-contact")
 def rm_contact(
     aor: AorArgument,
-    contact: Annotated[str, typer.Argument(metavar="CONTACT", show_default=False)],
+    contact: Annotated[
+        str, typer.Argument(metavar="CONTACT", help="as `ul lookup` shows it", show_default=False)
+    ],
     socket: SocketOption = None,
     state_dir: StateDirOption = None,
     output: OutputOption = Output.table,

@@ -11,54 +11,54 @@ C is `FR_INV` (`tm.fr_inv_timer`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import IntEnum, auto
 from typing import NamedTuple
 
 
-class State(Enum):
-    """Where a transaction stands; CALLING is the INVITE client's TRYING."""
+class State(IntEnum):
+    """Where a transaction stands; CALLING is the INVITE client's TRYING. Integers, for their cheap hash."""
 
-    CALLING = "calling"
-    TRYING = "trying"
-    PROCEEDING = "proceeding"
-    ACCEPTED = "accepted"
-    COMPLETED = "completed"
-    CONFIRMED = "confirmed"
-    TERMINATED = "terminated"
+    CALLING = auto()
+    TRYING = auto()
+    PROCEEDING = auto()
+    ACCEPTED = auto()
+    COMPLETED = auto()
+    CONFIRMED = auto()
+    TERMINATED = auto()
 
 
-class On(Enum):
+class On(IntEnum):
     """What can happen to a transaction."""
 
-    PROVISIONAL = "1xx"
-    SUCCESS = "2xx"
-    FAILURE = "3xx-6xx"
-    REQUEST = "request again"
-    ACK = "ACK"
-    CANCELLED = "we sent CANCEL"
-    RETRANSMIT = "timer A, E or G"
-    FR = "timer B or F"
-    FR_INV = "timer C"
-    WAIT = "timer D, I, J, K, L or M"
+    PROVISIONAL = auto()  # 1xx
+    SUCCESS = auto()  # 2xx
+    FAILURE = auto()  # 3xx-6xx
+    REQUEST = auto()  # request again
+    ACK = auto()  # ACK
+    CANCELLED = auto()  # we sent CANCEL
+    RETRANSMIT = auto()  # timer A, E or G
+    FR = auto()  # timer B or F
+    FR_INV = auto()  # timer C
+    WAIT = auto()  # timer D, I, J, K, L or M
 
 
-class Do(Enum):
+class Do(IntEnum):
     """What `layer` does about it."""
 
-    SEND = "send the request or response"
-    RESEND = "send the last one again"
-    ACK = "acknowledge the failure response, hop by hop"
-    TELL = "hand it to the proxy"
-    TIMEOUT = "tell the proxy that no answer came"
-    RETRANSMIT = "arm the retransmission timer, T1 at first, then doubled"
-    SLOW = "retransmit every T2 from now on"
-    QUIET = "stop retransmitting"
-    FR = "arm the final response timer"
-    NO_FR = "stop the final response timer"
-    FR_INV = "arm timer C"
-    NO_FR_INV = "stop timer C"
-    WAIT = "arm the wait timer"
-    END = "forget the transaction"
+    SEND = auto()  # send the request or response
+    RESEND = auto()  # send the last one again
+    ACK = auto()  # acknowledge the failure response, hop by hop
+    TELL = auto()  # hand it to the proxy
+    TIMEOUT = auto()  # tell the proxy that no answer came
+    RETRANSMIT = auto()  # arm the retransmission timer, T1 at first, then doubled
+    SLOW = auto()  # retransmit every T2 from now on
+    QUIET = auto()  # stop retransmitting
+    FR = auto()  # arm the final response timer
+    NO_FR = auto()  # stop the final response timer
+    FR_INV = auto()  # arm timer C
+    NO_FR_INV = auto()  # stop timer C
+    WAIT = auto()  # arm the wait timer
+    END = auto()  # forget the transaction
 
 
 class Row(NamedTuple):

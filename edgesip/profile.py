@@ -163,7 +163,8 @@ class Profile(_Section):
     """The address others reach us by when it is not one of this host's own. It stands in Via, Record-Route
     and SDP in place of every local address of its family but loopback."""
     domains: Annotated[tuple[str, ...], PlainValidator(forms.domains)] = ()
-    """Names that are ours in SIP URIs, besides this host's name and the addresses listened on or advertised."""
+    """Hosts that are ours in SIP URIs, besides this host's name and every address that is listened on or
+    advertised."""
     upstream: Annotated[Upstream | None, PlainValidator(forms.upstream)] = None
     """The server for calls to `upstream_users` that nobody here is. Its addresses call without a password."""
     upstream_users: Annotated[re.Pattern[str], PlainValidator(forms.pattern)] = re.compile(r"\+?[0-9*#]+")

@@ -29,16 +29,16 @@ def _phone(server: Server, network: Network, user: str, place: str) -> Phone:
 @pytest.mark.parametrize(
     ("caller", "callee", "hangs_up"),
     [
-        ("port-preserving", "port-preserving", "caller"),
-        ("port-preserving", "port-preserving", "callee"),
+        ("port-restricted", "port-restricted", "caller"),
+        ("port-restricted", "port-restricted", "callee"),
         ("symmetric", "symmetric", "caller"),
         ("symmetric", "symmetric", "callee"),
-        ("port-preserving", "public", "callee"),
+        ("port-restricted", "public", "callee"),
         ("public", "symmetric", "caller"),
-        pytest.param("port-preserving", "symmetric", "caller", marks=pytest.mark.long),
-        pytest.param("symmetric", "port-preserving", "callee", marks=pytest.mark.long),
+        pytest.param("port-restricted", "symmetric", "caller", marks=pytest.mark.long),
+        pytest.param("symmetric", "port-restricted", "callee", marks=pytest.mark.long),
         pytest.param("symmetric", "public", "caller", marks=pytest.mark.long),
-        pytest.param("public", "port-preserving", "callee", marks=pytest.mark.long),
+        pytest.param("public", "port-restricted", "callee", marks=pytest.mark.long),
         pytest.param("public", "public", "caller", marks=pytest.mark.long),
     ],
 )
@@ -76,7 +76,7 @@ def _final_statuses(server: Server, method: str, target: str) -> set[int]:
 
 
 def test_the_caller_gives_up_while_it_rings(server: Server, network: Network) -> None:
-    alice = _phone(server, network, "alice", "port-preserving")
+    alice = _phone(server, network, "alice", "port-restricted")
     bob = _phone(server, network, "bob", "symmetric")
     alice.dial("bob")
     bob.wait_ringing()
@@ -90,7 +90,7 @@ def test_the_caller_gives_up_while_it_rings(server: Server, network: Network) ->
 
 def test_the_callee_declines(server: Server, network: Network) -> None:
     alice = _phone(server, network, "alice", "symmetric")
-    bob = _phone(server, network, "bob", "port-preserving")
+    bob = _phone(server, network, "bob", "port-restricted")
     alice.dial("bob")
     bob.wait_ringing()
     bob.hangup()
@@ -100,7 +100,7 @@ def test_the_callee_declines(server: Server, network: Network) -> None:
 
 def test_hold_and_resume(server: Server, network: Network) -> None:
     """Judged on captures at the phones: a recording stops at the re-INVITE although RTP goes on."""
-    alice = _phone(server, network, "alice", "port-preserving")
+    alice = _phone(server, network, "alice", "port-restricted")
     bob = _phone(server, network, "bob", "symmetric")
     wires = {phone: Capture(network, phone.host) for phone in (alice, bob)}
     connect(alice, bob)

@@ -14,7 +14,7 @@ from lab.sip import Message
 pytestmark = pytest.mark.wire
 
 
-@pytest.mark.parametrize("kind", ["port-preserving", "symmetric"])
+@pytest.mark.parametrize("kind", ["port-restricted", "symmetric"])
 def test_lookup_shows_the_public_address_of_a_phone_behind_nat(
     server: Server, network: Network, kind: str
 ) -> None:
@@ -25,7 +25,7 @@ def test_lookup_shows_the_public_address_of_a_phone_behind_nat(
     [(host, port)] = sources
     assert contact["Received"] == f"sip:{host}:{port}"
     assert host == "203.0.113.10"
-    assert (port == 5060) is (kind == "port-preserving")
+    assert (port == 5060) is (kind == "port-restricted")
     assert LAN_PHONE in contact["Address"]
     assert 3500 < contact["Expires"] <= 3600
     alice.close()

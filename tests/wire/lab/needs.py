@@ -13,6 +13,8 @@ _PROGRAMS = {
     "nft": "nftables",
     "tcpdump": "tcpdump",
     "ip": "iproute2",
+    "conntrack": "conntrack",
+    "linphonec": "linphone-cli",
 }
 
 

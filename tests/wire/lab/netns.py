@@ -76,17 +76,17 @@ class Namespace:
             os.close(outside)
 
     def udp(self, host: str = "0.0.0.0", port: int = 0) -> socket.socket:
-        """A bound UDP socket of this namespace, closed with it at the latest."""
+        """A bound UDP socket of this namespace, closed with it at the latest; IPv6 by its address."""
         with self.inside():
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
         self._sockets.append(sock)
         sock.bind((host, port))
         return sock
 
-    def tcp(self, host: str, port: int) -> socket.socket:
+    def tcp(self, host: str, port: int, source: str = "", patience: float = 1.0) -> socket.socket:
         """A TCP connection made inside the namespace, closed with it at the latest; OSError if refused."""
         with self.inside():
-            sock = socket.create_connection((host, port), 1.0)
+            sock = socket.create_connection((host, port), patience, (source, 0) if source else None)
         self._sockets.append(sock)
         return sock
 

@@ -13,23 +13,14 @@ from pathlib import Path
 
 from lab.netns import Namespace, owner_mark, remove_orphans
 from lab.process import Process
+from lab.routers import CONES, rules_for
 
 PUBLIC = "203.0.113.{}"
+PUBLIC6 = "2001:db8::{}"
 SERVER = "203.0.113.1"
+SERVER6 = "2001:db8::1"
 LAN_PHONE = "192.168.1.10"
-NAT_KINDS = {"port-preserving": "masquerade", "symmetric": "masquerade random,fully-random"}
 _numbers = itertools.count(1)
-
-# Unsolicited datagrams are dropped without leaving a conntrack entry, as home routers do.
-_ROUTER_RULES = """
-table ip lab {{
-  chain out {{ type nat hook postrouting priority srcnat; oifname "wan" {masquerade}; }}
-  chain through {{ type filter hook forward priority filter; policy drop;
-                   ct state established,related accept; iifname "lan" accept; }}
-  chain in {{ type filter hook input priority filter; policy accept;
-              iifname "wan" ct state established,related accept; iifname "wan" drop; }}
-}}
-"""
 
 
 def _ip(namespace: Namespace, *commands: str) -> None:
@@ -37,16 +28,64 @@ def _ip(namespace: Namespace, *commands: str) -> None:
 
 
 class Host:
-    """A machine with one interface, `eth0`."""
+    """A machine with one interface, `eth0`; `address6` is empty where there is only IPv4."""
 
-    def __init__(self, namespace: Namespace, address: str, public: str) -> None:
+    def __init__(self, namespace: Namespace, address: str, public: str, address6: str = "") -> None:
         self.namespace = namespace
         self.address = address
+        self.address6 = address6
         self.public = public
 
     @property
     def name(self) -> str:
         return self.namespace.role
+
+    def own(self, family: int) -> str:
+        """Its own address of a family, 4 or 6."""
+        return self.address6 if family == 6 else self.address
+
+
+class Router:
+    """A NAT router with interfaces `wan` and `lan`; `public` is what the internet sees of those behind it."""
+
+    def __init__(self, network: Network, namespace: Namespace, kind: str, lan: str, public: str) -> None:
+        self._network = network
+        self._kind = kind
+        self.namespace = namespace
+        self.lan = lan
+        self.public = public
+
+    def host(self, name: str, number: int = 10) -> Host:
+        """A machine in its LAN; in every LAN the first is .10."""
+        namespace, address = self._network.behind(self, name, number)
+        return Host(namespace, address, self.public)
+
+    def reboot(self, public: str = "") -> None:
+        """Forget every mapping, as a power cut does; perhaps come back with another public address."""
+        namespace = self.namespace
+        gateway = namespace.run("ip", "-4", "route", "show", "default").split()[2]
+        namespace.run("ip", "link", "set", "wan", "down")
+        if public:
+            old = namespace.run("ip", "-4", "-br", "addr", "show", "wan").split()[2]
+            _ip(namespace, f"addr del {old} dev wan", f"addr add {public}/24 dev wan")
+            self.public = public
+        self.forget()
+        _ip(namespace, "link set wan up", f"route add default via {gateway}")
+
+    def lose(self, percent: int) -> None:
+        """From now on lose so many of a hundred datagrams, each way, and tell nobody."""
+        self.namespace.run(
+            *("nft", "-f", "-"),
+            stdin=f"""table ip loss {{ chain through {{ type filter hook forward priority filter - 1;
+                meta l4proto udp numgen random mod 100 < {percent} drop; }}
+            }}""",
+        )
+
+    def forget(self) -> None:
+        """Drop every mapping."""
+        self.namespace.run("conntrack", "-F")
+        if self._kind in CONES:
+            self.namespace.run("nft", "flush", "map", "ip", "lab", "open")
 
 
 class Network:
@@ -66,6 +105,7 @@ class Network:
                 self._switch,
                 "link add segment type bridge forward_delay 0",
                 f"addr add {PUBLIC.format(254)}/24 dev segment",
+                f"addr add {PUBLIC6.format(254)}/64 dev segment nodad",
                 "link set segment up",
             )
         except BaseException:
@@ -78,11 +118,16 @@ class Network:
         return namespace
 
     def public_host(self, name: str, number: int) -> Host:
-        """A machine at 203.0.113.`number`, with a default route as a real one has."""
+        """A machine at 203.0.113.`number` and 2001:db8::`number`, with default routes as a real one has."""
         namespace = self._namespace(name)
-        address = PUBLIC.format(number)
+        address, address6 = PUBLIC.format(number), PUBLIC6.format(number)
         self._plug(namespace, "eth0", address)
-        return Host(namespace, address, address)
+        _ip(
+            namespace,
+            f"addr add {address6}/64 dev eth0 nodad",
+            f"route add default via {PUBLIC6.format(254)}",
+        )
+        return Host(namespace, address, address, address6)
 
     def _plug(self, namespace: Namespace, device: str, address: str) -> None:
         end = f"p{len(self._namespaces)}"
@@ -99,34 +144,67 @@ class Network:
             f"route add default via {PUBLIC.format(254)}",
         )
 
-    def nat_host(self, name: str, number: int, kind: str = "port-preserving", lifetime: int = 0) -> Host:
-        """The phone 192.168.1.10 behind an own router at 203.0.113.`number`.
+    def router(
+        self,
+        name: str,
+        number: int,
+        kind: str = "port-restricted",
+        *,
+        lan: str = "192.168.1",
+        lifetime: int = 0,
+        carrier: Router | None = None,
+    ) -> Router:
+        """A router at 203.0.113.`number`, or at .`number` in the LAN of a carrier's router.
 
-        `kind` is a key of NAT_KINDS; `lifetime` (s) bounds an idle UDP mapping, 0 leaves the kernel's.
+        `kind` as in `rules_for`; `lifetime` (s) bounds an idle UDP mapping, 0 leaves the kernel's.
         """
-        router = self._namespace(f"router-{name}")
-        namespace = self._namespace(name)
-        public = PUBLIC.format(number)
-        self._plug(router, "wan", public)
+        if carrier is None:
+            namespace, public = self._namespace(f"router-{name}"), PUBLIC.format(number)
+            self._plug(namespace, "wan", public)
+        else:
+            public = carrier.public
+            namespace, _ = self.behind(carrier, f"router-{name}", number, "wan")
         _ip(
-            router,
-            f"link add lan type veth peer name eth0 netns {namespace.full_name}",
-            "addr add 192.168.1.1/24 dev lan",
+            namespace,
+            "link add lan type bridge forward_delay 0",
+            f"addr add {lan}.1/24 dev lan",
             "link set lan up",
+        )
+        namespace.sysctl("net.bridge.bridge-nf-call-iptables", 0)
+        namespace.sysctl("net.ipv4.ip_forward", 1)
+        namespace.run("nft", "-f", "-", stdin=rules_for(kind))
+        if lifetime:
+            namespace.sysctl("net.netfilter.nf_conntrack_udp_timeout", lifetime)
+            namespace.sysctl("net.netfilter.nf_conntrack_udp_timeout_stream", lifetime)
+        return Router(self, namespace, kind, lan, public)
+
+    def behind(self, router: Router, name: str, number: int, device: str = "eth0") -> tuple[Namespace, str]:
+        """A namespace in the LAN of a router, and its address there."""
+        namespace = self._namespace(name)
+        end, address = f"l{len(self._namespaces)}", f"{router.lan}.{number}"
+        _ip(
+            router.namespace,
+            f"link add {end} type veth peer name {device} netns {namespace.full_name}",
+            f"link set {end} master lan up",
         )
         _ip(
             namespace,
             "link set lo up",
-            f"addr add {LAN_PHONE}/24 dev eth0",
-            "link set eth0 up",
-            "route add default via 192.168.1.1",
+            f"addr add {address}/24 dev {device}",
+            f"link set {device} up",
+            f"route add default via {router.lan}.1",
         )
-        router.sysctl("net.ipv4.ip_forward", 1)
-        router.run("nft", "-f", "-", stdin=_ROUTER_RULES.format(masquerade=NAT_KINDS[kind]))
-        if lifetime:
-            router.sysctl("net.netfilter.nf_conntrack_udp_timeout", lifetime)
-            router.sysctl("net.netfilter.nf_conntrack_udp_timeout_stream", lifetime)
-        return Host(namespace, LAN_PHONE, public)
+        return namespace, address
+
+    def nat_host(self, name: str, number: int, kind: str = "port-restricted", lifetime: int = 0) -> Host:
+        """The phone 192.168.1.10 behind an own router at 203.0.113.`number`.
+
+        Besides the kinds of `rules_for` there is `cgnat`: behind a second, symmetric router of its provider.
+        """
+        if kind == "cgnat":
+            carrier = self.router(f"carrier-{name}", number, "symmetric", lan="100.64.0", lifetime=lifetime)
+            return self.router(name, 10, lifetime=lifetime, carrier=carrier).host(name)
+        return self.router(name, number, kind, lifetime=lifetime).host(name)
 
     def start(
         self, host: Host, name: str, *arguments: str, environment: dict[str, str] | None = None

@@ -12,7 +12,7 @@ TEST_PACKAGES := baresip sip-tester nftables tcpdump iproute2 conntrack linphone
 # More options for the server: make run ARGS="--advertise 203.0.113.5"
 ARGS ?=
 
-.PHONY: help setup run test test-long lint packages
+.PHONY: help setup run test test-long lint bench packages
 .NOTPARALLEL:
 
 help:
@@ -58,6 +58,10 @@ test: setup packages lint
 # pytest says 5 when nothing was selected
 test-long: setup packages
 	$(BIN)/pytest -q -n 2 -m long || test $$? -eq 5
+
+# Beside Kamailio and rtpengine, in about ten minutes: make bench BENCH="registers calls --quick"
+bench: setup
+	$(BIN)/python bench/run.py $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -22,7 +22,7 @@ def bye_for(dialog: Dialog, side: str, branch: str, myself: Myself, reason: str)
     if leg.flow is None or not leg.contact:
         return None
     fields = [
-        ("Via", our_via(leg.flow, branch, myself)),
+        ("Via", str(our_via(leg.flow, branch, myself))),
         ("Max-Forwards", "70"),
         *(("Route", route) for route in leg.routes),
         ("From", _with_tag(far)),

@@ -7,8 +7,6 @@ where a message goes next (the core: a Route wins over an alias).
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from edgesip.address import Addr, Flow, bracketed, is_sendable, parse_hostport, parse_ip, same_host
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers, NameAddr, replaced
@@ -64,7 +62,7 @@ def add_contact_alias(
     param = (ALIAS, alias_value(source, transport))
     if first.uri.params[:1] == (param,):
         return headers
-    return _with_contact(headers, first, replace(first.uri, params=(param, *first.uri.params)))
+    return _with_contact(headers, first, first.uri.with_params((param, *first.uri.params)))
 
 
 def fix_nated_contact(headers: Headers, source: Addr) -> Headers:
@@ -98,7 +96,7 @@ def handle_ruri_alias(uri: Uri, *, last: bool = False) -> tuple[Uri, Addr, str] 
         raise ParseError("malformed alias in request URI")
     if not is_sendable(str(ip), loopback=True):
         raise ParseError("alias in request URI leads nowhere")
-    stripped = replace(uri, params=uri.params[:place] + uri.params[place + 1 :])
+    stripped = uri.with_params(uri.params[:place] + uri.params[place + 1 :])
     return stripped, Addr(str(ip), where[1]), transport
 
 
@@ -115,11 +113,11 @@ def _with_contact(headers: Headers, first: NameAddr, uri: Uri) -> Headers:
     if uri == first.uri:
         return headers
     values = [str(first._replace(uri=uri)), *headers.values("Contact")[1:]]
-    return Headers(replaced(headers.fields, "Contact", values))
+    return headers.altered(replaced(headers.fields, "Contact", values), "contacts")
 
 
 def _without_aliases(uri: Uri) -> Uri:
-    return replace(uri, params=tuple(param for param in uri.params if param[0] != ALIAS))
+    return uri.with_params(tuple(param for param in uri.params if param[0] != ALIAS))
 
 
 def _leads_to(uri: Uri, source: Addr, transport: str) -> bool:

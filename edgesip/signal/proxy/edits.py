@@ -30,4 +30,4 @@ class Edits:
         fields = list(headers.fields)
         for name in self.remove:
             fields = replaced(fields, name, [])
-        return Headers((*fields, *self.append))
+        return headers.altered([*fields, *self.append], "contacts", "routes", "record_routes")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from edgesip.address import Addr, Flow, bracketed, same_host
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.wire.headers import Headers, NameAddr, Via, prepended, replaced
+from edgesip.signal.wire.headers import Headers, NameAddr, Via, replaced
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri
 
@@ -29,8 +29,8 @@ class Refused(NamedTuple):
 
 def read_all(headers: Headers) -> None:
     """Read every header that we route by, so that none turns out unreadable later. Raises ParseError."""
-    for name in ("vias", "from_", "to", "cseq", "contacts", "routes", "record_routes", "max_forwards"):
-        getattr(headers, name)
+    _ = (headers.vias, headers.from_, headers.to, headers.cseq, headers.contacts)
+    _ = (headers.routes, headers.record_routes, headers.max_forwards)
 
 
 def check_request(request: Request) -> Refused | None:
@@ -59,10 +59,11 @@ def with_source(request: Request, source: Addr) -> Request:
             params = _set(params, "received", source.host)
     else:
         params = _set(_set(via.params, "rport", rport), "received", source.host)
-    first = str(Via(via.transport, via.host, via.port, params))
-    rest = [str(other) for other in request.headers.vias[1:]]
-    fields = replaced(request.headers.fields, "Via", [first, *rest])
-    return Request(request.method, request.uri, Headers(tuple(fields)), request.body)
+    top = Via(via.transport, via.host, via.port, params)
+    rest = request.headers.vias[1:]
+    fields = replaced(request.headers.fields, "Via", [str(top), *(str(other) for other in rest)])
+    headers = request.headers.altered(fields, "via", "vias")
+    return Request(request.method, request.uri, headers, request.body)
 
 
 def _set(
@@ -93,7 +94,8 @@ def preprocess(request: Request, myself: Myself) -> Routed:
         own.append(routes.pop(0).uri)
     if own:
         fields = replaced(request.headers.fields, "Route", [str(route) for route in routes])
-        request = Request(request.method, uri, Headers(tuple(fields)), request.body)
+        headers = request.headers.altered(fields, "routes")
+        request = Request(request.method, uri, headers, request.body)
     did = next((found for route in own if (found := route.param("did"))), "")
     return Routed(request, did, tuple(routes))
 
@@ -112,25 +114,30 @@ class Copy(NamedTuple):
 
 def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
     """The request as it leaves over `copy.flow`: URI, Max-Forwards, Record-Route and our Via."""
-    fields = list(request.headers.fields)
     hops = request.headers.max_forwards
-    left = MAX_FORWARDS if hops is None else min(hops, 256) - 1
-    fields = replaced(fields, "Max-Forwards", [str(left)])
+    left = str(MAX_FORWARDS if hops is None else min(hops, 256) - 1)
+    via = our_via(copy.flow, copy.branch, myself)
+    fields = [("Via", str(via))]
     if copy.record_route:
         ftag = request.headers.from_.tag or ""
         tail = f";lr;ftag={ftag}" if ftag else ";lr"
         tail += f";did={copy.did}" if copy.did else ""
-        for entry in record_routes(copy.inbound, copy.flow, myself, tail):
-            fields = prepended(fields, "Record-Route", entry)
-    fields = prepended(fields, "Via", our_via(copy.flow, copy.branch, myself))
+        entries = record_routes(copy.inbound, copy.flow, myself, tail)
+        fields += [("Record-Route", entry) for entry in reversed(entries)]
+    kept = request.headers.fields
+    fields += [(name, left if name == "Max-Forwards" else value) for name, value in kept]
+    if "Max-Forwards" not in request.headers.first:
+        fields.append(("Max-Forwards", left))
     body = request.body if copy.body is None else copy.body
-    return Request(request.method, copy.uri, Headers(tuple(fields)), body)
+    headers = request.headers.altered(fields, "vias", "record_routes", "max_forwards")
+    headers.__dict__["via"] = via
+    return Request(request.method, copy.uri, headers, body)
 
 
-def our_via(flow: Flow, branch: str, myself: Myself) -> str:
+def our_via(flow: Flow, branch: str, myself: Myself) -> Via:
     """Our Via for a request that leaves over `flow`, asking for rport (RFC 3581)."""
     local = myself.address_for(flow.local)
-    return f"SIP/2.0/{flow.transport.upper()} {local};rport;branch={branch}"
+    return Via(flow.transport.upper(), local.host, local.port, (("rport", None), ("branch", branch)))
 
 
 def record_routes(inbound: Flow, outbound: Flow, myself: Myself, tail: str) -> list[str]:
@@ -165,10 +172,11 @@ def strip_via(response: Response) -> Response | None:
     first = next(value for name, value in fields if name == "Via")
     if "," not in first:
         place = next(index for index, (name, _) in enumerate(fields) if name == "Via")
-        kept = (*fields[:place], *fields[place + 1 :])
+        kept = [*fields[:place], *fields[place + 1 :]]
     else:
-        kept = tuple(replaced(fields, "Via", [str(via) for via in vias[1:]]))
-    return Response(response.status, response.reason, Headers(kept), response.body)
+        kept = replaced(fields, "Via", [str(via) for via in vias[1:]])
+    headers = response.headers.altered(kept, "via", "vias")
+    return Response(response.status, response.reason, headers, response.body)
 
 
 def with_body(message: Request | Response, body: bytes) -> Request | Response:

@@ -244,7 +244,11 @@ class Headers:
         """The value of each field line of that name."""
         name = canonical(name)
         if name in KNOWN:
-            return [value for key, value in self.fields if key == name] if name in self.first else []
+            if name not in self.first:
+                return []
+            if len(self.first) == len(self.fields):
+                return [self.first[name]]
+            return [value for key, value in self.fields if key == name]
         name = name.lower()
         return [value for key, value in self.fields if key.lower() == name]
 
@@ -254,6 +258,15 @@ class Headers:
         if canonical(name) not in LISTS:
             return lines
         return [value for line in lines for value in split_list(line) if value]
+
+    def altered(self, fields: Sequence[Field], *stale: str) -> Headers:
+        """The headers with other fields; what was read stays read, but for the `stale` properties."""
+        changed = Headers(fields)
+        known = changed.__dict__
+        known.update(self.__dict__)
+        for name in stale:
+            known.pop(name, None)
+        return changed
 
     def read_mandatory(self) -> CSeq:
         """Read Via, From, To, Call-ID and CSeq now; ParseError for the first that is missing or bad."""

@@ -56,14 +56,16 @@ class Uri:
 
     def with_param(self, name: str, value: str | None) -> Uri:
         """The same URI with one more parameter at the end."""
-        return replace(self, params=(*self.params, (name, value)))
+        return self.with_params((*self.params, (name, value)))
 
     def without_param(self, name: str) -> Uri:
         """The same URI without any parameter of that name."""
         wanted = name.lower()
-        return replace(
-            self, params=tuple(param for param in self.params if _plain(param[0]).lower() != wanted)
-        )
+        return self.with_params(tuple(param for param in self.params if _plain(param[0]).lower() != wanted))
+
+    def with_params(self, params: tuple[tuple[str, str | None], ...]) -> Uri:
+        """The same URI with these parameters."""
+        return Uri(self.scheme, self.user, self.password, self.host, self.port, params, self.headers)
 
     def with_host(self, host: str, port: int | None) -> Uri:
         """The same URI at another host and port."""

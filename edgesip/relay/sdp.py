@@ -141,7 +141,8 @@ class Sdp:
         """The body with each media line led to its endpoint; None leaves that line alone.
 
         One entry per media line, else ValueError. An endpoint for a line that is not `relayed` counts as
-        None. A null address stays null, in the endpoint's family. Doing it twice changes nothing more.
+        None. A null address stays null, in the endpoint's family; so does o=, but in another family it
+        names the endpoint. Doing it twice changes nothing more.
         """
         if len(lines) != len(self.media):
             raise ValueError(f"{len(lines)} endpoints for {len(self.media)} media lines")
@@ -152,7 +153,8 @@ class Sdp:
         passes = [where is None and media.port != 0 for media, where in zip(self.media, targets, strict=True)]
         shared = self._shared(targets, passes)
         inherited = self._session.connection if shared is None else shared
-        edits = list(_session_edits(self._session.items, shared, drop_ice=not any(passes)))
+        host = next(where.host for where in targets if where is not None)
+        edits = list(_session_edits(self._session.items, host, shared, drop_ice=not any(passes)))
         for media, part, where in zip(self.media, self._parts, targets, strict=True):
             if where is not None:
                 wanted = _connection(where.host, media.null)
@@ -330,11 +332,32 @@ def _connection(host: str, null: bool) -> bytes:
     return b"IN IP4 " + (b"0.0.0.0" if null else host.encode("ascii"))
 
 
-def _session_edits(items: Iterable[_Item], shared: bytes | None, drop_ice: bool) -> Iterator[_Edit]:
-    """Edits of the session part: its first c= line becomes `shared` if given, ICE lines go if told so."""
+def _origin(value: bytes, host: str) -> bytes | None:
+    """The o= line of another family, with `host` for its address; None when it may stay.
+
+    There are phones that take the family of a whole description from its first "IN IP4" or "IN IP6".
+    """
+    words = _words(value)
+    family = b"IP6" if ":" in host else b"IP4"
+    if len(words) != 6 or words[4].upper() not in (b"IP4", b"IP6") or words[4].upper() == family:
+        return None
+    return b" ".join((*words[:4], family, host.encode("ascii")))
+
+
+def _session_edits(
+    items: Iterable[_Item], host: str, shared: bytes | None, drop_ice: bool
+) -> Iterator[_Edit]:
+    """Edits of the session part: its first c= line becomes `shared` if given, ICE lines go if told so.
+
+    `host` is the address for an o= line that is not of its family.
+    """
     written = False
     for item in items:
-        if shared is not None and item.name == b"c":
+        if item.name == b"o":
+            origin = _origin(item.value, host)
+            if origin is not None:
+                yield item, b"o=" + origin + item.end
+        elif shared is not None and item.name == b"c":
             yield item, b"" if written else b"c=" + shared + item.end
             written = True
         elif drop_ice and item.name in _ICE:

@@ -1,4 +1,4 @@
-"""A scripted user agent over one UDP socket: says what a test tells it to, in the order it is told.
+"""A scripted user agent over one socket or connection: says what a test tells it, in the order it is told.
 
 It answers nothing by itself. Knows transactions only so far that it repeats a lost request.
 """
@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lab.link import Link, TcpLink, UdpLink
 from lab.network import SERVER, Host
-from lab.sip import Message, credentials, decode, sdp, token
+from lab.sip import Message, bracketed, credentials, decode, sdp, token
 from lab.stream import Stream
 
 
@@ -29,30 +30,60 @@ class Dialog:
 
 
 class Agent:
-    """`user` on `host`, served by `server`; its socket and its media stream belong to the namespace."""
+    """`user` on `host`, served by `server` over `transport`; socket and media belong to the namespace.
+
+    Over TCP its one connection carries everything, and `port` is what the connection has.
+    """
 
     def __init__(
-        self, host: Host, user: str, password: str = "", *, port: int = 5060, server: str = SERVER
+        self,
+        host: Host,
+        user: str,
+        password: str = "",
+        *,
+        port: int = 5060,
+        server: str = SERVER,
+        transport: str = "udp",
     ) -> None:
         self.host = host
         self.user = user
         self.password = password
         self.server = (server, 5060)
-        self.port = port
-        self.socket = host.namespace.udp(host.address, port)
+        self.family = 6 if ":" in server else 4
+        self.address = host.own(self.family)
+        self.link: Link = UdpLink(host, port, self.family) if transport == "udp" else self._connected()
         self.inbox: list[Message] = []
-        self.uri = f"sip:{user}@{server}"
-        self.contact = f"<sip:{user}-{token(3)}@{host.address}:{port}>"  # unique, as of most phones
+        self.uri = f"sip:{user}@{bracketed(server)}"
+        self.domain = bracketed(server)
+        mark = "" if transport == "udp" else f";transport={transport}"
+        # unique, as of most phones
+        self.contact = f"<sip:{user}-{token(3)}@{bracketed(self.address)}:{self.link.port}{mark}>"
+
+    def _connected(self) -> TcpLink:
+        return TcpLink(self.host, self.server, self.family)
+
+    def reconnect(self) -> None:
+        """Another connection in place of the one there was."""
+        self.link = self._connected()
+
+    @property
+    def port(self) -> int:
+        return self.link.port
 
     def close(self) -> None:
-        self.socket.close()
+        self.link.close()
 
     def stream(self, frequency: float, port: int = 0) -> Stream:
         """Media of this agent, from a socket of its host."""
-        return Stream(self.host.namespace.udp(self.host.address, port), frequency)
+        return Stream(self.host.namespace.udp(self.address, port), frequency)
+
+    def via(self) -> str:
+        """A Via of its own with a fresh branch."""
+        own = f"{bracketed(self.address)}:{self.port}"
+        return f"SIP/2.0/{self.link.name} {own};rport;branch=z9hG4bK{token()}"
 
     def send(self, message: Message | bytes, to: tuple[str, int] | None = None) -> None:
-        self.socket.sendto(message if isinstance(message, bytes) else message.encode(), to or self.server)
+        self.link.send(message if isinstance(message, bytes) else message.encode(), to or self.server)
 
     def receive(self, wanted: Callable[[Message], bool], deadline: float = 5.0) -> Message | None:
         """The first message that fits, kept or new; others are kept for later."""
@@ -61,9 +92,8 @@ class Agent:
             for index, message in enumerate(self.inbox):
                 if wanted(message):
                     return self.inbox.pop(index)
-            self.socket.settimeout(max(end - time.monotonic(), 0.001))
             try:
-                data, source = self.socket.recvfrom(65536)
+                data, source = self.link.receive(end - time.monotonic())
             except TimeoutError:
                 return None
             if data.strip():
@@ -100,7 +130,7 @@ class Agent:
     ) -> Message:
         """A request with a Via, From, To, Call-ID, CSeq and Contact of this agent."""
         headers = [
-            ("Via", f"SIP/2.0/UDP {self.host.address}:{self.port};rport;branch=z9hG4bK{token()}"),
+            ("Via", self.via()),
             ("Max-Forwards", "70"),
             ("From", sender or f"<{self.uri}>;tag={token()}"),
             ("To", to or f"<{uri}>"),
@@ -114,12 +144,14 @@ class Agent:
         return Message(f"{method} {uri} SIP/2.0", headers, body)
 
     def ask(self, request: Message, deadline: float = 8.0) -> Message:
-        """Send, repeat each half second until something answers, and give the final response."""
+        """Send, repeat over UDP each half second until something answers, and give the final response."""
         end = time.monotonic() + deadline
         answer: Message | None = None
+        sent = False
         while time.monotonic() < end:
-            if answer is None:
+            if answer is None and (not sent or self.link.name == "UDP"):
                 self.send(request)
+                sent = True
             answer = self.receive(lambda message: message.answers(request), 0.1 if answer else 0.5) or answer
             if answer is not None and answer.status >= 200:
                 return answer
@@ -131,7 +163,7 @@ class Agent:
         value = challenge.get("Proxy-Authenticate" if proxy else "WWW-Authenticate")
         name = "Proxy-Authorization" if proxy else "Authorization"
         number, method = request.get("CSeq").split()
-        fresh = {"Via": f"SIP/2.0/UDP {self.host.address}:{self.port};rport;branch=z9hG4bK{token()}"}
+        fresh = {"Via": self.via()}
         fresh["CSeq"] = f"{int(number) + 1} {method}"
         headers = [(key, fresh.get(key, old)) for key, old in request.headers if key != name]
         headers.append((name, credentials(value, self.user, self.password, method, request.uri)))
@@ -140,7 +172,7 @@ class Agent:
     def register(self, expires: int = 600, contact: str = "", deadline: float = 8.0) -> Message:
         """REGISTER, answering one challenge; the final response, whatever it is."""
         value = f"{contact or self.contact};expires={expires}"
-        request = self.build("REGISTER", f"sip:{self.server[0]}", to=f"<{self.uri}>")
+        request = self.build("REGISTER", f"sip:{self.domain}", to=f"<{self.uri}>")
         request.headers = [(key, value if key == "Contact" else old) for key, old in request.headers]
         answer = self.ask(request, deadline)
         if answer.status == 401 and self.password:
@@ -149,7 +181,7 @@ class Agent:
 
     def invite(self, user: str, body: bytes, *, extra: tuple[tuple[str, str], ...] = ()) -> Message:
         """Send an INVITE, answer a 407; the INVITE that is under way."""
-        request = self.build("INVITE", f"sip:{user}@{self.server[0]}", extra=extra, body=body)
+        request = self.build("INVITE", f"sip:{user}@{self.domain}", extra=extra, body=body)
         self.send(request)
         first = self.expect_response(request, 100, 699)
         if first.status == 100 and self.password:
@@ -236,4 +268,4 @@ class Agent:
 
     def offer(self, stream: Stream, direction: str = "sendrecv", version: int = 1) -> bytes:
         """A session description that names this host's own (perhaps private) address."""
-        return sdp(self.host.address, stream.port, direction, version)
+        return sdp(self.address, stream.port, direction, version)

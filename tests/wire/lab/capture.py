@@ -1,11 +1,13 @@
 """Packets as they were on a host's wire: tcpdump writes, we read its pcap without further libraries.
 
-Knows Ethernet, IPv4, UDP and the fixed RTP header; SIP is the ladder's.
+Knows Ethernet, IPv4 and IPv6 without extensions, UDP, TCP segments and the fixed RTP header; SIP is the
+ladder's.
 """
 
 from __future__ import annotations
 
 import signal
+import socket
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -15,9 +17,12 @@ import numpy as np
 from lab.network import Host, Network
 from lab.tones import Samples, decode
 
+_UDP, _TCP = 17, 6
+_FILTER = "(udp or tcp port 5060)"
+
 
 class Datagram(NamedTuple):
-    """One UDP datagram (a first fragment counts as its datagram, cut)."""
+    """One UDP datagram, or what one TCP segment carried (a first fragment counts as its datagram, cut)."""
 
     time: float
     source: tuple[str, int]
@@ -38,7 +43,7 @@ class Rtp(NamedTuple):
 
 
 def read_pcap(data: bytes) -> Iterator[Datagram]:
-    """The UDP datagrams of a little-endian Ethernet pcap; a record still being written ends it."""
+    """The datagrams and segments of a little-endian Ethernet pcap; a record still being written ends it."""
     at = 24
     while at + 16 <= len(data):
         seconds, micros, length = struct.unpack_from("<III", data, at)
@@ -46,20 +51,33 @@ def read_pcap(data: bytes) -> Iterator[Datagram]:
         at += 16 + length
         if at > len(data):
             return
-        if len(frame) < 34 or frame[12:14] != b"\x08\x00" or frame[23] != 17:
-            continue
-        packet = frame[14:]
+        found = _unpacked(frame)
+        if found is not None:
+            yield Datagram(seconds + micros / 1e6, *found)
+
+
+def _unpacked(frame: bytes) -> tuple[tuple[str, int], tuple[str, int], bytes] | None:
+    """Source, target and payload of a frame with UDP or TCP in it."""
+    packet = frame[14:]
+    if frame[12:14] == b"\x08\x00" and len(packet) >= 20:
         if struct.unpack_from("!H", packet, 6)[0] & 0x1FFF:
-            continue
-        header = (packet[0] & 0x0F) * 4
+            return None
+        protocol, header, addresses = packet[9], (packet[0] & 0x0F) * 4, packet[12:20]
         total = struct.unpack_from("!H", packet, 2)[0]
-        source_port, target_port = struct.unpack_from("!HH", packet, header)
-        yield Datagram(
-            seconds + micros / 1e6,
-            (".".join(map(str, packet[12:16])), source_port),
-            (".".join(map(str, packet[16:20])), target_port),
-            packet[header + 8 : total],
-        )
+        family = socket.AF_INET
+    elif frame[12:14] == b"\x86\xdd" and len(packet) >= 40:
+        protocol, header, addresses = packet[6], 40, packet[8:40]
+        total = 40 + struct.unpack_from("!H", packet, 4)[0]
+        family = socket.AF_INET6
+    else:
+        return None
+    if protocol not in (_UDP, _TCP):
+        return None
+    half = len(addresses) // 2
+    source, target = (socket.inet_ntop(family, part) for part in (addresses[:half], addresses[half:]))
+    source_port, target_port = struct.unpack_from("!HH", packet, header)
+    begin = header + (8 if protocol == _UDP else (packet[header + 12] >> 4) * 4)
+    return (source, source_port), (target, target_port), packet[begin:total]
 
 
 def read_rtp(datagram: Datagram) -> Rtp | None:
@@ -84,7 +102,7 @@ class Capture:
             *arguments,
             "-w",
             str(self._file),
-            f"udp and not host {ignore}" if ignore else "udp",
+            f"{_FILTER} and not host {ignore}" if ignore else _FILTER,
         )
         self._process.wait_for("listening on")
 

@@ -22,7 +22,7 @@ def ladder(datagrams: list[Datagram]) -> str:
             lines.append(f"{datagram.time - start:8.3f}  {_arrow(datagram)}  {_summary(datagram.payload)}")
         elif read_rtp(datagram) is not None:
             streams.setdefault((datagram.source, datagram.target), []).append(datagram.time - start)
-        else:
+        elif datagram.payload:
             head = datagram.payload[:24]
             lines.append(
                 f"{datagram.time - start:8.3f}  {_arrow(datagram)}  {len(datagram.payload)} octets {head!r}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from lab.network import SERVER, Host, Network
 from lab.process import eventually
+from lab.sip import bracketed
 from lab.tones import Samples, assert_heard, read_wav, tone, write_wav
 
 _CONFIG = """
@@ -51,27 +52,32 @@ class Phone:
         frequency: float,
         *,
         domain: str = SERVER,
+        transport: str = "udp",
+        expires: int = 3600,
         talk_limit: float = 60.0,
     ) -> None:
         self.user = user
-        self.uri = f"sip:{user}@{domain}"
+        family = 6 if ":" in domain else 4
+        self.uri = f"sip:{user}@{bracketed(domain)}"
+        self._flow = f"{transport.upper()}/v{family}"
         self.host = host
         self.frequency = frequency
         self.events: list[dict[str, Any]] = []
         self._directory = network.directory / f"baresip-{user}"
         self._directory.mkdir()
         write_wav(self._directory / "tone.wav", tone(frequency, talk_limit))
-        config = _CONFIG.format(address=host.address, directory=self._directory)
+        config = _CONFIG.format(address=bracketed(host.own(family)), directory=self._directory)
         (self._directory / "config").write_text(config)
         (self._directory / "contacts").write_text("")
         account = (
-            f"<{self.uri};transport=udp>;auth_user={user};auth_pass={password};regint=3600;answermode=manual"
+            f"<{self.uri};transport={transport}>;auth_user={user};auth_pass={password};"
+            f"regint={expires};answermode=manual"
         )
         (self._directory / "accounts").write_text(account + "\n")
         self.process = network.start(
             host,
             f"baresip-{user}",
-            *("baresip", "-4", "-s", "-f", str(self._directory)),
+            *("baresip", f"-{family}", "-s", "-f", str(self._directory)),
             environment={"HOME": str(self._directory)},
         )
         self._control = self._connect()
@@ -128,7 +134,7 @@ class Phone:
 
     def wait_registered(self, deadline: float = 10.0) -> None:
         """By its log: the first result may come before the control port is open."""
-        self.process.wait_for(r"\{\d/UDP/v4\} 200 OK", deadline)
+        self.process.wait_for(rf"\{{\d/{self._flow}\}} 200 OK", deadline)
 
     def wait_refused(self, deadline: float = 10.0) -> int:
         """The status with which its registration was given up."""
@@ -153,6 +159,14 @@ class Phone:
 
     def resume(self) -> None:
         self._command("resume")
+
+    def transfer(self, user: str) -> None:
+        """Send the other one to `user`, blind (REFER)."""
+        self._command("transfer", f"sip:{user}@{self.uri.partition('@')[2]}")
+
+    def press(self, digits: str) -> None:
+        """Send DTMF as telephone events (RFC 4733)."""
+        self._command("sndcode", digits)
 
     def wait_established(self, deadline: float = 10.0) -> None:
         self.wait_event("CALL_ESTABLISHED", deadline)

@@ -18,6 +18,7 @@ from lab.capture import Capture
 from lab.ladder import ladder
 from lab.network import Host, Network
 from lab.process import Process, eventually
+from lab.sip import bracketed
 
 EDGESIP = str(Path(sys.executable).parent / "edgesip")
 _SETTINGS = {"tm.wt_timer": "500"}
@@ -34,7 +35,10 @@ class Verb(Exception):
 
 
 class Server:
-    """One edgesip with profile nat-sbc on `host`; `settings` are its `--set`s, `ignore` as in Capture."""
+    """One edgesip with profile nat-sbc on `host`, over UDP and TCP, IPv4 and IPv6.
+
+    `settings` are its `--set`s, `ignore` as in Capture.
+    """
 
     def __init__(
         self, network: Network, host: Host, settings: dict[str, str] | None = None, ignore: str = ""
@@ -56,10 +60,14 @@ class Server:
         self.process = self.network.start(
             self.host,
             f"edgesip-{self.host.name}",
-            *(EDGESIP, "run", "--profile", "nat-sbc", "--listen", f"udp:{self.host.address}:5060"),
+            *(EDGESIP, "run", "--profile", "nat-sbc", "--listen", ",".join(self._listens())),
             *("--state-dir", str(self.state), *settings),
         )
         self.ready_line = self.process.wait_for(r"^ready.*$", deadline=20.0, after=seen)[0]
+
+    def _listens(self) -> list[str]:
+        places = [bracketed(self.host.own(family)) for family in (4, 6)]
+        return [f"{transport}:{place}:5060" for transport in ("udp", "tcp") for place in places]
 
     def crash(self) -> None:
         """kill -9."""

@@ -80,13 +80,19 @@ def token(size: int = 6) -> str:
     return secrets.token_hex(size)
 
 
+def bracketed(host: str) -> str:
+    """An address as it stands in a URI."""
+    return f"[{host}]" if ":" in host else host
+
+
 def sdp(host: str, port: int, direction: str = "sendrecv", version: int = 1) -> bytes:
     """One PCMU audio line."""
+    kind = "IP6" if ":" in host else "IP4"
     lines = [
         "v=0",
-        f"o=lab 1 {version} IN IP4 {host}",
+        f"o=lab 1 {version} IN {kind} {host}",
         "s=-",
-        f"c=IN IP4 {host}",
+        f"c=IN {kind} {host}",
         "t=0 0",
         f"m=audio {port} RTP/AVP 0",
         "a=rtpmap:0 PCMU/8000",
@@ -99,7 +105,7 @@ def media_address(body: bytes) -> tuple[str, int]:
     """Where the first m= line of a session description wants its RTP."""
     text = body.decode(errors="replace")
     line = re.search(r"^m=\S+ (\d+)", text, re.MULTILINE)
-    host = re.search(r"^c=IN IP4 (\S+)", text, re.MULTILINE)
+    host = re.search(r"^c=IN IP[46] (\S+)", text, re.MULTILINE)
     assert line is not None, f"no media in {text!r}"
     assert host is not None, f"no address in {text!r}"
     return host[1], int(line[1])

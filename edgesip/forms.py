@@ -136,7 +136,7 @@ def advertise(value: object) -> tuple[Advertised, ...]:
 
 
 def hosts(value: object) -> tuple[str, ...]:
-    """IP literals, at most one per family."""
+    """IP addresses, at most one per family."""
     found = tuple(_concrete(item) for item in _items(value))
     _one_per_family(found)
     return found
@@ -146,7 +146,7 @@ _DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*\.?", re.ASCII)
 
 
 def domains(value: object) -> tuple[str, ...]:
-    """Domain names or IP literals, lower-cased."""
+    """Domain names or IP addresses."""
     found = tuple(item.lower() for item in _items(value))
     for item in found:
         if not is_ip(item) and not _DOMAIN.fullmatch(item):
@@ -230,7 +230,7 @@ def db_url(value: object) -> str:
 
 
 def realm(value: object) -> str:
-    """What may stand in a quoted realm without escapes (RFC 7616 §3.3)."""
+    """Printable text without quotes and backslashes, 128 characters at most (RFC 7616 §3.3)."""
     if not isinstance(value, str) or not value:
         raise ValueError("must be a text")
     if not value.isprintable() or '"' in value or "\\" in value or len(value) > 128:

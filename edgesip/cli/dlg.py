@@ -42,7 +42,10 @@ def list_(
 @app.command()
 def briefing(
     letters: Annotated[
-        str, typer.Argument(help="f t URIs, c Call-ID, F T tags, I S E init, start and end time, s state")
+        str,
+        typer.Argument(
+            metavar="LETTERS", help="f t URIs, c Call-ID, F T tags, I S E init, start and end time, s state"
+        ),
     ] = "ftcFT",
     socket: SocketOption = None,
     state_dir: StateDirOption = None,

@@ -38,6 +38,7 @@ def test_every_split_of_joined_messages_and_pings() -> None:
         b"POST /x HTTP/1.1\r\nContent-Length: 200\r\n\r\nREGISTER sip:a SIP/2.0\r\n",
         b"MSRP a SEND\r\n\r\n",
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"OPTIONS sip:a SIP/2.0\r\n\r\n",
         b"OPTIONS sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n",
         b"OPTIONS sip:a SIP/2.0\r\nContent-Length: +5\r\n\r\n",

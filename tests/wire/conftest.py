@@ -43,9 +43,14 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
     servers: list[Server] = []
 
     def start(
-        settings: dict[str, str] | None = None, *, name: str = "server", number: int = 1, ignore: str = ""
+        settings: dict[str, str] | None = None,
+        *,
+        name: str = "server",
+        number: int = 1,
+        ignore: str = "",
+        descriptors: int = 0,
     ) -> Server:
-        server = Server(network, network.public_host(name, number), settings, ignore)
+        server = Server(network, network.public_host(name, number), settings, ignore, descriptors)
         servers.append(server)
         server.start()
         return server

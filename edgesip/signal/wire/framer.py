@@ -91,6 +91,9 @@ def _check_begin(buffer: bytearray) -> bool:
     if not end:
         if len(buffer) > 2048:
             raise ParseError("first line too long")
+        # A TLS client says nothing more until it is answered.
+        if line not in (b"", b"\r") and not is_token(line[:1].decode("latin-1")):
+            raise ParseError("not SIP")
         return False
     words = line.split(b" ")
     sip = words[0] == b"SIP/2.0" or words[-1].upper().startswith(b"SIP/")

@@ -77,11 +77,11 @@ class TcpLink:
         return message, self._server
 
     def _next(self) -> bytes | None:
+        if self._unread.startswith(b"\r\n"):
+            self._unread = self._unread[2:]
+            return b"\r\n"
         head, found, _ = self._unread.partition(b"\r\n\r\n")
         if not found:
-            if self._unread.startswith(b"\r\n") and len(self._unread) == 2:
-                self._unread = b""
-                return b"\r\n"
             return None
         length = _LENGTH.search(head)
         assert length is not None, f"a message without Content-Length: {head[:200]!r}"

@@ -37,15 +37,21 @@ class Verb(Exception):
 class Server:
     """One edgesip with profile nat-sbc on `host`, over UDP and TCP, IPv4 and IPv6.
 
-    `settings` are its `--set`s, `ignore` as in Capture.
+    `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open.
     """
 
     def __init__(
-        self, network: Network, host: Host, settings: dict[str, str] | None = None, ignore: str = ""
+        self,
+        network: Network,
+        host: Host,
+        settings: dict[str, str] | None = None,
+        ignore: str = "",
+        descriptors: int = 0,
     ) -> None:
         self.network = network
         self.host = host
         self.settings = {**_SETTINGS, **(settings or {})}
+        self._limit = ("prlimit", f"--nofile={descriptors}") if descriptors else ()
         self.state = network.directory / f"state-{host.name}"
         self.state.mkdir()
         self.capture = Capture(network, host, ignore)
@@ -60,7 +66,7 @@ class Server:
         self.process = self.network.start(
             self.host,
             f"edgesip-{self.host.name}",
-            *(EDGESIP, "run", "--profile", "nat-sbc", "--listen", ",".join(self._listens())),
+            *(*self._limit, EDGESIP, "run", "--profile", "nat-sbc", "--listen", ",".join(self._listens())),
             *("--state-dir", str(self.state), *settings),
         )
         self.ready_line = self.process.wait_for(r"^ready.*$", deadline=20.0, after=seen)[0]

@@ -6,19 +6,20 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-# What the wire tests use: phones, namespaces with NAT routers, captures.
-TEST_PACKAGES := baresip sip-tester nftables tcpdump iproute2 conntrack linphone-cli
+# What the wire tests use: phones, namespaces with NAT routers, captures, a Debian to install in.
+TEST_PACKAGES := baresip sip-tester nftables tcpdump iproute2 conntrack linphone-cli debootstrap
 
 # More options for the server: make run ARGS="--advertise 203.0.113.5"
 ARGS ?=
 
-.PHONY: help setup run test test-long lint bench packages
+.PHONY: help setup run test test-long lint bench deb packages
 .NOTPARALLEL:
 
 help:
 	@echo 'make run        set everything up and run a server; ARGS="--advertise ADDR" adds options'
 	@echo 'make test       install what the tests need and run them'
 	@echo 'make test-long  the tests that take long'
+	@echo 'make deb        the Debian package, in dist/'
 	@echo 'make lint       style and types'
 	@echo 'make setup      only set up: $(BIN)/edgesip is there afterwards'
 
@@ -62,6 +63,10 @@ test-long: setup packages
 # Beside Kamailio and rtpengine, in about ten minutes: make bench BENCH="registers calls --quick"
 bench: setup
 	$(BIN)/python bench/run.py $(BENCH)
+
+# The Debian package, in dist/
+deb:
+	@packaging/build-deb.sh
 
 lint: setup
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -286,41 +287,43 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ready_line(server: subprocess.Popen[str], log: Path) -> str:
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        for line in log.read_text().splitlines():
-            if line.startswith("ready"):
-                return line
-        assert server.poll() is None, log.read_text()
-        time.sleep(0.05)
-    raise AssertionError(f"not ready within {DEADLINE:.0f} s: {log.read_text()}")
-
-
-def test_the_readme_works(tmp_path: Path) -> None:
-    state = ["--state-dir", str(tmp_path / "state")]
-    lines = list(command_lines(ROOT / "README.md"))
-    runs = [words for words in lines if words[0] == "run"]
-    assert len(runs) == 1
-    assert "edgesip run --profile nat-sbc" in (ROOT / "Makefile").read_text()
-    log = tmp_path / "log"
-    listen = f"udp:127.0.0.1:{free_port()}"
+@contextmanager
+def running(words: list[str], directory: Path) -> Iterator[str]:
+    """The server of a `run` line, on a loopback port of its own; its `ready` line."""
+    log = directory / "log"
+    listen = ["--listen", f"udp:127.0.0.1:{free_port()}", "--state-dir", str(directory)]
     with log.open("w") as sink:
-        server = subprocess.Popen([*EDGESIP, *runs[0], "--listen", listen, *state], stderr=sink, text=True)
+        server = subprocess.Popen([*EDGESIP, *words, *listen], stderr=sink, text=True)
     try:
-        assert f"listen={listen} advertise=203.0.113.5 " in ready_line(server, log)
-        asked = [words for words in lines if words[0] != "run"]
-        assert ["subscriber", "add", "alice"] in asked
-        for words in asked:
-            options = [] if words[0] == "profiles" else state
-            done = subprocess.run(
-                [*EDGESIP, *words, *options], capture_output=True, text=True, timeout=DEADLINE
-            )
-            expected = 3 if words[:2] == ["ul", "lookup"] else 0
-            assert done.returncode == expected, f"edgesip {' '.join(words)}: {done.stderr}"
-            assert expected or done.stdout or done.stderr, f"edgesip {' '.join(words)} says nothing"
+        end = time.monotonic() + DEADLINE
+        while not (ready := [line for line in log.read_text().splitlines() if line.startswith("ready")]):
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < end, f"not ready within {DEADLINE:.0f} s: {log.read_text()}"
+            time.sleep(0.05)
+        yield ready[0]
         server.terminate()
         assert server.wait(DEADLINE) == 0
     finally:
         server.kill()
         server.wait()
+
+
+def test_the_readme_works(tmp_path: Path) -> None:
+    lines = [list(words) for words in dict.fromkeys(map(tuple, command_lines(ROOT / "README.md")))]
+    runs = [words for words in lines if words[0] in ("run", "start")]
+    assert "edgesip run --profile nat-sbc" in (ROOT / "Makefile").read_text()
+    assert ["subscriber", "add", "alice"] in lines
+    for number, words in enumerate(runs):
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        with running(["run", *words[1:]], directory) as ready:
+            if "--advertise" in words:
+                assert f" advertise={words[words.index('--advertise') + 1]} " in ready
+            for asked in (words for words in lines if words not in runs):
+                options = [] if asked[0] == "profiles" else ["--state-dir", str(directory)]
+                line = [*EDGESIP, *asked, *options]
+                done = subprocess.run(line, capture_output=True, text=True, timeout=DEADLINE)
+                expected = 3 if asked[:2] == ["ul", "lookup"] else 0
+                assert done.returncode == expected, f"edgesip {' '.join(asked)}: {done.stderr}"
+                assert done.stdout or done.stderr, f"edgesip {' '.join(asked)} says nothing"
+    assert runs

@@ -321,7 +321,7 @@ def reply_call() -> str:
 
 def values() -> str:
     """What the values are that calls give."""
-    ours = frozenset({"read_mandatory", "make_answerable"})
+    ours = frozenset({"read_mandatory", "make_answerable", "altered"})
     parts = [
         f"#### Uri\n\nFields: {fields(Uri)}. `str(uri)` is its text.\n\n{members(Uri)}",
         f"#### Headers\n\n`name in headers` says whether there is one.\n\n{members(Headers, ours)}",

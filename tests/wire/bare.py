@@ -22,7 +22,7 @@ REPO = Path(__file__).parents[2]
 CACHE = REPO / "build" / "test"
 SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
 PR_SET_MDWE = 65  # <linux/prctl.h>, since 6.3
-_SOURCES = ("edgesip", "packaging", "pyproject.toml", "README.md", "LICENSE")
+_SOURCES = ("edgesip", "packaging", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
 _ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",

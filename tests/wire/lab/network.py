@@ -207,11 +207,16 @@ class Network:
         return self.router(name, number, kind, lifetime=lifetime).host(name)
 
     def start(
-        self, host: Host, name: str, *arguments: str, environment: dict[str, str] | None = None
+        self,
+        host: Host,
+        name: str,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        keyboard: bool = False,
     ) -> Process:
         """Start a long-running program on `host`; its output is kept as `name`.log."""
         with host.namespace.inside():
-            process = Process(name, arguments, self.directory / f"{name}.log", environment)
+            process = Process(name, arguments, self.directory / f"{name}.log", environment, keyboard)
         self.processes.append(process)
         return process
 

@@ -183,7 +183,11 @@ class Phone:
 
     def assert_heard(self, other: Phone, talk: float) -> None:
         """The last call brought the other's tone for 80 % of `talk` seconds."""
-        assert_heard(self.user, self.recording(), other.frequency, talk)
+        self.assert_tone(other.frequency, talk)
+
+    def assert_tone(self, frequency: float, talk: float) -> None:
+        """The last call brought this tone for 80 % of `talk` seconds."""
+        assert_heard(self.user, self.recording(), frequency, talk)
 
     def close(self) -> None:
         """Unregister and end."""

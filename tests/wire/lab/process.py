@@ -5,6 +5,7 @@ Knows nothing of what the program is. The kernel ends it when the test process d
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -30,17 +31,22 @@ def eventually(what: str, probe: Callable[[], T | None], deadline: float = 10.0,
 
 
 class Process:
-    """One child process whose stdout and stderr go to `log`."""
+    """One child process whose stdout and stderr go to `log`; `keyboard` gives it one to `type` on."""
 
     def __init__(
-        self, name: str, arguments: Sequence[str], log: Path, environment: dict[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: dict[str, str] | None = None,
+        keyboard: bool = False,
     ) -> None:
         self.name = name
         self.log = log
         with log.open("ab") as out:
             self._child = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *arguments],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if keyboard else subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
@@ -53,6 +59,12 @@ class Process:
     @property
     def is_running(self) -> bool:
         return self._child.poll() is None
+
+    def type(self, line: str) -> None:
+        """Give it a line on its standard input."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(line.encode() + b"\n")
+        self._child.stdin.flush()
 
     def text(self) -> str:
         """Everything it has written so far."""
@@ -92,6 +104,9 @@ class Process:
                 self._child.wait(patience)
             except subprocess.TimeoutExpired:
                 self.kill()
+        if self._child.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._child.stdin.close()
         return self._child.returncode
 
     def cpu_seconds(self) -> float:

@@ -81,10 +81,14 @@ class Answers:
     """What the control room may ask of a running edge (`control.methods.Rooms`)."""
 
     started: float
-    wall_offset: float
     service: SignalService
     media: RelayService | None
     sources: tuple[Callable[[], Mapping[str, int]], ...]
+
+    @property
+    def wall_offset(self) -> float:
+        """Wall clock minus monotonic clock, as it is now: the wall clock may have been set."""
+        return time.time() - time.monotonic()
 
     def now(self) -> float:
         """The monotonic clock."""
@@ -303,7 +307,7 @@ class Edge:
         ]
         if media is not None:
             sources.append(lambda: media.counters)
-        return Answers(time.monotonic(), self._wall_offset, service, media, tuple(sources))
+        return Answers(time.monotonic(), service, media, tuple(sources))
 
     # -- what lasts --------------------------------------------------------------------------------
 
@@ -318,9 +322,9 @@ class Edge:
                 continue
             if binding.flow.transport == "udp":  # a connection does not outlive the process (db_clean_tcp)
                 bindings.append(self._rehomed(binding))
-        count = usrloc.load(bindings)
+        count, bad = usrloc.load(bindings), bad + store.skipped
         if count or bad:
-            self._log("info", "bindings loaded", {"contacts": count, "unreadable": bad})
+            self._log("warning" if bad else "info", "bindings loaded", {"contacts": count, "unreadable": bad})
 
     def _rehomed(self, binding: Binding) -> Binding:
         """The binding with a local end that we have: the listener it came by may be gone."""
@@ -369,8 +373,11 @@ class Edge:
         if self.profile.advertise:
             words.append(f"advertise={','.join(str(one) for one in self.profile.advertise)}")
         if section.enabled:
-            address = ",".join(section.address) or "as-signalling"
-            words.append(f"relay={address} ports={section.ports} path=user max_sessions={max_sessions}")
+            hosts = section.address or tuple(dict.fromkeys(addr.host for _, addr in self._listens))
+            words.append(f"relay={','.join(hosts)}")
+            if section.advertise:
+                words.append(f"relay_advertise={','.join(section.advertise)}")
+            words.append(f"ports={section.ports} path=user max_sessions={max_sessions}")
         else:
             words.append("relay=off")
         return "ready " + " ".join(words)

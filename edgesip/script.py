@@ -122,7 +122,8 @@ class Call:
 
     def is_subscriber(self) -> bool:
         """auth_db's `is_subscriber("$ru")`: the request URI names a user who has a password here."""
-        return self._rooms.subscribers.credential(self.ruri_user) is not None
+        known, user = self._rooms.subscribers.credential, self.ruri_user
+        return (known(user) or known(user.lower())) is not None
 
     def upstream(self) -> tuple[str, ...]:
         """The URI of this user at the upstream; none without an upstream, or for a user it does not serve."""
@@ -316,7 +317,7 @@ def load(path: Path) -> Script:
     names: dict[str, object] = {"__name__": path.stem, "__file__": str(path)}
     try:
         exec(code, names)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScriptError(f"{path}: {explain(error, str(path))}") from error
     functions = {name: value for name, value in names.items() if inspect.isfunction(value)}
     unknown = [name for name in LATER if name in functions]

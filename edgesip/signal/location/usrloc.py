@@ -120,7 +120,7 @@ class Usrloc:
     def __init__(self) -> None:
         self._aors: dict[str, tuple[Binding, ...]] = {}
         self._parts: list[dict[str, Binding]] = [{} for _ in range(PARTS)]
-        self._flows: dict[Flow, tuple[str, ...]] = {}
+        self._flows: dict[Flow, str | dict[str, None]] = {}
         # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
         # entry comes up, and only an earlier one is pushed.
         self._heap: list[tuple[float, str]] = []
@@ -162,7 +162,8 @@ class Usrloc:
 
     def by_flow(self, flow: Flow) -> list[Binding]:
         """The bindings registered over exactly this flow."""
-        found = (self.get(ruid) for ruid in self._flows.get(flow, ()))
+        ruids = self._flows.get(flow, ())
+        found = (self.get(ruid) for ruid in ((ruids,) if isinstance(ruids, str) else ruids))
         return [binding for binding in found if binding is not None]
 
     def put(self, binding: Binding) -> None:
@@ -183,7 +184,7 @@ class Usrloc:
         if old is None or old.flow != binding.flow:
             if old is not None:
                 self._leave(old)
-            self._flows[binding.flow] = (*self._flows.get(binding.flow, ()), ruid)
+            self._arrive(binding)
         if old is None or binding.expires < old.expires:
             heappush(self._heap, (binding.expires, ruid))
             if len(self._heap) > 2 * self._size + _SLACK:
@@ -258,12 +259,22 @@ class Usrloc:
         else:
             del self._aors[old.aor]
 
-    def _leave(self, old: Binding) -> None:
-        ruids = tuple(ruid for ruid in self._flows[old.flow] if ruid != old.ruid)
-        if ruids:
-            self._flows[old.flow] = ruids
+    def _arrive(self, binding: Binding) -> None:
+        """Most flows carry one phone, kept as its bare ruid; a front proxy's carries thousands."""
+        there = self._flows.get(binding.flow)
+        if there is None:
+            self._flows[binding.flow] = binding.ruid
+        elif isinstance(there, str):
+            self._flows[binding.flow] = {there: None, binding.ruid: None}
         else:
-            del self._flows[old.flow]
+            there[binding.ruid] = None
+
+    def _leave(self, old: Binding) -> None:
+        there = self._flows.get(old.flow)
+        if isinstance(there, dict):
+            there.pop(old.ruid, None)
+        if not there or there == old.ruid:
+            self._flows.pop(old.flow, None)
 
 
 def _part_of(ruid: str) -> int:

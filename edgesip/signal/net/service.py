@@ -70,7 +70,7 @@ class SignalService:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self.udp.close(self._loop)
+        self.udp.close(asyncio.get_running_loop())
         await self.tcp.close()
         if self._timer is not None:
             self._timer.cancel()

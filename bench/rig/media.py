@@ -11,6 +11,7 @@ import re
 import secrets
 import socket
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,11 +33,12 @@ Relayed = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Heard:
-    """What a load of RTP came to; delays in microseconds, `cpu` the relay's CPU-seconds."""
+    """What a load of RTP came to: the relay's CPU-seconds, those it stood in line for a CPU; delays in us."""
 
     calls: int
     seconds: float
     cpu: float
+    waited: float
     sent: int
     received: int
     late: int
@@ -133,6 +135,16 @@ def _string(text: str) -> bytes:
     return b"%d:%s" % (len(octets), octets)
 
 
+def rest(relay: Child, patience: float = 8.0) -> None:
+    """Wait until the relay has worked off what the load before has left in its queues."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        before = relay.cpu()
+        time.sleep(0.4)
+        if relay.cpu() - before < 0.04:
+            return
+
+
 def play(
     bench: Bench, room: Path, relay: Child, calls: Sequence[Relayed], seconds: float, name: str = "rtp"
 ) -> Heard:
@@ -145,9 +157,9 @@ def play(
     )
     try:
         load.wait_for("^begin$", WARM * 4 + 5.0)
-        before = relay.cpu()
+        before, stood = relay.cpu(), relay.waited()
         load.wait_for("^end$", seconds * 4 + 5.0)
-        cpu = relay.cpu() - before
+        cpu, waited = relay.cpu() - before, relay.waited() - stood
         load.wait(10.0)
     finally:
         load.stop()
@@ -155,4 +167,4 @@ def play(
     if found is None:
         raise BenchError(f"rtpgen: {load.text()}")
     told = json.loads(found[0])
-    return Heard(len(calls), seconds, cpu, **told)
+    return Heard(len(calls), seconds, cpu, waited, **told)

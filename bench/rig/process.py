@@ -5,6 +5,7 @@ Also what the kernel says of them: CPU-seconds of a process with its children, r
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -98,6 +99,15 @@ class Child:
         """CPU-seconds so far, user and system, of the process and all that it has forked."""
         return cpu_seconds(self.pid)
 
+    def waited(self) -> float:
+        """Seconds its threads stood in line for a CPU: above little, somebody else was measured too."""
+        total = 0
+        for pid in _family(_processes(), self.pid):
+            for file in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    total += int(file.read_text().split()[1])
+        return total / 1e9
+
     def resident(self) -> int:
         """Octets of resident memory."""
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE
@@ -112,16 +122,25 @@ def _stat(pid: int) -> tuple[int, int] | None:
     return int(fields[1]), sum(int(field) for field in fields[11:15])
 
 
-def cpu_seconds(pid: int) -> float:
-    """utime + stime + cutime + cstime of `pid` and every living descendant (proc(5), /proc/PID/stat)."""
+def _processes() -> dict[int, tuple[int, int]]:
     stats: dict[int, tuple[int, int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (found := _stat(int(entry))) is not None:
             stats[int(entry)] = found
+    return stats
+
+
+def _family(stats: dict[int, tuple[int, int]], pid: int) -> set[int]:
+    """`pid` and every living descendant."""
     family = {pid}
     while True:
         grown = family | {child for child, (parent, _) in stats.items() if parent in family}
         if grown == family:
-            break
+            return family
         family = grown
-    return sum(stats[member][1] for member in family if member in stats) / TICKS
+
+
+def cpu_seconds(pid: int) -> float:
+    """utime + stime + cutime + cstime of `pid` and every living descendant (proc(5), /proc/PID/stat)."""
+    stats = _processes()
+    return sum(stats[member][1] for member in _family(stats, pid) if member in stats) / TICKS

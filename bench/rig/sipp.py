@@ -19,18 +19,21 @@ CALLER_PORT = 5070
 CALLEE_PORT = 5080
 UNDER_WAY = 64
 """Registrations or calls that are open at the same time."""
+ADDRESSES = 2500
+"""Addresses, 127.1.0.1 and on, that registrations come from: each costs the load a socket."""
 _RATE = "50000"
 _SCENARIOS = Path(__file__).parent.parent / "scenarios"
 
 
 @dataclass(frozen=True)
 class Load:
-    """What a load came to; `cpu` is the server's CPU-seconds, `seconds` wall time."""
+    """What a load came to: the servers' CPU-seconds, those they stood in line for a CPU, wall time."""
 
     done: int
     failed: int
     repeated: int
     cpu: float
+    waited: float
     seconds: float
 
     @property
@@ -55,16 +58,25 @@ def added(loads: Sequence[Load]) -> Load:
         sum(load.failed for load in loads),
         sum(load.repeated for load in loads),
         sum(load.cpu for load in loads),
+        sum(load.waited for load in loads),
         sum(load.seconds for load in loads),
     )
 
 
 def users_file(directory: Path, count: int) -> Path:
-    """The users of `register`, taken in turn: name, and what answers a challenge."""
+    """The users of `register`, taken in turn: name, what answers a challenge, the address they come from.
+
+    Each has an address of its own, and so a flow of its own, as far as the addresses go.
+    """
     path = directory / f"users-{count}.csv"
-    lines = [f"u{n};[authentication username=u{n} password={PASSWORD}]" for n in range(count)]
+    lines = [f"u{n};[authentication username=u{n} password={PASSWORD}];{_address(n)}" for n in range(count)]
     path.write_text("\n".join(["SEQUENTIAL", *lines]) + "\n")
     return path
+
+
+def _address(number: int) -> str:
+    number %= ADDRESSES
+    return f"127.1.{number // 250}.{number % 250 + 1}"
 
 
 def start(
@@ -78,7 +90,8 @@ def start(
     under_way: int = UNDER_WAY,
 ) -> Child:
     """Start the load `scenarios/NAME.xml` at the server; it ends by itself."""
-    inject = [] if users is None else ["-inf", str(users)]
+    sockets = ["-t", "ui", "-ip_field", "2", "-max_socket", str(ADDRESSES + 100)]
+    inject = [] if users is None else ["-inf", str(users), *sockets]
     return Child(
         f"sipp {name}",
         [
@@ -119,17 +132,19 @@ def run(
 ) -> Load:
     """Put a load on the servers and count their CPU-seconds; BenchError when one in a hundred failed."""
     before, begin = sum(one.cpu() for one in server), time.monotonic()
+    stood = sum(one.waited() for one in server)
     child = start(name, directory, core, count=count, limit=limit, users=users)
     child.wait(limit + 15.0)
     seconds = time.monotonic() - begin
     cpu = sum(one.cpu() for one in server) - before
+    waited = sum(one.waited() for one in server) - stood
     done, failed, repeated = _counts(_statistics(directory, name))
     if failed > count // 100 or done < count * 0.99:
         raise BenchError(
             f"sipp {name}: {done} of {count} done, {failed} failed, {repeated} repetitions;"
             f" {server[0].name} says\n{server[0].text()[-1500:]}"
         )
-    return Load(done, failed, repeated, cpu, seconds)
+    return Load(done, failed, repeated, cpu, waited, seconds)
 
 
 def _statistics(directory: Path, name: str) -> Path:

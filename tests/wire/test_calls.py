@@ -6,25 +6,15 @@ import itertools
 import time
 
 import pytest
-from lab.calls import connect
+from lab.calls import connect, hang_up, phone_at
 from lab.capture import Capture, audio
 from lab.network import Network
-from lab.phone import Phone
 from lab.routers import KINDS
 from lab.server import Server
 from lab.tones import assert_heard, seconds_of
 
 pytestmark = pytest.mark.wire
 TALK = 4.0
-
-
-def _phone(server: Server, network: Network, user: str, place: str) -> Phone:
-    """alice at 203.0.113.10, bob at .20, with a tone of their own; registered."""
-    number, frequency = {"alice": (10, 440.0), "bob": (20, 1000.0)}[user]
-    host = network.public_host(user, number) if place == "public" else network.nat_host(user, number, place)
-    phone = Phone(network, host, user, server.add_user(user), frequency)
-    phone.wait_registered()
-    return phone
 
 
 PLACES = (*KINDS, "cgnat", "alg", "public")
@@ -48,8 +38,8 @@ _PAIRS = [(caller, callee) for caller in PLACES for callee in PLACES]
 def test_both_hear_the_other(
     server: Server, network: Network, caller: str, callee: str, hangs_up: str
 ) -> None:
-    alice = _phone(server, network, "alice", caller)
-    bob = _phone(server, network, "bob", callee)
+    alice = phone_at(server, network, "alice", caller)
+    bob = phone_at(server, network, "bob", callee)
     connect(alice, bob)
     time.sleep(TALK)
     assert server.leftovers().keys() == {"leased ports", "dialogs"}, (
@@ -58,9 +48,7 @@ def test_both_hear_the_other(
     [session] = server.ask("rtp", "list")
     remotes = {leg["side"]: leg["remote"].rpartition(":")[0] for leg in session["legs"]}
     assert remotes == {"caller": "203.0.113.10", "callee": "203.0.113.20"}
-    (alice if hangs_up == "caller" else bob).hangup()
-    alice.wait_closed()
-    bob.wait_closed()
+    hang_up(*((alice, bob) if hangs_up == "caller" else (bob, alice)))
     alice.assert_heard(bob, TALK)
     bob.assert_heard(alice, TALK)
 
@@ -79,8 +67,8 @@ def _final_statuses(server: Server, method: str, target: str) -> set[int]:
 
 
 def test_the_caller_gives_up_while_it_rings(server: Server, network: Network) -> None:
-    alice = _phone(server, network, "alice", "port-restricted")
-    bob = _phone(server, network, "bob", "symmetric")
+    alice = phone_at(server, network, "alice", "port-restricted")
+    bob = phone_at(server, network, "bob", "symmetric")
     alice.dial("bob")
     bob.wait_ringing()
     alice.wait_event("CALL_RINGING")
@@ -92,8 +80,8 @@ def test_the_caller_gives_up_while_it_rings(server: Server, network: Network) ->
 
 
 def test_the_callee_declines(server: Server, network: Network) -> None:
-    alice = _phone(server, network, "alice", "symmetric")
-    bob = _phone(server, network, "bob", "port-restricted")
+    alice = phone_at(server, network, "alice", "symmetric")
+    bob = phone_at(server, network, "bob", "port-restricted")
     alice.dial("bob")
     bob.wait_ringing()
     bob.hangup()
@@ -103,8 +91,8 @@ def test_the_callee_declines(server: Server, network: Network) -> None:
 
 def test_hold_and_resume(server: Server, network: Network) -> None:
     """Judged on captures at the phones: a recording stops at the re-INVITE although RTP goes on."""
-    alice = _phone(server, network, "alice", "port-restricted")
-    bob = _phone(server, network, "bob", "symmetric")
+    alice = phone_at(server, network, "alice", "port-restricted")
+    bob = phone_at(server, network, "bob", "symmetric")
     wires = {phone: Capture(network, phone.host) for phone in (alice, bob)}
     connect(alice, bob)
     marks = [time.time()]

@@ -6,19 +6,72 @@ import time
 from dataclasses import dataclass
 
 from lab.agent import Agent, Dialog
+from lab.network import Host, Network
 from lab.phone import Phone
+from lab.server import Server
 from lab.sip import Message, media_address, token
 from lab.stream import Stream, playing
 from lab.tones import assert_heard
 
+_WHO = {"alice": (10, 450.0), "bob": (20, 1000.0), "carol": (30, 1500.0), "dave": (40, 700.0)}
 
-def connect(caller: Phone, callee: Phone) -> None:
+
+def frequency_of(user: str) -> float:
+    """The tone (Hz) of a user; a whole number of waves in 20 ms, so that a lost packet breaks no wave."""
+    return _WHO[user][1]
+
+
+def phone_at(
+    server: Server,
+    network: Network,
+    user: str,
+    place: str | Host,
+    *,
+    calls: int = 4,
+    expires: int = 3600,
+    name: str = "",
+) -> Phone:
+    """alice, bob, carol or dave with their own tone, registered.
+
+    At 203.0.113.10, .20 and so on: on a `public` host, or behind a router of their own of that kind; or on a
+    host that is there already.
+    """
+    number, frequency = _WHO[user]
+    if isinstance(place, Host):
+        host = place
+    elif place == "public":
+        host = network.public_host(user, number)
+    else:
+        host = network.nat_host(user, number, place)
+    password = server.add_user(user)
+    phone = Phone(network, host, user, password, frequency, calls=calls, expires=expires, name=name)
+    phone.wait_registered()
+    return phone
+
+
+def connect(caller: Phone, callee: Phone, patience: float = 10.0) -> None:
     """From dialling to the answer, seen by both."""
     caller.dial(callee.user)
-    callee.wait_ringing()
+    callee.wait_ringing(patience)
     callee.answer()
-    caller.wait_established()
-    callee.wait_established()
+    caller.wait_established(patience)
+    callee.wait_established(patience)
+
+
+def hang_up(phone: Phone, other: Phone, patience: float = 10.0) -> None:
+    """One ends the call, and both see its end."""
+    phone.hangup()
+    phone.wait_closed(patience)
+    other.wait_closed(patience)
+
+
+def assert_call(alice: Phone, bob: Phone, seconds: float) -> None:
+    """A call from its beginning to its end, with the other's tone at both."""
+    connect(alice, bob)
+    time.sleep(seconds)
+    hang_up(alice, bob)
+    alice.assert_heard(bob, seconds)
+    bob.assert_heard(alice, seconds)
 
 
 @dataclass
@@ -51,9 +104,11 @@ class Call:
         self.alice.expect_response(bye, 200, 299)
 
 
-def open_call(alice: Agent, bob: Agent, says: Stream, hears: Stream) -> Call:
+def open_call(
+    alice: Agent, bob: Agent, says: Stream, hears: Stream, extra: tuple[tuple[str, str], ...] = ()
+) -> Call:
     """INVITE with an offer, 200 with the answer, ACK; media goes where the SDP said."""
-    invite = alice.invite("bob", alice.offer(says))
+    invite = alice.invite("bob", alice.offer(says), extra=extra)
     ring = bob.expect("INVITE")
     tag = token()
     bob.respond(ring, 200, tag, bob.offer(hears))

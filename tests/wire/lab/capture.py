@@ -38,6 +38,7 @@ class Rtp(NamedTuple):
     target: tuple[str, int]
     payload_type: int
     sequence: int
+    timestamp: int
     ssrc: int
     payload: bytes
 
@@ -85,9 +86,18 @@ def read_rtp(datagram: Datagram) -> Rtp | None:
     data = datagram.payload
     if len(data) < 12 or data[0] >> 6 != 2 or 64 <= data[1] & 0x7F <= 95:
         return None
-    sequence, _, ssrc = struct.unpack_from("!HII", data, 2)
+    sequence, timestamp, ssrc = struct.unpack_from("!HII", data, 2)
     start = 12 + 4 * (data[0] & 0x0F)
-    return Rtp(datagram.time, datagram.source, datagram.target, data[1] & 0x7F, sequence, ssrc, data[start:])
+    return Rtp(
+        datagram.time,
+        datagram.source,
+        datagram.target,
+        data[1] & 0x7F,
+        sequence,
+        timestamp,
+        ssrc,
+        data[start:],
+    )
 
 
 class Capture:

@@ -19,7 +19,7 @@ from lab.tones import Samples, assert_heard, read_wav, tone, write_wav
 
 _CONFIG = """
 sip_listen {address}:5060
-call_max_calls 4
+call_max_calls {calls}
 audio_source aufile,{directory}/tone.wav
 audio_player aubridge,nowhere
 audio_alert aubridge,nowhere
@@ -41,7 +41,10 @@ ctrl_tcp_listen 127.0.0.1:4444
 
 
 class Phone:
-    """One baresip with one account; `frequency` (Hz) is what it says in a call."""
+    """One baresip with one account; `frequency` (Hz) is what it says in a call.
+
+    `name` tells two of one user apart.
+    """
 
     def __init__(
         self,
@@ -54,19 +57,22 @@ class Phone:
         domain: str = SERVER,
         transport: str = "udp",
         expires: int = 3600,
+        calls: int = 4,
+        name: str = "",
         talk_limit: float = 60.0,
     ) -> None:
         self.user = user
+        self._name = name or user
         family = 6 if ":" in domain else 4
         self.uri = f"sip:{user}@{bracketed(domain)}"
         self._flow = f"{transport.upper()}/v{family}"
         self.host = host
         self.frequency = frequency
         self.events: list[dict[str, Any]] = []
-        self._directory = network.directory / f"baresip-{user}"
+        self._directory = network.directory / f"baresip-{self._name}"
         self._directory.mkdir()
         write_wav(self._directory / "tone.wav", tone(frequency, talk_limit))
-        config = _CONFIG.format(address=bracketed(host.own(family)), directory=self._directory)
+        config = _CONFIG.format(address=bracketed(host.own(family)), directory=self._directory, calls=calls)
         (self._directory / "config").write_text(config)
         (self._directory / "contacts").write_text("")
         account = (
@@ -74,14 +80,28 @@ class Phone:
             f"regint={expires};answermode=manual"
         )
         (self._directory / "accounts").write_text(account + "\n")
-        self.process = network.start(
-            host,
-            f"baresip-{user}",
-            *("baresip", f"-{family}", "-s", "-f", str(self._directory)),
+        self._network = network
+        self._arguments = ("baresip", f"-{family}", "-s", "-f", str(self._directory))
+        self.start()
+
+    def start(self) -> None:
+        """Switch it on; again after `vanish`."""
+        log = self._network.directory / f"baresip-{self._name}.log"
+        self._begin = len(log.read_text(errors="replace")) if log.exists() else 0
+        self.process = self._network.start(
+            self.host,
+            f"baresip-{self._name}",
+            *self._arguments,
             environment={"HOME": str(self._directory)},
         )
         self._control = self._connect()
         self._unread = b""
+        self.events.clear()
+
+    def vanish(self) -> None:
+        """Cut the power: no BYE, no unregistration."""
+        self._control.close()
+        self.process.kill()
 
     def _connect(self) -> socket.socket:
         def attempt() -> socket.socket | None:
@@ -134,11 +154,11 @@ class Phone:
 
     def wait_registered(self, deadline: float = 10.0) -> None:
         """By its log: the first result may come before the control port is open."""
-        self.process.wait_for(rf"\{{\d/{self._flow}\}} 200 OK", deadline)
+        self.process.wait_for(rf"\{{\d/{self._flow}\}} 200 OK", deadline, self._begin)
 
     def wait_refused(self, deadline: float = 10.0) -> int:
         """The status with which its registration was given up."""
-        return int(self.process.wait_for(r"reg: sip:\S+: (\d{3}) ", deadline)[1])
+        return int(self.process.wait_for(r"reg: sip:\S+: (\d{3}) ", deadline, self._begin)[1])
 
     def dial(self, user: str) -> None:
         self._command("dial", f"sip:{user}@{self.uri.partition('@')[2]}")

@@ -57,6 +57,7 @@ class Server:
         self.capture = Capture(network, host, ignore)
         self.process: Process | None = None
         self.ready_line = ""
+        self._users: set[str] = set()
 
     def start(self) -> None:
         """Start it and wait for its `ready` line; the same state directory again after a crash."""
@@ -99,9 +100,11 @@ class Server:
         return json.loads(self.verb(*arguments, "-o", "json"))
 
     def add_user(self, name: str) -> str:
-        """A subscriber; the password."""
+        """A subscriber, unless it is one already; the password."""
         password = f"pw-{name}"
-        self.verb("subscriber", "add", name, "--password", password)
+        if name not in self._users:
+            self.verb("subscriber", "add", name, "--password", password)
+            self._users.add(name)
         return password
 
     def contacts(self, user: str) -> list[dict[str, Any]]:

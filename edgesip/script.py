@@ -167,6 +167,7 @@ class Call:
             peer=self.source_ip,
         )
         if not isinstance(verified, Verified):
+            self._inbound.user = owner
             self._inbound.why = verified.why if values and not verified.stale else ""
             return Challenge(status, verified.stale)
         if verified.username.partition("@")[0].lower() != owner.lower():

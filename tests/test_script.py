@@ -151,3 +151,17 @@ def test_decisions_compare_by_what_they_say() -> None:
     assert Reply(404) == Reply(404, "")
     assert Forward() != Forward(("sip:a",))
     assert len({Challenge(407), Challenge(407), Challenge(401), Drop(), Redirect(("sip:a",))}) == 4
+
+
+def test_a_reply_hook_that_raises_costs_its_edits_and_not_the_answer(tmp_path: Path) -> None:
+    text = (
+        "def request(call):\n    return Forward(('sip:bob@198.51.100.77',))\n\n"
+        "def reply(call):\n    call.set_contact_alias()\n    return 1 / 0\n"
+    )
+    talk = decided(tmp_path, text)
+    alice, bob = talk.phone("alice"), talk.phone("bob")
+    bob.at = bob.at._replace(host="198.51.100.77")
+    talk >> alice.invite("bob") << (alice, 100)
+    talk >> bob.reply(talk.request(bob, "INVITE"), 200)
+    assert talk.response(alice, 200).headers.contacts[0].uri.param("alias") is None
+    assert [note.event for note in talk.notes if note.level == "error"] == ["reply script failed"]

@@ -29,7 +29,7 @@ from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
 from edgesip.signal.transaction.tables import State
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.message import Request, Response, parse, reply_to
+from edgesip.signal.wire.message import REASONS, Request, Response, parse, reply_to
 from edgesip.store.api import Write
 
 SHORTEST = 32
@@ -251,9 +251,9 @@ class SignalCore:
         self._answer(request, flow, decision.status, "", ((name, value),))
         if not inbound.why:
             return []
-        source = str(flow.remote)
+        call_id, source = request.headers.call_id, str(flow.remote)
         return [
-            note("info", "authentication failed", request.headers.call_id, source=source, why=inbound.why)
+            note("info", "authentication failed", call_id, user=inbound.user, source=source, why=inbound.why)
         ]
 
     def _save(self, inbound: Inbound, now: float) -> list[Event]:
@@ -390,7 +390,9 @@ class SignalCore:
                 request.headers.call_id,
                 method=request.method,
                 status=status,
+                reason=reason or REASONS.get(status, ""),
                 source=str(flow.remote),
+                caller=request.headers.get("From") or "",
                 ruri=request.uri,
             )
         ]

@@ -22,7 +22,7 @@ class Inbound:
     """A request that waits for its decision.
 
     `foreign` are Routes beyond us, `side` who sent it in `dialog`; `uri` and `dst` are Kamailio's `$ru` and
-    `$du`, which a script may move; `why` says what was wrong with its credentials.
+    `$du`, which a script may move; `user` and `why` say whose credentials were wrong, and how.
     """
 
     request: Request
@@ -36,6 +36,7 @@ class Inbound:
     dst_transport: str = "udp"
     nated: bool = False
     ruid: str = ""
+    user: str = ""
     why: str = ""
     cancelled: bool = False
     edits: Edits = field(default_factory=Edits)

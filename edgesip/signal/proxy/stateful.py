@@ -299,7 +299,12 @@ class StatefulProxy:
         edits = Edits()
         if self._on_reply is not None:
             passing = Passing(response, branch.flow, fork, self._responder_nated(fork, branch), edits)
-            self._on_reply(passing)
+            try:
+                self._on_reply(passing)
+            except Exception as error:  # a script's fault costs its edits, not the answer
+                call_id = response.headers.call_id
+                self._notes.append(note("error", "reply script failed", call_id, why=repr(error)))
+                edits = Edits()
         headers = edits.apply(response.headers, branch.flow)
         return Response(response.status, response.reason, headers, body)
 

@@ -93,12 +93,14 @@ def same_host(one: str, other: str) -> bool:
     return one.lower() == other.lower()
 
 
+@lru_cache(maxsize=8192)
 def is_private(host: str) -> bool:
     """True for nathelper's private ranges (spec: RFC 1918, 6598, 6890); names and IPv6 are never private."""
     ip = parse_ip(host)
     return isinstance(ip, ipaddress.IPv4Address) and any(ip in net for net in _PRIVATE)
 
 
+@lru_cache(maxsize=8192)
 def is_loopback(host: str) -> bool:
     """True for 127/8 and ::1."""
     ip = parse_ip(host)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import time
+from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 import structlog
@@ -48,28 +50,55 @@ class Lines:
             self.lost += 1
 
 
-def _shown(_: Any, __: str, fields: Any) -> Any:
-    """Values as they may be read by anybody: cut, and without the password of a URI."""
-    for name, value in fields.items():
-        if isinstance(value, str) and name not in ("exception", "timestamp"):
-            fields[name] = _PASSWORD.sub(r"\1@", value[:LONGEST])
-    return fields
+class Stamp:
+    """The time of a line in UTC; the part down to the second is worked out once a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._second = -1
+        self._text = ""
+
+    def __call__(self) -> str:
+        """The time now, to the millisecond."""
+        now = self._clock()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._text}.{int((now - second) * 1000):03d}Z"
+
+
+def _value(value: object) -> str:
+    """A value as it may be read by anybody: cut, quoted, and without the password of a URI."""
+    if not isinstance(value, str):
+        return repr(value)
+    text = value[:LONGEST]
+    if "@" in text and "sip" in text.lower():
+        text = _PASSWORD.sub(r"\1@", text)
+    return repr(text)
+
+
+def renderer(stamp: Callable[[], str]) -> Callable[[Any, str, Any], str]:
+    """structlog's last processor: the fixed keys first, then the others in their order."""
+
+    def render(_: Any, method: str, fields: Any) -> str:
+        event, error = fields.pop("event"), fields.pop("exception", None)
+        line = f"timestamp='{stamp()}' level='{method}' event={event!r}"
+        if "call_id" in fields:
+            line += f" call_id={_value(fields.pop('call_id'))}"
+        for name, value in fields.items():
+            line += f" {name}={_value(value)}"
+        return f"{line} exception={error!r}" if error is not None else line
+
+    return render
 
 
 def configure(level: str = "info") -> None:
     """Set the process's log up; to be called once, at the start."""
     structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.add_log_level,
-            structlog.processors.format_exc_info,
-            _shown,
-            structlog.processors.KeyValueRenderer(
-                key_order=["timestamp", "level", "event", "call_id"], drop_missing=True
-            ),
-        ],
+        processors=[structlog.processors.format_exc_info, renderer(Stamp())],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Lines(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Lines(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 

@@ -41,10 +41,28 @@ def set_contact_alias(headers: Headers, source: Addr, transport: str, *, trim: b
     if first is None:
         return headers
     value = alias_value(source, transport)
+    if not trim and first.uri.params[-1:] != ((ALIAS, value),):
+        plain = _inserted(headers, f";{ALIAS}={value}")
+        if plain is not None:
+            return plain
     uri = _without_aliases(first.uri) if trim else first.uri
     if uri.params[-1:] != ((ALIAS, value),):
         uri = uri.with_param(ALIAS, value)
     return _with_contact(headers, first, uri)
+
+
+def _inserted(headers: Headers, text: str) -> Headers | None:
+    """The one Contact with `text` before its `>`, when it stands as `<uri>...` without headers in the URI."""
+    lines = headers.all("Contact")
+    if len(lines) != 1:
+        return None
+    line = lines[0]
+    end = line.find(">")
+    if line[:1] != "<" or end < 0 or '"' in line or "," in line or "?" in line or line.count(">") > 1:
+        return None
+    contact = ("Contact", line[:end] + text + line[end:])
+    fields = [contact if field[0] == "Contact" else field for field in headers.fields]
+    return headers.altered(fields, "contacts")
 
 
 def add_contact_alias(

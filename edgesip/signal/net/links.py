@@ -11,6 +11,7 @@ import asyncio
 import fcntl
 import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from edgesip.address import Addr, Flow, is_unspecified
 
 BATCH = 32
+SLICE = 0.001
 LARGEST = 65535
 _SIOCGIFCONF = 0x8912
 _LINK_LOCAL = "20"
@@ -88,10 +90,11 @@ def is_local(host: str) -> bool:
 
 
 class UdpLinks:
-    """All UDP listeners; `receive(data, flow)` is called for each datagram."""
+    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest()` after each batch."""
 
-    def __init__(self, receive: Callable[[bytes, Flow], None]) -> None:
+    def __init__(self, receive: Callable[[bytes, Flow], None], rest: Callable[[], None]) -> None:
         self._receive = receive
+        self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
         self.counters: dict[str, int] = {"core:send_errors": 0}
 
@@ -127,15 +130,20 @@ class UdpLinks:
         return True
 
     def _readable(self, addr: Addr, sock: socket.socket) -> None:
+        """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
+        end = time.monotonic() + SLICE
         for _ in range(BATCH):
             try:
                 data, source = sock.recvfrom(LARGEST)
             except BlockingIOError:
-                return
+                break
             except OSError:
                 continue
             if source[1]:
                 self._receive(data, Flow("udp", addr, Addr(source[0], source[1])))
+            if time.monotonic() > end:
+                break
+        self._rest()
 
 
 def _family(host: str) -> socket.AddressFamily:

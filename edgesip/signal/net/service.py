@@ -44,7 +44,7 @@ class SignalService:
         log: Log,
     ) -> None:
         self.core = core
-        self.udp = UdpLinks(self.receive)
+        self.udp = UdpLinks(self._datagram, self._arm)
         self.tcp = TcpLinks(self.receive, self._closed, self._malformed, core.in_use)
         self._script = script
         self._rooms = rooms
@@ -81,9 +81,14 @@ class SignalService:
     # -- in and out --------------------------------------------------------------------------------
 
     def receive(self, data: bytes, flow: Flow) -> None:
-        """One datagram; whatever it does, it does not stop the server."""
+        """One message; whatever it does, it does not stop the server."""
+        self._datagram(data, flow)
+        self._arm()
+
+    def _datagram(self, data: bytes, flow: Flow) -> None:
+        """The same, for one of a batch: the timer is armed when the batch is over."""
         try:
-            self.step(self.core.receive(data, flow, time.monotonic()))
+            self._act(self.core.receive(data, flow, time.monotonic()))
         except Exception as error:
             self._log(
                 "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
@@ -91,6 +96,10 @@ class SignalService:
 
     def step(self, events: Sequence[Event]) -> None:
         """Handle what the core returned, send what it wants sent, arm its timer."""
+        self._act(events)
+        self._arm()
+
+    def _act(self, events: Sequence[Event]) -> None:
         queue = list(events)
         for event in queue:
             if isinstance(event, Arrived):
@@ -104,7 +113,6 @@ class SignalService:
                 self.udp.send(flow, data)
             elif not self.tcp.send(flow, data) and self._loop is not None:
                 self._loop.call_soon(self._closed, flow)
-        self._arm()
 
     def _closed(self, flow: Flow) -> None:
         """A connection is gone, or is not there to send over."""

@@ -61,8 +61,14 @@ def with_source(request: Request, source: Addr) -> Request:
         params = _set(_set(via.params, "rport", rport), "received", source.host)
     top = Via(via.transport, via.host, via.port, params)
     rest = request.headers.vias[1:]
-    fields = replaced(request.headers.fields, "Via", [str(top), *(str(other) for other in rest)])
+    fields = list(request.headers.fields)
+    place = next(index for index, (name, _) in enumerate(fields) if name == "Via")
+    if "," in fields[place][1]:
+        fields = replaced(fields, "Via", [str(top), *(str(other) for other in rest)])
+    else:
+        fields[place] = ("Via", str(top))
     headers = request.headers.altered(fields, "via", "vias")
+    headers.__dict__.update(via=top, vias=(top, *rest))
     return Request(request.method, request.uri, headers, request.body)
 
 

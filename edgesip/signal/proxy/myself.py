@@ -6,7 +6,7 @@ Holds the listening and advertised addresses and the local domains; knows nothin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from edgesip.address import Addr, is_loopback, parse_ip
 from edgesip.signal.wire.uri import Uri
@@ -63,6 +63,7 @@ class Myself:
         return addr.host in self._addresses and addr.port in self._ports
 
 
+@lru_cache(maxsize=4096)
 def _plain(host: str) -> str:
     ip = parse_ip(host)
     return str(ip) if ip is not None else host.lower().rstrip(".")

@@ -213,13 +213,16 @@ class Headers:
     Typed properties raise ParseError when the header is missing or bad and are worked out once.
     """
 
-    __slots__ = ("__dict__", "fields", "first")
+    __slots__ = ("__dict__", "fields")
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields = tuple(fields)
-        self.first = dict(self.fields)
-        if len(self.first) < len(self.fields):
-            self.first = dict(self.fields[::-1])
+
+    @lazy
+    def first(self) -> dict[str, str]:
+        """The first value of each name."""
+        found = dict(self.fields)
+        return found if len(found) == len(self.fields) else dict(self.fields[::-1])
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self.fields == other.fields
@@ -264,7 +267,7 @@ class Headers:
         changed = Headers(fields)
         known = changed.__dict__
         known.update(self.__dict__)
-        for name in stale:
+        for name in ("first", *stale):
             known.pop(name, None)
         return changed
 

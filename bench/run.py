@@ -25,6 +25,8 @@ from rig.servers import versions
 PARTS = MappingProxyType(
     {"registers": registers, "calls": calls, "relay": relay, "memory": memory, "delay": delay}
 )
+QUIET = 0.05
+"""The part of its time that a server may wait for its core before the reader is told."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -73,6 +75,8 @@ def main(arguments: list[str]) -> int:
     }
     write(options.json, figures, about)
     print(table(figures))
+    if (worst := max((figure.disturbed for figure in figures), default=0.0)) > QUIET:
+        print(f"a server stood in line for its core for up to {worst:.0%} of a measurement: others ran there")
     for name, why in failed.items():
         print(f"{name} was not measured: {why}", file=sys.stderr)
     print(f"written to {options.json}")

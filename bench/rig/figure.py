@@ -56,6 +56,12 @@ class Figure:
             return self.ratio >= self.bar
         return None if self.most is None else self.value <= self.most
 
+    @property
+    def disturbed(self) -> float:
+        """The part of the time, at worst, that our server stood in line for its core: others ran there."""
+        loads = self.detail.get("edgesip", ())
+        return max((load["waited"] / load["seconds"] for load in loads), default=0.0)
+
     def report(self) -> dict[str, Any]:
         """For the JSON."""
         ratio = self.ratio

@@ -129,7 +129,9 @@ def advertise(value: object) -> tuple[Advertised, ...]:
     for item in _items(value):
         where = parse_hostport(item)
         if where is None:
-            raise ValueError(f"{item!r} is not ADDR or ADDR:PORT, for example 203.0.113.5:5060")
+            raise ValueError(
+                f"{item!r} is not ADDR or ADDR:PORT, for example 203.0.113.5:5060 or [2001:db8::5]:5060"
+            )
         found.append(Advertised(_concrete(where[0]), where[1]))
     _one_per_family(item.host for item in found)
     return tuple(found)
@@ -137,7 +139,7 @@ def advertise(value: object) -> tuple[Advertised, ...]:
 
 def hosts(value: object) -> tuple[str, ...]:
     """IP addresses, at most one per family."""
-    found = tuple(_concrete(item) for item in _items(value))
+    found = tuple(_concrete(item.removeprefix("[").removesuffix("]")) for item in _items(value))
     _one_per_family(found)
     return found
 
@@ -217,7 +219,10 @@ def path(value: object) -> Path:
         return value
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("must be a path")
-    return Path(value).expanduser()
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{value!r}: ~ stands for a home directory that there is not") from None
 
 
 def db_url(value: object) -> str:

@@ -7,6 +7,7 @@ no socket, no script and no store: each constructor elsewhere gets its own slice
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import tomllib
@@ -243,8 +244,9 @@ def find(name_or_path: str, search: Sequence[Path] = SEARCH) -> Path:
     """The file of a profile: what looks like a path is one, anything else is a name to look up."""
     if "/" in name_or_path or name_or_path.endswith(".toml"):
         file = Path(name_or_path)
-        if not file.is_file():
-            raise ConfigError(f"{name_or_path}: no such profile file")
+        with contextlib.suppress(OSError):  # not permitted to look: reading it will say so
+            if not file.is_file():
+                raise ConfigError(f"{name_or_path}: no such profile file")
         return file
     known = available(search)
     if name_or_path not in known:
@@ -255,7 +257,7 @@ def find(name_or_path: str, search: Sequence[Path] = SEARCH) -> Path:
 def load(
     name_or_path: str,
     *,
-    default_state_dir: Path,
+    default_state_dir: Path | None,
     sets: Sequence[str] = (),
     listen: Sequence[str] = (),
     advertise: Sequence[str] = (),
@@ -266,7 +268,7 @@ def load(
     """Read a profile by name or path and lay the command line over it, or raise `ConfigError`.
 
     `sets` are `SECTION.KEY=VALUE` texts, later ones win; `listen` and `advertise` replace the profile's
-    lists; `state_dir` beats the file's key, which beats `default_state_dir`.
+    lists; `state_dir` beats the file's key, which beats `default_state_dir` (None: there is no default).
     """
     file = find(name_or_path, search)
     try:
@@ -294,14 +296,19 @@ def load(
     if state_dir is not None:
         data["state_dir"] = state_dir
         origins["", "state_dir"] = "--state-dir"
+    if "state_dir" not in data and default_state_dir is None:
+        raise ConfigError(f"{file}: state_dir: this user has no home directory: name one by --state-dir")
     data.setdefault("state_dir", default_state_dir)
 
     written = {f"{section}.{key}".lstrip("."): where for (section, key), where in origins.items()}
     data |= {"name": file.stem, "file": file.absolute(), "socket": Path(), "origins": written}
     profile = _validated(data, file, origins)
     route = profile.file.parent / profile.route
-    if not route.is_file():
-        raise ConfigError(f"{origins['', 'route']}: route: there is no file {route}")
+    try:
+        if not route.is_file():
+            raise ConfigError(f"{origins['', 'route']}: route: there is no file {route}")
+    except OSError as error:
+        raise ConfigError(f"{origins['', 'route']}: route: {route}: {error.strerror}") from None
     state = profile.state_dir.absolute()
     relay = profile.relay
     if "advertise" not in relay.model_fields_set:
@@ -348,17 +355,20 @@ def _nearest(name: str, names: Iterable[str]) -> str:
 def _line_of(text: str, section: str, key: str) -> int:
     """The line where a key of a TOML text stands (its section's when it is inside an inline table)."""
     within, best = "", 1
+    whole = f"{section}.{key}".lstrip(".")
     name = r"[\"']?{}[\"']?".format
     for number, line in enumerate(text.split("\n"), 1):
-        if header := re.match(r"\s*\[\[?\s*([^\]\s]+)\s*\]", line):
-            within = header[1].strip("\"'")
-            if within == (section or key):
+        if header := re.match(r"\s*\[\[?([^\]]+)\]", line):
+            within = ".".join(part.strip(" \t\"'") for part in header[1].split("."))
+            if f"{within}.".startswith(f"{whole}."):
+                return number
+            if within == section:
                 best = number
             continue
         if within == section and re.match(rf"\s*{name(re.escape(key))}\s*[=.]", line):
             return number
         if section and not within:
-            if re.match(rf"\s*{name(section)}\s*\.\s*{name(re.escape(key))}\s*=", line):
+            if re.match(rf"\s*{name(section)}\s*\.\s*{name(re.escape(key))}\s*[=.]", line):
                 return number
             if re.match(rf"\s*{name(section)}\s*=", line):
                 best = number
@@ -369,9 +379,9 @@ def _lay_over(data: dict[str, Any], origins: Origins, wish: str) -> None:
     """Put one `--set KEY=VALUE` into the data, as the type its key has."""
     name, equals, value = wish.partition("=")
     where = f"--set {wish}"
-    if not equals or not name:
-        raise ConfigError(f"{where}: must be KEY=VALUE or SECTION.KEY=VALUE")
     section, dot, key = name.rpartition(".")
+    if not equals or not key or (dot and not section):
+        raise ConfigError(f"{where}: must be KEY=VALUE or SECTION.KEY=VALUE")
     if section and section not in _SECTIONS:
         raise ConfigError(f"{where}: unknown section {section}{_nearest(section, _SECTIONS)}")
     _known(section, key, where)
@@ -410,12 +420,18 @@ def _validated(data: dict[str, Any], file: Path, origins: Origins) -> Profile:
         first = error.errors()[0]
         place = [str(part) for part in first["loc"]]
         section, key = (place[0], place[1]) if len(place) > 1 else ("", place[0])
-        where = origins.get((section, key))
-        if where is None:
-            inside = [origins[found] for found in origins if found[0] == key]
-            where = inside[0] if inside else str(file)
         cause = first.get("ctx", {}).get("error")
         why = str(cause) if cause else _MEANING.get(first["type"], first["msg"])
+        where = origins.get((section, key)) or _origin_of_section(key, why, origins) or str(file)
         given = first["input"]
         told = f", not {given!r}" if first["type"] in ("int_type", "bool_type") else ""
         raise ConfigError(f"{where}: {'.'.join(place)}: {why}{told}") from None
+
+
+def _origin_of_section(section: str, why: str, origins: Origins) -> str | None:
+    """Where to look when keys of a section do not fit together: at one that `why` names, and that was wished
+    on the command line rather than written in the file."""
+    inside = {key: where for (its, key), where in origins.items() if its == section}
+    named = [where for key, where in inside.items() if re.search(rf"\b{re.escape(key)}\b", why)]
+    wished = [where for where in named if where.startswith("--")]
+    return next(iter([*wished, *named, *inside.values()]), None)

@@ -196,6 +196,13 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ('[relay]\npath = "fast"\n', 3, 'must be "auto" or "user"'),
         ('[usrloc]\ndb_url = "mysql://x"\n', 3, "this version knows"),
         ("[auth]\nrealm = 'a\"b'\n", 3, "auth.realm: "),
+        ("\n[registrar.foo]\n", 3, "unknown key registrar.foo; did you mean registrar."),
+        ("\n[registrar . 'foo'.bar]\nx = 1\n", 3, "unknown key registrar.foo"),
+        ("[foo.bar]\n", 2, "unknown key foo"),
+        ("\ntm.wt_timer.x = 5\n", 3, "tm.wt_timer: must be a whole number"),
+        ('state_dir = "~no-such-user/x"\n', 2, "~ stands for a home directory that there is not"),
+        ('advertise = "2001:db8::1:5060"\n', 2, "or [2001:db8::5]:5060"),
+        ('[relay]\naddress = ["2001:db8::1", "2001:db8::2"]\n', 3, "at most one address per family"),
         ("[registrar]\nmin_expires = 7000\n", 3, "min_expires 7000 is above default_expires 3600"),
     ],
 )
@@ -223,12 +230,54 @@ def test_a_mistake_is_told_with_file_line_key_and_nearest_name(
         ("socket=/tmp/x", "unknown key socket"),
         ("tm.wt_timer", "must be KEY=VALUE"),
         ("a.b.c=1", "unknown section a.b"),
+        (".listen=udp:127.0.0.1:5060", "must be KEY=VALUE or SECTION.KEY=VALUE"),
+        ("tm.=5", "must be KEY=VALUE or SECTION.KEY=VALUE"),
+        ("registrar.max_expires=100", "default_expires 3600 is above max_expires 100"),
     ],
 )
 def test_a_mistake_on_the_command_line_names_the_option(tmp_path: Path, wish: str, told: str) -> None:
     message = refusal(tmp_path, sets=[wish])
     assert message.startswith(f"--set {wish}: ")
     assert told in message
+
+
+def test_keys_that_do_not_fit_together_are_told_where_the_command_line_changed_one(tmp_path: Path) -> None:
+    whole = "[registrar]\nmax_contacts = 3\ndefault_expires = 3600\nmin_expires = 60\nmax_expires = 7200\n"
+    message = refusal(tmp_path, whole, sets=["registrar.max_contacts=5", "registrar.max_expires=100"])
+    assert message.startswith("--set registrar.max_expires=100: ")
+    message = refusal(tmp_path, whole.replace("60\n", "9999\n"), sets=["registrar.max_contacts=5"])
+    assert message.startswith(f"{tmp_path}/mine.toml:4: "), "a key of the message, not of the command line"
+
+
+def test_both_families_and_transports_are_read(tmp_path: Path) -> None:
+    profile = read(
+        tmp_path,
+        """
+        listen = ["udp:[::]:5060", "tcp:[2001:DB8::1]:5060", "tcp:192.0.2.1:5060"]
+        advertise = ["203.0.113.5", "[2001:db8::5]:5062"]
+        [relay]
+        address = ["192.0.2.1", "2001:db8::1"]
+        """,
+    )
+    assert profile.listen == (
+        Listen("udp", "::", 5060),
+        Listen("tcp", "2001:db8::1", 5060),
+        Listen("tcp", "192.0.2.1", 5060),
+    )
+    assert [str(one) for one in profile.listen[:2]] == ["udp:[::]:5060", "tcp:[2001:db8::1]:5060"]
+    assert profile.advertised_for("192.0.2.1") == Advertised("203.0.113.5", None)
+    assert profile.advertised_for("2001:db8::1") == Advertised("2001:db8::5", 5062)
+    assert profile.relay.address == ("192.0.2.1", "2001:db8::1")
+    assert profile.relay.advertise == ("203.0.113.5", "2001:db8::5")
+    wished = read(tmp_path, sets=["relay.address=[2001:db8::1]", "relay.advertise=2001:db8::5"])
+    assert (wished.relay.address, wished.relay.advertise) == (("2001:db8::1",), ("2001:db8::5",))
+
+
+def test_without_a_default_the_state_directory_must_be_named(tmp_path: Path) -> None:
+    file = str(write(tmp_path))
+    with pytest.raises(ConfigError, match="name one by --state-dir"):
+        load(file, default_state_dir=None)
+    assert load(file, default_state_dir=None, state_dir=STATE).state_dir == STATE
 
 
 def test_a_bad_listen_option_is_told_as_such(tmp_path: Path) -> None:

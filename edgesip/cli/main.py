@@ -6,6 +6,7 @@ it: an answer to `edgesip ul lookup alice` costs the start of Python and Typer, 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -13,8 +14,8 @@ import typer
 
 import edgesip
 from edgesip.cli import background, dlg, profiles, rpc, rtp, run, stats, subscriber, ul
-from edgesip.cli.fail import Fail
-from edgesip.cli.output import say
+from edgesip.cli.fail import FAILED, Fail
+from edgesip.cli.output import drain, put, say
 
 app = typer.Typer(
     name="edgesip",
@@ -42,7 +43,7 @@ app.command()(rpc.rpc)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"edgesip {edgesip.__version__}")
+        put(f"edgesip {edgesip.__version__}\n")
         raise typer.Exit
 
 
@@ -55,6 +56,8 @@ def _options(
 
 def main() -> None:
     """The entry point: exit codes 0 done, 1 failed, 2 usage, 3 not found, 4 no server, 78 configuration."""
+    if sys.stderr is None:  # closed by the caller: print would fall back to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -63,6 +66,13 @@ def main() -> None:
     except Fail as fail:
         say(f"edgesip: {fail.message}")
         sys.exit(fail.code)
+    except (
+        OSError
+    ) as error:  # a verb knows the failures that happen to people; the others are told as they are
+        say(f"edgesip: {error}")
+        sys.exit(FAILED)
+    finally:
+        drain()
 
 
 if __name__ == "__main__":

@@ -17,10 +17,14 @@ class Output(StrEnum):
 
 
 OutputOption = Annotated[Output, typer.Option("-o", "--output", help="table for people, json for programs")]
+# readable=False: whoever may not read a path is told by the verb, which knows what was wanted of it
 SocketOption = Annotated[
-    Path | None, typer.Option("--socket", metavar="PATH", help="control socket (STATE_DIR/edgesip.sock)")
+    Path | None,
+    typer.Option("--socket", metavar="PATH", help="control socket (STATE_DIR/edgesip.sock)", readable=False),
 ]
-StateDirOption = Annotated[Path | None, typer.Option("--state-dir", metavar="DIR", help="state directory")]
+StateDirOption = Annotated[
+    Path | None, typer.Option("--state-dir", metavar="DIR", help="state directory", readable=False)
+]
 ProfileOption = Annotated[
     str, typer.Option("--profile", metavar="NAME|FILE", help="a profile by name, or a TOML file")
 ]

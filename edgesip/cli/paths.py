@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pwd
 from pathlib import Path
 
 from edgesip.cli.fail import BAD_CONFIG, Fail
-from edgesip.places import ConfigError, run_file, socket_in
+from edgesip.cli.runstate import kept
+from edgesip.places import ConfigError, socket_in
 
 SERVICE_USER = "edgesip"
 SYSTEM_STATE = Path("/var/lib/edgesip")
 
 
-def default_state_dir() -> Path:
-    """/var/lib/edgesip for root and the service user, else in the user's own state directory."""
+def default_state_dir() -> Path | None:
+    """/var/lib/edgesip for root and the service user, else in the user's home; None for one without any."""
     uid = os.geteuid()
     try:
         name = pwd.getpwuid(uid).pw_name
@@ -24,12 +24,20 @@ def default_state_dir() -> Path:
     if uid == 0 or name == SERVICE_USER:
         return SYSTEM_STATE
     base = os.environ.get("XDG_STATE_HOME", "")
-    return Path(base if base.startswith("/") else Path.home() / ".local" / "state") / "edgesip"
+    if base.startswith("/"):
+        return Path(base) / "edgesip"
+    try:
+        return Path.home() / ".local" / "state" / "edgesip"
+    except RuntimeError:  # neither $HOME nor an entry in the user database
+        return None
 
 
 def state_dir_of(option: Path | None) -> Path:
     """The state directory of `--state-dir`, absolute, or the default one."""
-    return (option or default_state_dir()).absolute()
+    directory = option or default_state_dir()
+    if directory is None:
+        raise Fail(BAD_CONFIG, "this user has no home directory: name the state directory by --state-dir")
+    return directory.absolute()
 
 
 def socket_of(state_dir: Path | None, socket: Path | None) -> Path:
@@ -39,17 +47,12 @@ def socket_of(state_dir: Path | None, socket: Path | None) -> Path:
         path = socket_in(directory, socket)
     except ConfigError as error:
         raise Fail(BAD_CONFIG, str(error)) from None
-    if socket is None and not path.exists():
-        return _kept_socket(directory) or path
+    if socket is None and not os.path.exists(path):
+        try:
+            return Path(kept(directory).socket)
+        except (OSError, ValueError):
+            return path
     return path
-
-
-def _kept_socket(state_dir: Path) -> Path | None:
-    """Where the last server of this state directory was told to put its socket."""
-    try:
-        return Path(json.loads(run_file(state_dir).read_text())["socket"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def made_state_dir(path: Path) -> Path:
@@ -60,10 +63,3 @@ def made_state_dir(path: Path) -> Path:
         message = f"{path}: the state directory cannot be made: {error.strerror}; choose one by --state-dir"
         raise Fail(BAD_CONFIG, message) from None
     return path
-
-
-def leave_to_owner(file: Path) -> None:
-    """A file that root made in somebody's state directory becomes that somebody's, for a server to use."""
-    if os.geteuid() == 0:
-        owner = file.parent.stat()
-        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=False)

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgesip.cli.fail import BAD_CONFIG, FAILED, Fail
-from edgesip.cli.paths import leave_to_owner
+from edgesip.cli.fail import BAD_CONFIG, Fail
+from edgesip.cli.owned import open_owned, trouble
 from edgesip.places import pid_file
 
 _FLOCK = "hhqqi0q"  # struct flock of <fcntl.h> on 64-bit Linux: type, whence, start, len, pid
@@ -25,18 +25,20 @@ def serving(state_dir: Path) -> Iterator[None]:
     """Be the server of this state directory, or `Fail` when another process is."""
     path = pid_file(state_dir)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_owned(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
-        raise Fail(BAD_CONFIG, f"{path}: {error.strerror}") from None
+        raise trouble(path, error) from None
     try:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             holder = server_of(state_dir)
             raise Fail(BAD_CONFIG, f"{state_dir}: a server runs here already, pid {holder}") from None
-        leave_to_owner(path)
-        os.ftruncate(fd, 0)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(fd, 0)
+            os.write(fd, f"{os.getpid()}\n".encode())
+        except OSError as error:
+            raise trouble(path, error) from None
         try:
             yield
         finally:
@@ -49,11 +51,11 @@ def server_of(state_dir: Path) -> int | None:
     """The pid of the server of this state directory, or None when none runs."""
     path = pid_file(state_dir)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_owned(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise Fail(FAILED, f"{path}: {error.strerror}") from None
+        raise trouble(path, error) from None
     try:
         question = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
         kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(fd, fcntl.F_GETLK, question))

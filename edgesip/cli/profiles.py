@@ -9,7 +9,7 @@ import typer
 
 from edgesip.cli.fail import FAILED, NOT_FOUND, Fail
 from edgesip.cli.options import Output, OutputOption
-from edgesip.cli.output import show_json, show_table
+from edgesip.cli.output import put, show_json, show_table
 from edgesip.places import ConfigError
 
 app = typer.Typer(help="Profiles that can be run.", no_args_is_help=True)
@@ -37,7 +37,7 @@ def show(
     from edgesip.profile import find
 
     try:
-        print(find(name).read_text("utf-8"), end="")
+        put(find(name).read_text("utf-8"))
     except ConfigError as error:
         raise Fail(NOT_FOUND, str(error)) from None
     except (OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ import typer
 
 from edgesip.cli.client import ask
 from edgesip.cli.options import Output, SocketOption, StateDirOption
-from edgesip.cli.output import printable, show_json
+from edgesip.cli.output import printable, put, show_json
 from edgesip.cli.paths import socket_of
 
 
@@ -34,8 +34,7 @@ def rpc(
     params = [_typed(argument) for argument in arguments or []]
     result = ask(socket_of(state_dir, socket), method or "system.listMethods", *params)
     if list_ and output is not Output.json:
-        for name in result:
-            print(printable(name))
+        put("".join(f"{printable(name)}\n" for name in result))
     else:
         show_json(result)
 

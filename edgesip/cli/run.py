@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +16,10 @@ from edgesip.cli.options import (
     StateDirOption,
 )
 from edgesip.cli.output import printable, say
-from edgesip.cli.paths import default_state_dir, leave_to_owner, made_state_dir
+from edgesip.cli.paths import default_state_dir, made_state_dir
 from edgesip.cli.pidfile import serving
-from edgesip.places import ConfigError, run_file
+from edgesip.cli.runstate import RunState, keep
+from edgesip.places import ConfigError
 
 if TYPE_CHECKING:
     from edgesip.app import Edge
@@ -45,19 +45,14 @@ def run(
     made_state_dir(loaded.state_dir)
     with serving(loaded.state_dir):
         edge = _provisioned(loaded)
-        options = {
-            "profile": profile if loaded.name == profile else str(loaded.file),
-            "listen": listen or [],
-            "advertise": advertise or [],
-            "set": set_ or [],
-            "socket": str(loaded.socket),
-        }
+        options = run_state(loaded, profile, listen, advertise, set_)
 
         def ready(line: str) -> None:
-            kept = run_file(loaded.state_dir)
-            kept.write_text(json.dumps(options))
-            leave_to_owner(kept)
-            print(printable(line), file=sys.stderr, flush=True)
+            keep(loaded.state_dir, options)
+            try:
+                print(printable(line), file=sys.stderr, flush=True)
+            except OSError as error:
+                raise Fail(FAILED, f"cannot say that the server is ready: {error.strerror}") from None
             notify("READY=1", f"STATUS={line}")
 
         try:
@@ -77,9 +72,39 @@ def check(
     socket: SocketOption = None,
 ) -> None:
     """Read a profile and put the server together without starting it."""
-    loaded = load_profile(profile, listen, advertise, set_, state_dir, socket)
-    _provisioned(loaded)
+    loaded = tried(profile, listen, advertise, set_, state_dir, socket)
     say(f"{loaded.file}: good")
+
+
+def tried(
+    name: str,
+    listen: list[str] | None,
+    advertise: list[str] | None,
+    sets: list[str] | None,
+    state_dir: Path | None,
+    socket: Path | None,
+) -> Profile:
+    """A profile that a server could be started with, or `Fail` with 78."""
+    loaded = load_profile(name, listen, advertise, sets, state_dir, socket)
+    _provisioned(loaded)
+    return loaded
+
+
+def run_state(
+    loaded: Profile,
+    profile: str,
+    listen: list[str] | None,
+    advertise: list[str] | None,
+    sets: list[str] | None,
+) -> RunState:
+    """What makes the same server again, from any directory."""
+    return RunState(
+        profile=profile if loaded.name == profile else str(loaded.file),
+        socket=str(loaded.socket),
+        listen=listen or [],
+        advertise=advertise or [],
+        set=sets or [],
+    )
 
 
 def load_profile(

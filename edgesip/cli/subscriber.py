@@ -13,7 +13,7 @@ import typer
 
 from edgesip.cli.fail import FAILED, NOT_FOUND, Fail
 from edgesip.cli.options import Output, OutputOption, StateDirOption
-from edgesip.cli.output import say, show_json, show_table
+from edgesip.cli.output import put, say, show_json, show_table
 from edgesip.cli.paths import made_state_dir, state_dir_of
 from edgesip.places import subscribers_db
 
@@ -53,7 +53,7 @@ def add(
 def list_(state_dir: StateDirOption = None, output: OutputOption = Output.table) -> None:
     """All users and their realms."""
     found = []
-    if subscribers_db(state_dir_of(state_dir)).exists():
+    if _has_users(state_dir_of(state_dir)):
         with _users(state_dir) as users:
             found = users.users()
     if output is Output.json:
@@ -79,11 +79,13 @@ def passwd(
 
 
 @app.command()
-def rm(name: NameArgument, state_dir: StateDirOption = None) -> None:
+def rm(name: NameArgument, state_dir: StateDirOption = None, output: OutputOption = Output.table) -> None:
     """Remove a user. A phone that is registered stays so until its binding expires: see ul rm."""
     with _users(state_dir) as users:
         users.remove(name)
     say(f"user {name} removed")
+    if output is Output.json:
+        show_json({"username": name})
 
 
 def made_up_password() -> str:
@@ -96,9 +98,14 @@ def made_up_password() -> str:
 def _password(option: str | None) -> str:
     if option is None:
         return made_up_password()
-    if option == "-":
+    if option != "-":
+        return option
+    if sys.stdin is None:
+        raise Fail(FAILED, "no password can be read: stdin is closed")
+    try:
         return sys.stdin.readline().rstrip("\r\n")
-    return option
+    except (OSError, ValueError) as error:
+        raise Fail(FAILED, f"no password can be read from stdin: {error}") from None
 
 
 def _show_secret(name: str, realm: str | None, secret: str | None, output: Output) -> None:
@@ -107,7 +114,14 @@ def _show_secret(name: str, realm: str | None, secret: str | None, output: Outpu
         shown = {"username": name, "realm": realm, "password": secret}
         show_json({key: value for key, value in shown.items() if value is not None})
     elif secret is not None:
-        print(secret)
+        put(f"{secret}\n")
+
+
+def _has_users(directory: Path) -> bool:
+    try:
+        return subscribers_db(directory).exists()
+    except OSError as error:
+        raise Fail(FAILED, f"{directory}: {error.strerror}; ask as its owner or as root") from None
 
 
 @contextmanager

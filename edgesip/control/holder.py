@@ -8,10 +8,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
+from edgesip.address import bracketed
+
 PROC = Path("/proc")
+_LISTENING = "0A"
 
 
 def holder_of(transport: str, host: str, port: int, proc: Path = PROC) -> str:
@@ -27,13 +30,13 @@ def holder_of(transport: str, host: str, port: int, proc: Path = PROC) -> str:
 
 def bind_failure(transport: str, host: str, port: int, error: OSError, proc: Path = PROC) -> str:
     """The sentence for a listener that could not be opened; the caller raises it as `ConfigError`."""
-    what = f"cannot listen on {transport}:{host}:{port}"
+    what = f"cannot listen on {transport}:{bracketed(host)}:{port}"
     if error.errno == errno.EADDRINUSE:
         return f"{what}: the port is held by {holder_of(transport, host, port, proc)}"
     if error.errno == errno.EADDRNOTAVAIL:
         return (
             f"{what}: {host} is not an address of this host."
-            f" If it is the address others reach this host by, did you mean --advertise {host}?"
+            f" If it is the address others reach this host by, did you mean --advertise {bracketed(host)}?"
         )
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{what}: not permitted; ports below 1024 need root"
@@ -41,33 +44,35 @@ def bind_failure(transport: str, host: str, port: int, error: OSError, proc: Pat
 
 
 def _inodes(transport: str, host: str, port: int, proc: Path) -> Iterator[str]:
-    """Inodes of sockets that stand in the way: the same port on the same address, or on every address."""
-    want = IPv4Address(host)
-    for table in (transport, f"{transport}6"):
+    """Inodes of sockets that stand in the way: the same port on the same address, or on every address.
+
+    Our IPv6 sockets take IPv6 only, so IPv4 ones are never in their way; the other way round they may be.
+    """
+    want = ip_address(host)
+    for table in (transport, f"{transport}6") if want.version == 4 else (f"{transport}6",):
         try:
             lines = (proc / "net" / table).read_text("ascii", "replace").splitlines()[1:]
         except OSError:
             continue
         for line in lines:
             fields = line.split()
-            if len(fields) < 10:
+            if len(fields) < 10 or (transport == "tcp" and fields[3] != _LISTENING):
                 continue
             address, _, hex_port = fields[1].rpartition(":")
             if int(hex_port, 16) != port:
                 continue
             have = _address(address)
-            if have is not None and (have == want or 0 in (int(have), int(want))):
+            if have == want or 0 in (int(have), int(want)):
                 yield fields[9]
 
 
-def _address(text: str) -> IPv4Address | None:
-    """The IPv4 address of a /proc/net line; `::` stands for every IPv4 address as well."""
+def _address(text: str) -> IPv4Address | IPv6Address:
+    """The address of a /proc/net line: words in the host's byte order; a mapped one is the IPv4 one."""
     words = [bytes.fromhex(text[start : start + 8])[::-1] for start in range(0, len(text), 8)]
     if len(words) == 1:
         return IPv4Address(words[0])
-    if words[:3] == [b"\0" * 4, b"\0" * 4, b"\0\0\xff\xff"] or not any(any(word) for word in words):
-        return IPv4Address(words[3])
-    return None
+    found = IPv6Address(b"".join(words))
+    return found.ipv4_mapped or found
 
 
 def _pids(proc: Path) -> Iterator[str]:

@@ -137,6 +137,10 @@ def text(params: list[Any], index: int, name: str) -> str:
     value = params[index]
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise RpcFault(INVALID_PARAMS, f"Invalid params: {name} must be a text")
+    try:
+        str(value).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half a character: no octets that a message could have held
+        raise RpcFault(INVALID_PARAMS, f"Invalid params: {name} is not Unicode text") from None
     return str(value)
 
 

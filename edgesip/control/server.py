@@ -80,11 +80,12 @@ class ControlServer:
             writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while True:
+        more = True
+        while more:
             try:
                 line = await asyncio.wait_for(reader.readuntil(b"\n"), IDLE)
-            except asyncio.IncompleteReadError:
-                return
+            except asyncio.IncompleteReadError as end:  # the last line may go without its newline
+                line, more = end.partial, False
             except asyncio.LimitOverrunError:
                 fault = {"code": INVALID_REQUEST, "message": f"Invalid request: longer than {LINE_MAX} bytes"}
                 writer.write(codec.dumps({"jsonrpc": "2.0", "error": fault, "id": None}) + b"\n")

@@ -6,7 +6,6 @@ import pty
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -235,15 +234,15 @@ def test_nothing_from_the_wire_steers_the_terminal(terminal: Terminal, path: Pat
         assert "\x1b" not in terminal("uptime", "--socket", path).err
 
 
-def test_a_terminal_gets_a_table_that_is_escaped_too(path: Path) -> None:
-    hostile = {"AoR": "[red]alice", "Contacts": [CONTACT | {"User-Agent": "\x1b]0;owned\x07"}]}
+def on_a_terminal(path: Path, result: Any, *verb: str, columns: int) -> str:
+    """What a verb draws on a terminal of so many columns."""
     ours, theirs = pty.openpty()
     with (
-        answering(path, hostile),
+        answering(path, result),
         subprocess.Popen(
-            [sys.executable, "-m", "edgesip.cli.main", "ul", "lookup", "alice", "--socket", str(path)],
+            [sys.executable, "-m", "edgesip.cli.main", *verb, "--socket", str(path)],
             stdout=theirs,
-            env=os.environ | {"COLUMNS": "200", "TERM": "xterm"},
+            env=os.environ | {"COLUMNS": str(columns), "TERM": "xterm"},
         ) as child,
     ):
         os.close(theirs)
@@ -252,10 +251,41 @@ def test_a_terminal_gets_a_table_that_is_escaped_too(path: Path) -> None:
             shown += part
     os.close(ours)
     assert child.returncode == 0
-    assert b"[red]alice" in shown, "no markup"
-    assert b"\\x1b]0;owned\\x07" in shown
-    assert b"\x1b]0;" not in shown
-    assert str(CONTACT["Address"]).encode() in shown, "in one piece, to be copied"
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_a_table_that_is_escaped_too(path: Path) -> None:
+    hostile = {"AoR": "[red]alice", "Contacts": [CONTACT | {"User-Agent": "\x1b]0;owned\x07"}]}
+    for columns in (200, 80):
+        shown = on_a_terminal(path, hostile, "ul", "lookup", "alice", columns=columns)
+        assert "[red]alice" in shown, "no markup"
+        assert "\\x1b]0;owned\\x07" in shown
+        assert "\x1b]0;" not in shown
+        assert str(CONTACT["Address"]) in shown, "in one piece, to be copied"
+        path.unlink()
+
+
+def test_a_table_that_is_too_wide_becomes_entries_with_every_value_in_one_piece(path: Path) -> None:
+    shown = on_a_terminal(path, ALICE, "ul", "lookup", "alice", columns=80)
+    assert shown.splitlines() == [
+        "alice",
+        "  Contact: sip:alice@192.168.1.10:5060  Received: sip:203.0.113.7:40000",
+        "  Expires in: 00:59:50  User-Agent: baresip v1.0.0  Socket: udp:192.0.2.1:5060",
+        "  NAT: behind NAT",
+        "",
+    ]
+    path.unlink()
+    leg = SESSION["legs"][0] | {"side": "callee", "remote": "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65534"}  # type: ignore[operator]
+    session = SESSION | {"call-id": "c" * 90, "legs": [SESSION["legs"][0], leg]}
+    shown = on_a_terminal(path, [session], "rtp", "list", columns=80)
+    head, *lines = shown.splitlines()
+    assert head == "c" * 90, "once for both legs"
+    assert all(len(line) <= 80 for line in lines)
+    assert "  Remote: [2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65534" in shown
+    assert shown.count("  Side: ") == 2
+    path.unlink()
+    wide = on_a_terminal(path, ALICE, "ul", "lookup", "alice", columns=160)
+    assert "Received" in wide.splitlines()[1], "a table where there is room"
 
 
 def _read(fd: int) -> bytes:
@@ -265,43 +295,35 @@ def _read(fd: int) -> bytes:
         return b""
 
 
-def test_an_answer_needs_neither_pydantic_nor_orjson_nor_rich(path: Path) -> None:
-    """What keeps `edgesip ul lookup` within 250 ms: nothing slow is imported on the way."""
+@pytest.mark.parametrize(
+    ("verb", "result"),
+    [
+        (["ul", "lookup", "alice"], ALICE),
+        (["rtp", "list"], [SESSION]),
+        (["dlg", "list"], [DIALOG]),
+        (["stats"], ["a:b = 9"]),
+        (["uptime"], {"now": "Mon", "up_since": "Sun", "uptime": 1}),
+        (["rpc", "core.version"], "edgesip 0.1.0"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_an_answer_needs_nothing_that_is_slow_to_import(path: Path, verb: list[str], result: Any) -> None:
+    """What keeps `edgesip ul lookup` within 250 ms; a clock here would measure the machine's other work."""
     code = (
         "import sys; from edgesip.cli.main import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
-        "slow = {'pydantic', 'orjson', 'rich', 'numpy', 'asyncio', 'uvloop', 'structlog', 'edgesip.app'}\n"
+        "slow = {'pydantic', 'orjson', 'rich', 'numpy', 'asyncio', 'uvloop', 'structlog', 'dns', 'sqlite3',\n"
+        "        'edgesip.app', 'edgesip.profile', 'edgesip.signal', 'edgesip.relay'}\n"
         "print(sorted(slow & set(sys.modules)))"
     )
-    with answering(path, ALICE):
+    with answering(path, result):
         ran = subprocess.run(
-            [sys.executable, "-c", code, "ul", "lookup", "alice", "--socket", str(path)],
+            [sys.executable, "-c", code, *verb, "--socket", str(path)],
             capture_output=True,
             text=True,
             check=True,
         )
     assert ran.stdout.splitlines()[-1] == "[]"
-
-
-def test_an_answer_takes_a_quarter_of_a_second_at_most(path: Path) -> None:
-    times = []
-    with answering(path, ALICE):
-        for _ in range(5):
-            start = time.monotonic()
-            subprocess.run(
-                [
-                    str(Path(sys.executable).with_name("edgesip")),
-                    "ul",
-                    "lookup",
-                    "alice",
-                    "--socket",
-                    str(path),
-                ],
-                check=True,
-                capture_output=True,
-            )
-            times.append(time.monotonic() - start)
-    assert min(times) <= 0.25, times
 
 
 def test_help_and_version_are_data(terminal: Terminal) -> None:

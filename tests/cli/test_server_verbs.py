@@ -163,6 +163,21 @@ def test_kill_9_leaves_nothing_that_blocks_the_next_start(tmp_path: Path, listen
         assert server_of(tmp_path) == child.pid
 
 
+def test_both_families_and_transports_run(terminal: Terminal, tmp_path: Path, listen: str) -> None:
+    port = listen.rpartition(":")[2]
+    more = [
+        "--listen",
+        f"tcp:127.0.0.1:{port},udp:[::1]:{port},tcp:[::1]:{port}",
+        "--advertise",
+        "[2001:db8::5]",
+    ]
+    with running(tmp_path, listen, *more, "--set", "relay.address=127.0.0.1,::1") as (_, ready):
+        assert f"tcp:[::1]:{port}" in ready
+        assert "advertise=[2001:db8::5]" in ready
+        assert "relay=127.0.0.1,::1 " in ready
+        assert terminal("rtp", "ports", "--state-dir", tmp_path).code == 0
+
+
 def test_check_tries_without_starting(terminal: Terminal, tmp_path: Path, listen: str) -> None:
     options = ["--profile", "nat-sbc", "--state-dir", tmp_path / "state", "--listen", listen]
     outcome = terminal("check", *options)

@@ -59,6 +59,20 @@ def test_requests_are_answered_line_by_line_on_one_connection(tmp_path: Path) ->
     serving(path, talk)
 
 
+def test_a_request_that_ends_with_the_stream_is_answered(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+
+    async def talk() -> None:
+        reader, writer = await connect(path)
+        writer.write(request("t.echo", 1) + request("t.echo", 2).removesuffix(b"\n"))
+        writer.write_eof()
+        answers = [json.loads(line) for line in (await reader.read()).splitlines()]
+        assert [answer["result"] for answer in answers] == [[1], [2]]
+        writer.close()
+
+    serving(path, talk)
+
+
 def test_the_socket_is_for_owner_and_group_and_goes_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
 

@@ -33,6 +33,26 @@ def test_a_wildcard_socket_of_either_family_stands_in_the_way() -> None:
             assert f"(pid {os.getpid()})" in holder_of("udp", "127.0.0.1", sock.getsockname()[1])
 
 
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
+def test_each_family_and_transport_has_its_holders(kind: socket.SocketKind) -> None:
+    transport = "tcp" if kind is socket.SOCK_STREAM else "udp"
+    for host in ("::1", "127.0.0.1"):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with closing(socket.socket(family, kind)) as sock:
+            sock.bind((host, 0))
+            port = sock.getsockname()[1]
+            if kind is socket.SOCK_STREAM:
+                assert "gone" in holder_of("tcp", host, port), "bound, and not listening"
+                sock.listen()
+            assert f"(pid {os.getpid()})" in holder_of(transport, host, port)
+            assert "gone" in holder_of(transport, "2001:db8::1" if ":" in host else "127.0.0.2", port)
+    with closing(socket.socket(socket.AF_INET, kind)) as sock:
+        sock.bind(("0.0.0.0", 0))
+        if kind is socket.SOCK_STREAM:
+            sock.listen()
+        assert "gone" in holder_of(transport, "::1", sock.getsockname()[1]), "the other family"
+
+
 def test_the_sentences_for_a_listener_that_cannot_be_opened(bound: socket.socket) -> None:
     port = bound.getsockname()[1]
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sock:
@@ -46,6 +66,9 @@ def test_the_sentences_for_a_listener_that_cannot_be_opened(bound: socket.socket
     said = bind_failure("udp", "198.51.100.1", 5060, foreign.value)
     assert "198.51.100.1 is not an address of this host" in said
     assert said.endswith("did you mean --advertise 198.51.100.1?")
+    foreign6 = bind_failure("tcp", "2001:db8::1", 5060, OSError(errno.EADDRNOTAVAIL, "x"))
+    assert foreign6.startswith("cannot listen on tcp:[2001:db8::1]:5060: 2001:db8::1 is not an address")
+    assert foreign6.endswith("--advertise [2001:db8::1]?"), "as it can be typed"
     assert "need root" in bind_failure("udp", "127.0.0.1", 53, OSError(errno.EACCES, "x"))
     assert bind_failure("udp", "127.0.0.1", 53, OSError(errno.ENOBUFS, "No room")).endswith(": No room")
 

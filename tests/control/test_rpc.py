@@ -61,6 +61,7 @@ def test_params_may_be_left_out_or_named_and_then_their_order_counts() -> None:
         ({"jsonrpc": "2.0", "method": "t.nothing", "id": 1}, -32601),
         ({"jsonrpc": "2.0", "method": "t.text", "id": 1}, -32602),
         ({"jsonrpc": "2.0", "method": "t.text", "params": [None], "id": 1}, -32602),
+        (b'{"jsonrpc": "2.0", "method": "t.text", "params": ["\\ud800"], "id": 1}', -32602),
         ({"jsonrpc": "2.0", "method": "t.fail", "id": 1}, 404),
     ],
 )

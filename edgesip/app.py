@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgesip.address import Addr, Flow
+from edgesip.address import Addr, Flow, bracketed
 from edgesip.control import log
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure
@@ -72,7 +72,7 @@ def provision(profile: Profile) -> Edge:
 def _not_ours(what: str, host: str) -> str:
     return (
         f"{what}: {host} is not an address of this host."
-        f" If it is the address others reach this host by, did you mean --advertise {host}?"
+        f" If it is the address others reach this host by, did you mean --advertise {bracketed(host)}?"
     )
 
 

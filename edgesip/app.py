@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edgesip.address import Addr, Flow, bracketed
+from edgesip.address import Addr, Flow
 from edgesip.control import log
 from edgesip.control.collector import Collector
-from edgesip.control.holder import bind_failure
+from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
 from edgesip.control.rpc import Rpc
 from edgesip.control.server import ControlServer
@@ -61,19 +61,12 @@ def provision(profile: Profile) -> Edge:
         found = [(one.transport, addr) for addr in expand(Addr(one.host, one.port))]
         for _, addr in found:
             if not is_local(addr.host):
-                raise ConfigError(_not_ours(f"{profile.where('listen')}: listen {one}", addr.host))
+                raise ConfigError(f"{profile.where('listen')}: listen {one}: {not_ours(addr.host)}")
         listens += [pair for pair in found if pair not in listens]
     for host in profile.relay.address:
         if not is_local(host):
-            raise ConfigError(_not_ours(f"{profile.where('relay.address')}: relay.address", host))
+            raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
     return Edge(profile, script, tuple(listens))
-
-
-def _not_ours(what: str, host: str) -> str:
-    return (
-        f"{what}: {host} is not an address of this host."
-        f" If it is the address others reach this host by, did you mean --advertise {bracketed(host)}?"
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,13 +34,18 @@ def bind_failure(transport: str, host: str, port: int, error: OSError, proc: Pat
     if error.errno == errno.EADDRINUSE:
         return f"{what}: the port is held by {holder_of(transport, host, port, proc)}"
     if error.errno == errno.EADDRNOTAVAIL:
-        return (
-            f"{what}: {host} is not an address of this host."
-            f" If it is the address others reach this host by, did you mean --advertise {bracketed(host)}?"
-        )
+        return f"{what}: {not_ours(host)}"
     if error.errno in (errno.EACCES, errno.EPERM):
         return f"{what}: not permitted; ports below 1024 need root"
     return f"{what}: {error.strerror}"
+
+
+def not_ours(host: str) -> str:
+    """The sentence for an address that no interface of this host has."""
+    return (
+        f"{host} is not an address of this host."
+        f" If it is the address others reach this host by, did you mean --advertise {bracketed(host)}?"
+    )
 
 
 def _inodes(transport: str, host: str, port: int, proc: Path) -> Iterator[str]:

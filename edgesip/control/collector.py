@@ -13,6 +13,8 @@ import time
 EVERY = 60.0
 """Seconds between two looks."""
 NEVER = 1 << 30
+YOUNG = 20_000
+"""New objects between two looks at the youngest: a call makes some hundred and leaves no circle."""
 
 
 class Collector:
@@ -28,8 +30,8 @@ class Collector:
 
     async def run(self) -> None:
         """Freeze what is there; then, every `EVERY` seconds, collect what came since and freeze the rest."""
-        young, middle, _ = self._before
-        gc.set_threshold(young, middle, NEVER)
+        _, middle, _ = self._before
+        gc.set_threshold(YOUNG, middle, NEVER)
         self._collect()
         try:
             while True:

@@ -6,9 +6,9 @@ rooms below and decides nothing that a script decides. Knows no socket, no clock
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
@@ -414,7 +414,7 @@ class SignalCore:
         """The same tag for every answer to the same request, however often it comes (§8.2.7)."""
         text = "\0".join(request.headers.get(name) or "" for name in ("Call-ID", "From", "CSeq"))
         octets = text.encode("utf-8", "surrogateescape")
-        return hmac.digest(self._tag_key, octets, "sha256")[:8].hex()
+        return blake2b(octets, key=self._tag_key, digest_size=8).hexdigest()
 
     def _gather(self, events: list[Event]) -> list[Event]:
         return [*events, *self._proxy.take_notes()]

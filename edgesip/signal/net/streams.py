@@ -28,7 +28,10 @@ PER_HOST = 64
 """Connections of one address without a living registration (phones behind a carrier's NAT share one)."""
 TOTAL = 4096
 WRITE_LIMIT = 256 * 1024
-"""Octets that may wait for a peer that does not read."""
+"""Octets that may wait for a peer that does not read, besides those in the kernel."""
+KERNEL_WRITE = 64 * 1024
+SEND_TIMEOUT = 10.0
+"""Seconds for which something may wait without a pause (tcp_send_timeout)."""
 SWEEP = 2.0
 BACKLOG = 512
 
@@ -45,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.framer = Framer()
         self.heard = time.monotonic()
         self.begun = 0.0
+        self.blocked = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept, or refuse at once where a cap says so."""
@@ -56,6 +60,8 @@ class Connection(asyncio.Protocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_WRITE)
+        self.transport.set_write_buffer_limits(high=0)
         self.flow = Flow("tcp", self._local, Addr(str(peer[0]), int(peer[1])))
         if not self._links.adopt(self):
             self.flow = None
@@ -90,6 +96,14 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
             return False
         return True
+
+    def pause_writing(self) -> None:
+        """The peer does not take what we send: its time runs."""
+        self.blocked = time.monotonic()
+
+    def resume_writing(self) -> None:
+        """It has taken all of it."""
+        self.blocked = 0.0
 
     def connection_lost(self, error: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
@@ -134,6 +148,7 @@ class TcpLinks:
                 "tcp:local_reject",
                 "tcp:con_timeout",
                 "tcp:sendq_full",
+                "tcp:send_timeout",
                 "tcp:bad_streams",
             ),
             0,
@@ -250,15 +265,16 @@ class TcpLinks:
         return sum(1 for flow in self._connections if flow.remote.host == host and not self._in_use(flow))
 
     def _sweep(self) -> None:
-        """End connections whose message does not end, and those that are idle without a registration."""
+        """End connections whose message does not end, that take nothing, or are idle and without a use."""
         assert self._loop is not None
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         now = time.monotonic()
         for flow, connection in list(self._connections.items()):
             slow = connection.begun and now - connection.begun > MESSAGE_DEADLINE
             idle = now - connection.heard > IDLE and not self._in_use(flow)
-            if (slow or idle) and connection.transport is not None:
-                self.count("tcp:con_timeout")
+            stuck = connection.blocked and now - connection.blocked > SEND_TIMEOUT
+            if (slow or idle or stuck) and connection.transport is not None:
+                self.count("tcp:send_timeout" if stuck else "tcp:con_timeout")
                 connection.transport.abort()
 
 

@@ -158,8 +158,8 @@ class SignalCore:
         if request.method != "ACK":
             self._waiting[key] = inbound
         if request.method == "INVITE" and inbound.dialog is None:
-            registered = self.usrloc.by_flow(flow)
-            inbound.ruid = registered[0].ruid if registered else ""
+            registered = self.usrloc.one_by_flow(flow)
+            inbound.ruid = registered.ruid if registered is not None else ""
         return [Arrived(inbound)]
 
     def _cancel(self, request: Request, key: TxKey, flow: Flow, now: float) -> list[Event]:
@@ -329,7 +329,7 @@ class SignalCore:
 
     def in_use(self, flow: Flow) -> bool:
         """True when a phone is registered over this flow or a living call has an end there."""
-        if self.usrloc.by_flow(flow):
+        if self.usrloc.one_by_flow(flow) is not None:
             return True
         return any(
             dialog.state is not DialogState.DELETED and flow in (dialog.caller.flow, dialog.callee.flow)

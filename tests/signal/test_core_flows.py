@@ -168,3 +168,18 @@ def test_a_router_that_starts_again_leaves_one_binding() -> None:
     talk.register(bob, there)
     (binding,) = talk.core.usrloc.lookup("bob", talk.now)
     assert binding.flow.remote == there.at
+
+
+def test_a_front_proxys_flow_carries_many_users_and_each_is_found() -> None:
+    talk = Talk(users=[f"user{number}" for number in range(20)])
+    at = Addr("192.0.2.77", 5060)
+    phones = [talk.phone(f"user{number}", at=at) for number in range(20)]
+    talk.register(*phones)
+    usrloc = talk.core.usrloc
+    assert len(usrloc.by_flow(phones[0].flow)) == 20
+    talk._step(talk.core.unregister(usrloc.by_flow(phones[0].flow)[:19]))
+    (last,) = usrloc.by_flow(phones[0].flow)
+    assert usrloc.one_by_flow(phones[0].flow) == last
+    talk._step(talk.core.unregister([last]))
+    assert usrloc.one_by_flow(phones[0].flow) is None
+    assert usrloc._flows == {}

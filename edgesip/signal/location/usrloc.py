@@ -166,6 +166,13 @@ class Usrloc:
         found = (self.get(ruid) for ruid in ((ruids,) if isinstance(ruids, str) else ruids))
         return [binding for binding in found if binding is not None]
 
+    def one_by_flow(self, flow: Flow) -> Binding | None:
+        """Any one binding registered over this flow; a front proxy's flow may carry all of them."""
+        ruids = self._flows.get(flow)
+        if ruids is None:
+            return None
+        return self.get(ruids if isinstance(ruids, str) else next(iter(ruids)))
+
     def put(self, binding: Binding) -> None:
         """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""
         ruid = binding.ruid

@@ -22,13 +22,14 @@ from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.forward import check_request, preprocess, read_all, strip_via, with_source
+from edgesip.signal.proxy.forward import check_request, preprocess, read_all, with_source
 from edgesip.signal.proxy.inbound import Inbound, Note, Passing, note
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
 from edgesip.signal.transaction.tables import State
 from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import REASONS, Request, Response, parse, reply_to
 from edgesip.store.api import Write
 
@@ -187,17 +188,21 @@ class SignalCore:
         return []
 
     def _stray(self, response: Response) -> list[Event]:
-        """A response without a transaction: a 2xx whose ACK got lost still reaches the living call."""
+        """A response without a transaction: a 2xx of a living call, whose first copy or whose ACK got lost.
+
+        It is answered as the first was: with the same Contact and the same SDP.
+        """
         headers = response.headers
         found = self.dialogs.find(headers) if 200 <= response.status < 300 else None
-        if found is None or headers.cseq.method != "INVITE" or found[0].state is not DialogState.CONFIRMED_NA:
-            self.counters["core:drop_replies"] += 1
-            return []
-        dialog, side = found
-        stripped, flow = strip_via(response), dialog.leg(side).flow
         sent_by = Addr(headers.via.host, headers.via.port or 5060)
-        if stripped is not None and flow is not None and self.myself.is_our_address(sent_by):
-            self._sends.append((flow, bytes(stripped)))
+        if found is not None and headers.cseq.method == "INVITE" and self.myself.is_our_address(sent_by):
+            dialog, side = found
+            first, flow = dialog.success, dialog.leg(side).flow
+            living = dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED)
+            if living and flow is not None and first is not None and _is_repeated(first.headers, headers):
+                self._sends.append((flow, bytes(first)))
+                return []
+        self.counters["core:drop_replies"] += 1
         return []
 
     # -- what was decided --------------------------------------------------------------------------
@@ -429,3 +434,9 @@ def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Event]:
     if binding is None:
         return []
     return [note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=str(flow.remote))]
+
+
+def _is_repeated(first: Headers, again: Headers) -> bool:
+    """True when both are of one response: to one request, by one answerer (RFC 3261 §13.3.1.4)."""
+    tags = (first.from_.tag, first.to.tag) == (again.from_.tag, again.to.tag)
+    return tags and first.cseq == again.cseq

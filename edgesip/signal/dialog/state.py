@@ -10,6 +10,7 @@ from enum import Enum, IntEnum
 from typing import Any
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.wire.message import Response
 
 
 class DialogState(IntEnum):
@@ -74,7 +75,8 @@ class Leg:
 class Dialog:
     """One call. Times are monotonic seconds, 0 when the moment has not come; `branch` names its media.
 
-    `turn` tells apart the turns of a spiral: the same INVITE passing through us again on its way.
+    `turn` tells apart the turns of a spiral: the same INVITE passing through us again on its way. `success`
+    is the last 2xx to an INVITE as it went on, to be sent again when it is asked for after its transaction.
     """
 
     call_id: str
@@ -95,6 +97,7 @@ class Dialog:
     ended_by: str = ""
     late: str = ""
     early: dict[str, tuple[str, Leg]] = field(default_factory=dict)
+    success: Response | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -293,6 +293,8 @@ class StatefulProxy:
             return
         body = self._response_body(fork, branch, dialog, response, now)
         stripped = self._edited(stripped, branch, fork, body)
+        if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
+            dialog.success = stripped
         self._transactions.respond(fork.server, stripped, now)
 
     def _edited(self, response: Response, branch: Branch, fork: Fork, body: bytes) -> Response:

@@ -176,6 +176,12 @@ class Call:
             self._inbound.edits.remove.append(header)
         return None
 
+    def consume_credentials(self) -> None:
+        """auth's function: credentials for our realm stay here; those for another go on."""
+        mine = f'realm="{self._rooms.digest.realm}"'
+        if any(mine in value for value in self.headers.all("Proxy-Authorization")):
+            self._inbound.edits.remove.append("Proxy-Authorization")
+
     # -- NAT and media -----------------------------------------------------------------------------
 
     def nat_uac_test(self, flags: int) -> bool:

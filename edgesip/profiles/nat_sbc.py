@@ -52,6 +52,7 @@ def route(call: Call) -> Decision:
 
 def in_dialog(call: Call) -> Decision:
     """What goes on inside a call: from either side, to wherever the other side really is."""
+    call.consume_credentials()
     if call.nat_uac_test(NATED):
         call.set_contact_alias()
     call.handle_ruri_alias()

@@ -83,7 +83,9 @@ class SignalCore:
         self._unstored: dict[int, tuple[Inbound, registrar.Saved]] = {}
         self._next_token = 0
         self._sends: list[tuple[Flow, bytes]] = []
-        self._proxy = StatefulProxy(transactions, dialogs, media, myself, entropy, self._to_tag, on_reply)
+        self._proxy = StatefulProxy(
+            transactions, dialogs, media, myself, entropy, self._to_tag, on_reply, usrloc.get
+        )
         self.counters: dict[str, int] = {
             "core:rcv_requests": 0,
             "core:rcv_replies": 0,
@@ -148,7 +150,7 @@ class SignalCore:
         inbound = Inbound(request, flow, key, routed.foreign, uri=request.uri)
         if request.headers.to.tag:
             found = self.dialogs.find(request.headers, routed.did)
-            if found is None or (found[0].state is DialogState.DELETED and request.method != "ACK"):
+            if found is None or (found[0].state is DialogState.DELETED and not _may_follow(request)):
                 return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
             inbound.dialog, inbound.side = found
         elif request.method == "ACK":
@@ -171,7 +173,9 @@ class SignalCore:
         self._answer(request, flow, 200, "canceling")
         if waiting is not None and not waiting.cancelled:
             waiting.cancelled = True
-            self._answer(waiting.request, waiting.flow, 487, "Request Terminated")
+            held = self.transactions.open_server(waiting.request, key, waiting.flow, None)
+            final = reply_to(waiting.request, 487, to_tag=self._to_tag(waiting.request))
+            self.transactions.respond(held, final, now)
         if server is not None and server.state is State.PROCEEDING:
             self._proxy.cancel(server, now, request.headers.get("Reason") or "")
         return []
@@ -434,6 +438,13 @@ def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Event]:
     if binding is None:
         return []
     return [note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=str(flow.remote))]
+
+
+def _may_follow(request: Request) -> bool:
+    """True for what still belongs to a call that has ended: its ACK, and its BYE again with a password."""
+    headers = request.headers
+    known = headers.get("Proxy-Authorization") or headers.get("Authorization")
+    return request.method == "ACK" or (request.method == "BYE" and known is not None)
 
 
 def _is_repeated(first: Headers, again: Headers) -> bool:

@@ -20,6 +20,8 @@ from edgesip.signal.wire.uri import Uri
 NOACK_TIMEOUT = 60.0
 END_TIMEOUT = 300.0
 HASH_SIZE = 4096
+MOST_ANSWERS = 32
+"""Early tags, and answers, of one INVITE at most: a forking callee has no more, a hostile one stops there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,16 +129,19 @@ class Dialogs:
         """A 1xx with a tag: state 2, and requests with that tag find the dialog (PRACK, UPDATE)."""
         if not dialog.moved(On.PROVISIONAL):
             return
-        if leg.tag not in dialog.early:
+        if leg.tag not in dialog.early and len(dialog.early) < MOST_ANSWERS:
             dialog.early[leg.tag] = (branch, leg)
             self._index(dialog, leg.tag)
 
     def answered(self, dialog: Dialog, response: Response, leg: Leg, branch: str, now: float) -> Dialog:
         """A 2xx: state 3. A second one with another tag is a dialog of its own (RFC 3261 §13.2.2.4)."""
-        if dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED) or dialog.callee.tag:
-            for known in self.siblings(dialog):
-                if known.callee.tag == leg.tag and known.turn == dialog.turn:
+        if dialog.callee.tag:
+            group = [known for known in self._by_call.get(dialog.key, ()) if known.turn == dialog.turn]
+            for known in group:
+                if known.callee.tag == leg.tag:
                     return known
+            if len(group) >= MOST_ANSWERS:
+                return dialog
             first = dialog
             dialog = self._new(first.call_id, first.ruri, first.caller, leg, now)
             dialog.turn, dialog.relayed = first.turn, first.relayed
@@ -152,14 +157,12 @@ class Dialogs:
         return dialog
 
     def request(self, dialog: Dialog, side: str, request: Request, now: float) -> bool:
-        """An in-dialog request passes: CSeq and target follow it. True when it ends the dialog (BYE)."""
+        """An in-dialog request passes: CSeq follows it. True when it ends the dialog (BYE)."""
         headers = request.headers
         leg = dialog.leg(side)
         changes: dict[str, object] = {}
         if headers.cseq.number > leg.cseq:
             changes["cseq"] = headers.cseq.number
-        if request.method in ("INVITE", "UPDATE") and headers.contacts:
-            changes["contact"] = str(headers.contacts[0].uri)
         if changes:
             dialog.set_leg(side, **changes)
         if request.method == "ACK":

@@ -62,6 +62,7 @@ class Fork:
     dialog: Dialog | None = None
     side: str = "caller"
     answered: bool = False
+    failed: bool = False
     cancelled: bool = False
 
     @property

@@ -98,7 +98,12 @@ class Locator:
     def _known(self, inbound: Inbound) -> Flow | None:
         """The flow to the far side of the request's dialog, as the call began."""
         dialog = inbound.dialog
-        return dialog.leg(other(inbound.side)).flow if dialog is not None else None
+        if dialog is None:
+            return None
+        early = dialog.early.get(inbound.request.headers.to.tag)
+        if early is not None and inbound.side == "caller":
+            return early[1].flow
+        return dialog.leg(other(inbound.side)).flow
 
     def _present(self, inbound: Inbound) -> Flow | None:
         """Where the far side's binding is now."""

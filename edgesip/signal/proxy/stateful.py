@@ -13,6 +13,7 @@ from edgesip.signal.dialog.local import bye_for
 from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
 from edgesip.signal.dialog.state import Dialog, DialogState, On, other
 from edgesip.signal.dialog.table import Dialogs, callee_leg
+from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Branch, Fork, Target, best
 from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
@@ -37,7 +38,9 @@ TRYING = "trying -- your call is important to us"
 
 
 class StatefulProxy:
-    """Every fork under way; `on_reply` is the script's `reply` hook, `to_tag` tags what we answer."""
+    """Every fork under way; `on_reply` is the script's `reply` hook, `to_tag` tags what we answer, `binding`
+    finds a binding by its ruid.
+    """
 
     def __init__(
         self,
@@ -48,8 +51,10 @@ class StatefulProxy:
         entropy: Callable[[int], bytes],
         to_tag: Callable[[Request], str],
         on_reply: Callable[[Passing], None] | None,
+        binding: Callable[[str], Binding | None],
     ) -> None:
         self._transactions = transactions
+        self._binding = binding
         self._dialogs = dialogs
         self._media = media
         self._myself = myself
@@ -197,6 +202,9 @@ class StatefulProxy:
         if branch.client is not client:
             return
         status = response.status
+        if status >= 200 and len(response.headers.vias) < 2:
+            response = self._own(fork, 502, "Bad Gateway")
+            status = 502
         if status < 200:
             branch.provisional = True
             if branch.cancel:
@@ -220,7 +228,9 @@ class StatefulProxy:
 
     def _success(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
         first = not fork.answered
-        if not first and fork.request.method != "INVITE":
+        if not first and (fork.request.method != "INVITE" or fork.failed):
+            return
+        if branch.final is not None and self._repeated(fork, response, now):
             return
         fork.answered = True
         branch.final = response
@@ -228,6 +238,17 @@ class StatefulProxy:
         if first:
             for pending in fork.pending():
                 self._cancel(pending, now, 'SIP;cause=200;text="Call completed elsewhere"')
+
+    def _repeated(self, fork: Fork, response: Response, now: float) -> bool:
+        """A 2xx that went on already goes on again as it was, whatever has become of the call meanwhile."""
+        found = self._dialogs.find(response.headers)
+        first = found[0].success if found is not None else None
+        if first is None or first.headers.to.tag != response.headers.to.tag:
+            return False
+        if first.headers.cseq != response.headers.cseq:
+            return False
+        self._transactions.respond(fork.server, first, now)
+        return True
 
     def _timed_out(self, event: TimedOut, now: float) -> None:
         tx = event.tx
@@ -247,7 +268,7 @@ class StatefulProxy:
         self._conclude(fork, now)
 
     def _next_hop(self, fork: Fork, branch: Branch, now: float) -> bool:
-        if fork.cancelled or branch.hop + 1 >= len(branch.target.hops):
+        if fork.cancelled or fork.answered or branch.hop + 1 >= len(branch.target.hops):
             return False
         branch.hop += 1
         self._launch(fork, branch, branch.edits, now)
@@ -267,7 +288,7 @@ class StatefulProxy:
         """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""
         if fork.answered or fork.pending():
             return
-        fork.answered = True
+        fork.answered = fork.failed = True
         response = best(fork)
         if fork.cancelled and fork.request.method == "INVITE":
             response = self._own(fork, 487, "Request Terminated")
@@ -325,8 +346,9 @@ class StatefulProxy:
         if dialog is None or fork.request.method not in ("INVITE", "UPDATE"):
             return dialog
         if fork.in_dialog:
-            if response.status >= 200 and headers.contacts:
-                dialog.set_leg(other(fork.side), contact=str(headers.contacts[0].uri))
+            for side, refreshed in ((fork.side, fork.request.headers), (other(fork.side), headers)):
+                if response.status >= 200 and refreshed.contacts:
+                    dialog.set_leg(side, contact=str(refreshed.contacts[0].uri))
             return dialog
         if not headers.to.tag:
             return dialog
@@ -353,7 +375,7 @@ class StatefulProxy:
         now: float,
     ) -> bytes | MediaRefusal:
         body = request.body
-        if self._media is None or dialog is None or not dialog.relayed:
+        if self._media is None or dialog is None or not _has_media(dialog):
             return body
         role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
         if not dialog.branch and request.headers.to.tag:
@@ -371,7 +393,7 @@ class StatefulProxy:
         self, fork: Fork, branch: Branch, dialog: Dialog | None, response: Response, now: float
     ) -> bytes:
         body, media = response.body, self._media
-        if media is None or dialog is None or not dialog.relayed:
+        if media is None or dialog is None or not _has_media(dialog):
             return body
         headers, method = response.headers, fork.request.method
         offered = has_sdp(fork.request.headers, fork.request.body)
@@ -430,6 +452,9 @@ class StatefulProxy:
         if dialog.state not in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED):
             return
         for side in ("caller", "callee"):
+            binding = self._binding(dialog.leg(side).ruid)
+            if binding is not None:
+                dialog.set_leg(side, flow=binding.flow)
             bye = bye_for(dialog, side, self._branch_id(0), self._myself, why)
             flow = dialog.leg(side).flow
             if bye is not None and flow is not None:
@@ -446,6 +471,11 @@ class StatefulProxy:
 def has_sdp(headers: Headers, body: bytes) -> bool:
     """True when the body is one SDP (application/sdp); multipart bodies pass whole."""
     return bool(body) and headers.content_type == "application/sdp"
+
+
+def _has_media(dialog: Dialog) -> bool:
+    """True while the call's media is ours to move: what comes after its end opens nothing."""
+    return dialog.relayed and dialog.state is not DialogState.DELETED
 
 
 def _callee_tag(headers: Headers, side: str) -> str:

@@ -336,9 +336,13 @@ class SignalCore:
         self._proxy.flow_closed(flow, now)
         return self._gather(self._written_off(gone, "contact lost its connection"))
 
+    def registered(self, flow: Flow) -> bool:
+        """True when a phone is registered over this flow."""
+        return self.usrloc.one_by_flow(flow) is not None
+
     def in_use(self, flow: Flow) -> bool:
         """True when a phone is registered over this flow or a living call has an end there."""
-        if self.usrloc.one_by_flow(flow) is not None:
+        if self.registered(flow):
             return True
         return any(
             dialog.state is not DialogState.DELETED and flow in (dialog.caller.flow, dialog.callee.flow)

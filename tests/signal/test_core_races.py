@@ -160,3 +160,46 @@ def test_answers_of_one_invite_are_bounded() -> None:
         talk >> bob.reply(received, 200, tag=f"final{number}", body=SDP)
     assert len(talk.core.dialogs) <= 33
     assert len(talk.core.dialogs._by_tags) <= 2 * 66
+
+
+def test_an_update_to_a_branch_that_failed_finds_nothing() -> None:
+    talk = Talk()
+    alice = talk.phone("alice")
+    desks = [talk.phone("bob"), talk.phone("bob")]
+    talk.register(*desks)
+    invite = talk.call(alice, "bob")
+    talk << (alice, 100)
+    first, second = (talk.request(desk, "INVITE") for desk in desks)
+    talk >> desks[0].reply(first, 183, tag="one", body=SDP)
+    early = talk.response(alice, 183)
+    talk >> desks[1].reply(second, 180, tag="two") << (alice, 180)
+    talk >> desks[0].reply(first, 486, tag="one") << (desks[0], "ACK")
+    talk >> alice.within(invite, early, "UPDATE", body=SDP) << (alice, 481)
+    assert len(talk.media.open) == 1
+
+
+def test_a_refused_early_update_rolls_back_its_own_branch() -> None:
+    talk = Talk()
+    alice = talk.phone("alice")
+    desks = [talk.phone("bob"), talk.phone("bob")]
+    talk.register(*desks)
+    invite = talk.call(alice, "bob")
+    talk << (alice, 100)
+    first, second = (talk.request(desk, "INVITE") for desk in desks)
+    talk >> desks[0].reply(first, 183, tag="one", body=SDP)
+    early = talk.response(alice, 183)
+    names: list[str] = []
+    reject = talk.media.reject
+
+    def rejected(key: tuple[str, str], branch: str, now: float) -> None:
+        names.append(branch)
+        reject(key, branch, now)
+
+    talk.media.reject = rejected  # type: ignore[method-assign]
+    talk >> alice.within(invite, early, "UPDATE", body=SDP)
+    update = talk.request(desks[0], "UPDATE")
+    talk >> desks[1].reply(second, 200, tag="two", body=SDP) << (alice, 200) << (desks[0], "CANCEL")
+    talk >> desks[0].reply(update, 491) << (alice, 491)
+    (dialog,) = [one for one in talk.core.dialogs if one.callee.tag == "two"]
+    assert names
+    assert names != [dialog.branch]

@@ -133,6 +133,12 @@ class Dialogs:
             dialog.early[leg.tag] = (branch, leg)
             self._index(dialog, leg.tag)
 
+    def branch_failed(self, dialog: Dialog, branch: str) -> None:
+        """A branch is over without a 2xx: requests with its early tags find nothing any more."""
+        for tag in [tag for tag, (name, _) in dialog.early.items() if name == branch]:
+            self._unindex(dialog, tag)
+            del dialog.early[tag]
+
     def answered(self, dialog: Dialog, response: Response, leg: Leg, branch: str, now: float) -> Dialog:
         """A 2xx: state 3. A second one with another tag is a dialog of its own (RFC 3261 §13.2.2.4)."""
         if dialog.callee.tag:

@@ -15,7 +15,7 @@ from typing import Any
 from edgesip.address import Flow
 from edgesip.script import Call, Rooms, Script, explain, refusal_for
 from edgesip.signal.core import Arrived, Event, SignalCore
-from edgesip.signal.decision import Decision, Forward
+from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import TcpLinks
@@ -45,7 +45,7 @@ class SignalService:
     ) -> None:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._arm)
-        self.tcp = TcpLinks(self.receive, self._closed, self._malformed, core.in_use)
+        self.tcp = TcpLinks(self.receive, self._closed, self._malformed, core.in_use, core.registered)
         self._script = script
         self._rooms = rooms
         self._locator = locator
@@ -189,7 +189,10 @@ class SignalService:
                     inbound, TypeError(f"the script returned {decision!r}, not a decision")
                 )
             return self.core.carry(inbound, decision, (), now)
-        found = self._locator.locate(inbound, decision.targets)
+        try:
+            found = self._locator.locate(inbound, decision.targets)
+        except Exception as error:
+            return self._fail(inbound, error, now)
         if any(isinstance(one, Unresolved) for one in found):
             self._spawn(self._resolve(inbound, decision, found))
             return []
@@ -199,15 +202,25 @@ class SignalService:
         self, inbound: Inbound, decision: Forward, found: Sequence[Target | Unresolved]
     ) -> None:
         targets: list[Target] = []
-        for one in found:
-            if isinstance(one, Unresolved):
-                addresses = await self._resolver.resolve(one.host, one.port, one.transport)
-                target = self._locator.at(inbound, one.uri, addresses, one.transport)
-                if target is not None:
-                    targets.append(target)
-            else:
-                targets.append(one)
+        try:
+            for one in found:
+                if isinstance(one, Unresolved):
+                    addresses = await self._resolver.resolve(one.host, one.port, one.transport)
+                    target = self._locator.at(inbound, one.uri, addresses, one.transport)
+                    if target is not None:
+                        targets.append(target)
+                else:
+                    targets.append(one)
+        except Exception as error:
+            self.step(self._fail(inbound, error, time.monotonic()))
+            return
         self.step(self.core.carry(inbound, decision, targets, time.monotonic()))
+
+    def _fail(self, inbound: Inbound, error: Exception, now: float) -> list[Event]:
+        """Nothing waits for ever because we failed: the sender hears 500."""
+        call_id = inbound.request.headers.call_id
+        self._log("error", "message failed", {"call_id": call_id, "error": repr(error), "exc": error})
+        return self.core.carry(inbound, Reply(500), (), now)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

@@ -116,8 +116,8 @@ class TcpLinks:
     """All TCP listeners and connections.
 
     `receive(data, flow)` gets each message, `closed(flow)` each connection that ended, `malformed(data,
-    flow, error)` what ended a stream that is not SIP; `in_use(flow)` says whether a phone or a call lives
-    there.
+    flow, error)` what ended a stream that is not SIP; `registered(flow)` says whether a phone lives there,
+    `in_use(flow)` whether a phone or a call does.
     """
 
     def __init__(
@@ -126,11 +126,13 @@ class TcpLinks:
         closed: Callable[[Flow], None],
         malformed: Callable[[bytes, Flow, ParseError], None],
         in_use: Callable[[Flow], bool],
+        registered: Callable[[Flow], bool],
     ) -> None:
         self.receive = receive
         self.malformed = malformed
         self._closed = closed
         self._in_use = in_use
+        self._registered = registered
         self._servers: list[asyncio.Server] = []
         self._connections: dict[Flow, Connection] = {}
         self._hosts: Counter[str] = Counter()
@@ -262,7 +264,7 @@ class TcpLinks:
         self._closed(flow)
 
     def _unregistered(self, host: str) -> int:
-        return sum(1 for flow in self._connections if flow.remote.host == host and not self._in_use(flow))
+        return sum(1 for flow in self._connections if flow.remote.host == host and not self._registered(flow))
 
     def _sweep(self) -> None:
         """End connections whose message does not end, that take nothing, or are idle and without a use."""

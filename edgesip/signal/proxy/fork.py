@@ -53,7 +53,11 @@ class Branch:
 
 @dataclass(slots=True, eq=False)
 class Fork:
-    """The response context: one server transaction and its branches."""
+    """The response context: one server transaction and its branches.
+
+    `media` is the media branch of a request inside a dialog; the branches of an INVITE that opens one are
+    media branches themselves.
+    """
 
     server: ServerTx
     request: Request
@@ -61,6 +65,7 @@ class Fork:
     branches: list[Branch]
     dialog: Dialog | None = None
     side: str = "caller"
+    media: str = ""
     answered: bool = False
     failed: bool = False
     cancelled: bool = False

@@ -6,7 +6,6 @@ goes back (§16.7). Knows nothing of transactions, dialogs or where a target was
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow, bracketed, same_host
@@ -183,20 +182,3 @@ def strip_via(response: Response) -> Response | None:
         kept = replaced(fields, "Via", [str(via) for via in vias[1:]])
     headers = response.headers.altered(kept, "via", "vias")
     return Response(response.status, response.reason, headers, response.body)
-
-
-def with_body(message: Request | Response, body: bytes) -> Request | Response:
-    """The same message with another body of the same type."""
-    if isinstance(message, Request):
-        return Request(message.method, message.uri, message.headers, body)
-    return Response(message.status, message.reason, message.headers, body)
-
-
-def with_headers(message: Request, headers: Headers) -> Request:
-    """The same request with other headers."""
-    return Request(message.method, message.uri, headers, message.body)
-
-
-def next_hop_uri(request: Request, foreign: Sequence[NameAddr]) -> Uri:
-    """Where a request without better knowledge goes: the first foreign Route, else its URI (§16.6 step 6)."""
-    return foreign[0].uri if foreign else request.ruri

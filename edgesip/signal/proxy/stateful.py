@@ -34,6 +34,7 @@ from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, reply_to
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+OFFERING = frozenset({"INVITE", "UPDATE", "PRACK"})
 TRYING = "trying -- your call is important to us"
 
 
@@ -83,6 +84,9 @@ class StatefulProxy:
         branches = [Branch(self._entropy(6).hex(), target) for target in targets]
         fork = Fork(server, request, inbound.flow, branches, inbound.dialog, inbound.side)
         server.owner = fork
+        if inbound.dialog is not None:
+            early = inbound.dialog.early.get(_callee_tag(request.headers, inbound.side))
+            fork.media = early[0] if early else inbound.dialog.branch
         if request.method == "INVITE":
             self._transactions.respond(server, reply_to(request, 100, TRYING), now)
             if inbound.dialog is None:
@@ -122,7 +126,7 @@ class StatefulProxy:
     def _launch(self, fork: Fork, branch: Branch, edits: Edits, now: float) -> None:
         request, flow = fork.request, branch.flow
         dialog = fork.dialog
-        name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
+        name = fork.media if fork.in_dialog else branch.name
         body = self._request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
         if not isinstance(body, bytes):
             headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
@@ -276,13 +280,16 @@ class StatefulProxy:
 
     def _branch_failed(self, fork: Fork, branch: Branch, now: float) -> None:
         dialog = fork.dialog
-        if self._media is None or dialog is None or not dialog.relayed:
+        if dialog is None:
             return
-        if fork.in_dialog:
-            if fork.request.body and fork.request.method in ("INVITE", "UPDATE", "PRACK"):
-                self._media.reject(dialog.media_key, dialog.branch, now)
-        elif fork.request.method == "INVITE":
+        if fork.request.method == "INVITE" and not fork.in_dialog:
+            self._dialogs.branch_failed(dialog, branch.name)
+        if self._media is None or not _has_media(dialog):
+            return
+        if not fork.in_dialog:
             self._media.close(dialog.media_key, branch.name, now)
+        elif has_sdp(fork.request.headers, fork.request.body) and fork.request.method in OFFERING:
+            self._media.reject(dialog.media_key, fork.media, now)
 
     def _conclude(self, fork: Fork, now: float) -> None:
         """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""
@@ -378,9 +385,6 @@ class StatefulProxy:
         if self._media is None or dialog is None or not _has_media(dialog):
             return body
         role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
-        if not dialog.branch and request.headers.to.tag:
-            early = dialog.early.get(_callee_tag(request.headers, side))
-            branch = early[0] if early else branch
         tag = _callee_tag(request.headers, side)
         if role is Role.OFFER:
             return self._media.offer(dialog.media_key, branch, tag, side, body, source, toward, now)
@@ -400,10 +404,7 @@ class StatefulProxy:
         sdp = has_sdp(headers, body)
         side = other(fork.side)
         tag = headers.to.tag or "" if fork.side == "caller" else headers.from_.tag or ""
-        name = branch.name
-        if fork.in_dialog:
-            early = dialog.early.get(tag)
-            name = early[0] if early and not dialog.branch else dialog.branch or branch.name
+        name = fork.media if fork.in_dialog else branch.name
         final = response.status >= 200
         preview = branch.previews.get(tag)
         if method == "INVITE" and offered and final and not sdp and preview is not None:

@@ -252,7 +252,7 @@ class MediaTwin:
         self.log.append(("answer" if final else "preview", side, tag))
         return body + b"a=answered-by:" + side.encode() + b"\r\n"
 
-    def reject(self, key: tuple[str, str], branch: str, now: float) -> None:
+    def reject(self, key: tuple[str, str], branch: str, side: str, now: float) -> None:
         self.log.append(("reject", "", ""))
 
     def close(self, key: tuple[str, str], branch: str, now: float) -> None:

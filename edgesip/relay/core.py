@@ -193,12 +193,12 @@ class RelayCore:
             self._schedule(session, session.heard + self._patience(session))
         return output
 
-    def reject(self, key: Key, branch: str, now: float) -> None:
-        """The branch's pending offer failed: back to what was before it. A first offer ends its branch."""
+    def reject(self, key: Key, branch: str, side: str, now: float) -> None:
+        """The offer that `side` made failed: back to what was before it. A first offer ends its branch."""
         session = self._sessions.get(key)
         place = None if session is None else session.branches.get(branch)
         if session is not None and place is not None:
-            session.reject(place, self, now)
+            session.reject(place, side, self, now)
             self._keep(session)
             self._settle(session)
 

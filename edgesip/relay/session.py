@@ -150,8 +150,10 @@ class Session:
                 other.await_answer(answerer.sip, answerer.reach, answerer.learn, now)
             if index in opened:
                 branch.leg.lines[index].valid = media.payload_types
-        if branch.plans and (branch.answered or not branch.tag):  # one that was never answered gives way
-            opened |= branch.plans.pop().new
+        mine = [plan for plan in branch.plans if plan.side == side]
+        if mine and (branch.answered or not branch.tag):  # one that was never answered gives way
+            branch.plans.remove(mine[-1])
+            opened |= mine[-1].new
         branch.plans.append(Plan(side, sdp.body, output, sdp.media, sip, opened))
         return output
 
@@ -200,10 +202,13 @@ class Session:
             self._remove(branch, frozenset(branch.leg.lines) - agreed, pool, now)  # switched off by a side
         return output
 
-    def reject(self, branch: Branch, pool: Pool, now: float) -> None:
-        """The branch's latest offer failed. A first offer takes its branch with it."""
-        if branch.plans:
-            self._remove(branch, branch.plans.pop().new, pool, now)
+    def reject(self, branch: Branch, side: str, pool: Pool, now: float) -> None:
+        """The latest offer that `side` made on the branch failed. A first offer takes its branch with it."""
+        mine = [plan for plan in branch.plans if plan.side == side]
+        if mine:
+            branch.plans.remove(mine[-1])
+            others = frozenset(index for plan in branch.plans for index in plan.new)
+            self._remove(branch, mine[-1].new - others, pool, now)
         if not branch.plans and not branch.answered:
             self.close(branch, pool, now)
 

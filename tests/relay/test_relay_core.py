@@ -506,7 +506,7 @@ def random_call(talk: Talk, random: Random, number: int) -> None:
                 final, answerer = random.random() < 0.6, random.choice(("t", "t", "u"))
                 talk.answer(body(phone), side=side, branch=branch, tag=answerer, key=key, final=final)
             case 2:
-                talk.core.reject(key, branch, talk.now)
+                talk.core.reject(key, branch, side, talk.now)
             case 3:
                 talk.core.close(key, branch, talk.now)
             case 4:
@@ -515,7 +515,10 @@ def random_call(talk: Talk, random: Random, number: int) -> None:
                 talk.wait(random.choice((0.1, 3, 70)))
                 talk.core.tick(talk.now)
     for branch in opened:
-        random.choice((talk.core.close, talk.core.close, talk.core.reject))(key, branch, talk.now)
+        if random.randrange(3):
+            talk.core.close(key, branch, talk.now)
+        else:
+            talk.core.reject(key, branch, random.choice(("caller", "callee")), talk.now)
         talk.core.close(key, branch, talk.now)
 
 

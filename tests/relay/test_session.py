@@ -82,7 +82,7 @@ def test_the_same_octets_again_give_the_same_output() -> None:
 def test_the_answer_to_a_call_that_is_not_relayed_passes() -> None:
     talk = Talk()
     assert talk.answer() == talk.callee.sdp()
-    talk.core.reject(KEY, "b1", talk.now)
+    talk.core.reject(KEY, "b1", "caller", talk.now)
     talk.core.close(KEY, "b1", talk.now)
     assert talk.core.sessions(talk.now) == []
 
@@ -136,8 +136,8 @@ def test_a_refused_reinvite_leaves_ports_and_latches_untouched(side: str, change
     before = frozen(talk)
     for host in (phone.said.host, "192.0.2.77"):
         talk.invite(sdp(host, *changed), side=side, tag="tag-b")
-        talk.core.reject(KEY, "b1", talk.now)
-        talk.core.reject(KEY, "b1", talk.now)
+        talk.core.reject(KEY, "b1", side, talk.now)
+        talk.core.reject(KEY, "b1", side, talk.now)
         assert frozen(talk) == before
     assert talk.caller.speak() == talk.callee.speak() == 1
 
@@ -328,7 +328,7 @@ def test_a_refused_update_before_the_call_is_answered_leaves_its_early_media() -
     for side in ("caller", "callee"):
         talk.invite(sdp("192.0.2.77", 7000, 7002), side=side, tag="tag-b")
         assert talk.leased() == 8
-        talk.core.reject(KEY, "b1", talk.now)
+        talk.core.reject(KEY, "b1", side, talk.now)
         assert frozen(talk) == before
     talk.answer()
     assert session(talk).fixed == ("b1", "tag-b")
@@ -430,7 +430,7 @@ def test_an_offer_in_place_of_one_that_was_never_answered() -> None:
     talk.invite()
     talk.invite(talk.caller.sdp(4600, 4700))
     assert talk.leased() == 8
-    talk.core.reject(KEY, "b1", talk.now)
+    talk.core.reject(KEY, "b1", "caller", talk.now)
     assert talk.leased() == 0
 
 
@@ -476,7 +476,7 @@ def test_failover_to_another_hop_of_a_target_keeps_its_ports() -> None:
     assert talk.invite(callee=spare) == first
     assert talk.leased() == 4
     assert spare.speak(1, source=Addr("203.0.113.50", 4999)) == 1  # early media of the new hop's host
-    talk.core.reject(KEY, "b1", talk.now)
+    talk.core.reject(KEY, "b1", "caller", talk.now)
     assert talk.leased() == 0
 
 
@@ -513,3 +513,23 @@ def test_a_session_survives_its_record(stage: str) -> None:
     assert (again.key, again.fixed, again.held()) == (KEY, session(talk).fixed, session(talk).held())
     assert abs(again.created - session(talk).created) < 1e-3
     assert {line.pair for _, _, line in again.lines()} <= talk.binder.bound
+
+
+def test_in_a_glare_the_refused_offer_goes_and_the_other_stays() -> None:
+    talk = Talk()
+    talk.invite()
+    talk.answer()
+    leased = talk.leased()
+    talk.invite(sdp("192.0.2.77", 7000, 7002), side="caller", tag="tag-b")
+    talk.invite(sdp("192.0.2.88", 8000), side="callee", tag="tag-b")
+    talk.core.reject(KEY, "b1", "caller", talk.now)
+    assert talk.leased() == leased
+    body = talk.answer(talk.caller.sdp(), side="caller", tag="tag-b")
+    assert isinstance(body, bytes)
+    (session,) = talk.core._sessions.values()
+    signalled = session.branches["b1"].leg.lines[0].rtp.signalled
+    assert signalled is not None
+    assert (signalled.host, signalled.port) == ("192.0.2.88", 8000)
+    caller = session.caller.lines[0].rtp.signalled
+    assert caller is not None
+    assert caller.host == talk.caller.said.host

@@ -191,9 +191,9 @@ def test_a_refused_early_update_rolls_back_its_own_branch() -> None:
     names: list[str] = []
     reject = talk.media.reject
 
-    def rejected(key: tuple[str, str], branch: str, now: float) -> None:
+    def rejected(key: tuple[str, str], branch: str, side: str, now: float) -> None:
         names.append(branch)
-        reject(key, branch, now)
+        reject(key, branch, side, now)
 
     talk.media.reject = rejected  # type: ignore[method-assign]
     talk >> alice.within(invite, early, "UPDATE", body=SDP)

@@ -77,8 +77,8 @@ class Media(Protocol):
         """Take an answer, give the body that goes on; `final` commits it."""
         ...
 
-    def reject(self, key: MediaKey, branch: str, now: float) -> None:
-        """The pending offer of this branch was refused: as if it had never been made."""
+    def reject(self, key: MediaKey, branch: str, side: str, now: float) -> None:
+        """The offer that `side` made on this branch was refused: as if it had never been made."""
         ...
 
     def close(self, key: MediaKey, branch: str, now: float) -> None:

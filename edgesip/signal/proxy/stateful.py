@@ -289,7 +289,7 @@ class StatefulProxy:
         if not fork.in_dialog:
             self._media.close(dialog.media_key, branch.name, now)
         elif has_sdp(fork.request.headers, fork.request.body) and fork.request.method in OFFERING:
-            self._media.reject(dialog.media_key, fork.media, now)
+            self._media.reject(dialog.media_key, fork.media, fork.side, now)
 
     def _conclude(self, fork: Fork, now: float) -> None:
         """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""

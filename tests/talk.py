@@ -259,6 +259,11 @@ class MediaTwin:
         self.log.append(("close", "", ""))
         self.open.discard((key, branch))
 
+    def end(self, key: tuple[str, str], now: float) -> None:
+        for open_key, branch in sorted(self.open):
+            if open_key == key:
+                self.close(key, branch, now)
+
 
 class Users:
     """Subscribers by name: everybody's password is `secret`."""

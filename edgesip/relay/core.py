@@ -202,6 +202,12 @@ class RelayCore:
             self._keep(session)
             self._settle(session)
 
+    def end(self, key: Key, now: float) -> None:
+        """The call is over, with every branch that it still has."""
+        session = self._sessions.get(key)
+        for branch in list(session.branches) if session is not None else ():
+            self.close(key, branch, now)
+
     def close(self, key: Key, branch: str, now: float) -> None:
         """The branch is over: its ports are released, with the last branch the caller's too."""
         session = self._sessions.get(key)

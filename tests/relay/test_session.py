@@ -533,3 +533,14 @@ def test_in_a_glare_the_refused_offer_goes_and_the_other_stays() -> None:
     caller = session.caller.lines[0].rtp.signalled
     assert caller is not None
     assert caller.host == talk.caller.said.host
+
+
+def test_the_end_of_a_call_is_the_end_of_all_its_branches() -> None:
+    talk = Talk()
+    talk.invite(branch="b1")
+    talk.invite(branch="b2")
+    assert talk.leased() > 0
+    talk.core.end(("nobody", "at all"), talk.now)
+    assert talk.leased() > 0
+    talk.core.end(KEY, talk.now)
+    assert talk.leased() == 0

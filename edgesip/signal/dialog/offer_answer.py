@@ -85,6 +85,10 @@ class Media(Protocol):
         """This branch is over; with the last one the session is."""
         ...
 
+    def end(self, key: MediaKey, now: float) -> None:
+        """The call is over, with every branch that it still has."""
+        ...
+
 
 def request_role(method: str, has_sdp: bool, late: str, side: str) -> Role:
     """The role of a request's SDP; `late` is the side whose offer stood in a response, `side` the sender."""

@@ -443,9 +443,13 @@ class StatefulProxy:
     def _close_media(self, dialog: Dialog, branches: Sequence[str], now: float) -> None:
         if self._media is None or not dialog.relayed:
             return
-        living = {sibling.branch for sibling in self._dialogs.siblings(dialog)}
+        living = [one for one in self._dialogs.siblings(dialog) if one.turn == dialog.turn]
+        if not living:
+            self._media.end(dialog.media_key, now)
+            return
+        kept = {one.branch for one in living}
         for name in branches:
-            if name not in living:
+            if name not in kept:
                 self._media.close(dialog.media_key, name, now)
 
     def terminate(self, dialog: Dialog, why: str, now: float) -> None:

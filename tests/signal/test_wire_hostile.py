@@ -16,7 +16,7 @@ from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, parse, reply_to
 
 TORTURE = [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "torture").rglob("*.dat"))]
-TYPED = [name for name, value in vars(Headers).items() if isinstance(value, headers.lazy)]
+TYPED = [name for name, value in vars(Headers).items() if isinstance(value, property)]
 
 T = TypeVar("T")
 

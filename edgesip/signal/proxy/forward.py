@@ -67,7 +67,7 @@ def with_source(request: Request, source: Addr) -> Request:
     else:
         fields[place] = ("Via", str(top))
     headers = request.headers.altered(fields, "via", "vias")
-    headers.__dict__.update(via=top, vias=(top, *rest))
+    headers = headers.with_vias(top, (top, *rest))
     return Request(request.method, request.uri, headers, request.body)
 
 
@@ -135,7 +135,7 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
         fields.append(("Max-Forwards", left))
     body = request.body if copy.body is None else copy.body
     headers = request.headers.altered(fields, "vias", "record_routes", "max_forwards")
-    headers.__dict__["via"] = via
+    headers = headers.with_vias(via, None)
     return Request(request.method, copy.uri, headers, body)
 
 

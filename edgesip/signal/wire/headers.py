@@ -6,9 +6,9 @@ and which headers a message must have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import NamedTuple
 
 from edgesip.address import bracketed
 from edgesip.signal.wire.grammar import (
@@ -29,7 +29,6 @@ from edgesip.signal.wire.names import KNOWN, LISTS, canonical
 from edgesip.signal.wire.uri import Uri, parse_any_uri, parse_host
 
 Field = tuple[str, str]
-T = TypeVar("T")
 
 MAX_VALUES = 256  # values of one list header in a message (threat 9)
 _CACHED_LENGTH = 256
@@ -37,26 +36,6 @@ _PROTOCOLS = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "WS", "W
 _METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"))
 _CSEQ_MAX = 2**31 - 1
 _EXPIRES_MAX = 2**32 - 1
-
-
-class lazy(Generic[T]):
-    """A property worked out at first use and kept in the instance's dict, where later reads find it first."""
-
-    def __init__(self, work: Callable[[Any], T]) -> None:
-        self.work = work
-        self.name = work.__name__
-        self.__doc__ = work.__doc__
-
-    @overload
-    def __get__(self, owner: None, kind: type) -> lazy[T]: ...
-    @overload
-    def __get__(self, owner: object, kind: type) -> T: ...
-    def __get__(self, owner: object | None, kind: type) -> T | lazy[T]:
-        if owner is None:
-            return self
-        value = self.work(owner)
-        owner.__dict__[self.name] = value
-        return value
 
 
 class NameAddr(NamedTuple):
@@ -193,6 +172,7 @@ def parse_via(text: str) -> Via:
     return _cached_via(text) if len(text) <= _CACHED_LENGTH else _read_via(text)
 
 
+_UNREAD = -2
 _NOBODY = NameAddr("", Uri("", None, None, "", None))
 
 
@@ -213,16 +193,47 @@ class Headers:
     Typed properties raise ParseError when the header is missing or bad and are worked out once.
     """
 
-    __slots__ = ("__dict__", "fields")
+    __slots__ = (
+        "_call_id",
+        "_contacts",
+        "_content_type",
+        "_cseq",
+        "_first",
+        "_from",
+        "_max_forwards",
+        "_record_routes",
+        "_routes",
+        "_to",
+        "_via",
+        "_vias",
+        "fields",
+    )
 
     def __init__(self, fields: Iterable[Field]) -> None:
-        self.fields = tuple(fields)
+        self.fields: tuple[Field, ...] = tuple(fields)
+        self._first: dict[str, str] | None = None
+        self._via: Via | None = None
+        self._vias: tuple[Via, ...] | None = None
+        self._from: NameAddr | None = None
+        self._to: NameAddr | None = None
+        self._call_id: str | None = None
+        self._cseq: CSeq | None = None
+        self._contacts: tuple[NameAddr, ...] | None = None
+        self._routes: tuple[NameAddr, ...] | None = None
+        self._record_routes: tuple[NameAddr, ...] | None = None
+        self._max_forwards = _UNREAD
+        self._content_type: str | None = None
 
-    @lazy
+    @property
     def first(self) -> dict[str, str]:
         """The first value of each name."""
-        found = dict(self.fields)
-        return found if len(found) == len(self.fields) else dict(self.fields[::-1])
+        found = self._first
+        if found is None:
+            found = dict(self.fields)
+            if len(found) != len(self.fields):
+                found = dict(self.fields[::-1])
+            self._first = found
+        return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self.fields == other.fields
@@ -265,11 +276,26 @@ class Headers:
     def altered(self, fields: Sequence[Field], *stale: str) -> Headers:
         """The headers with other fields; what was read stays read, but for the `stale` properties."""
         changed = Headers(fields)
-        known = changed.__dict__
-        known.update(self.__dict__)
-        for name in ("first", *stale):
-            known.pop(name, None)
+        changed._from, changed._to, changed._call_id = self._from, self._to, self._call_id
+        changed._cseq, changed._content_type = self._cseq, self._content_type
+        if "via" not in stale:
+            changed._via = self._via
+        if "vias" not in stale:
+            changed._vias = self._vias
+        if "contacts" not in stale:
+            changed._contacts = self._contacts
+        if "routes" not in stale:
+            changed._routes = self._routes
+        if "record_routes" not in stale:
+            changed._record_routes = self._record_routes
+        if "max_forwards" not in stale:
+            changed._max_forwards = self._max_forwards
         return changed
+
+    def with_vias(self, top: Via, vias: tuple[Via, ...] | None) -> Headers:
+        """Tell what the Vias of these fields are, where the maker knows."""
+        self._via, self._vias = top, vias
+        return self
 
     def read_mandatory(self) -> CSeq:
         """Read Via, From, To, Call-ID and CSeq now; ParseError for the first that is missing or bad."""
@@ -281,16 +307,15 @@ class Headers:
             raise ParseError(f"no {missing.args[0]}") from None
         if not call_id:
             raise ParseError("no Call-ID")
-        known = self.__dict__
         if len(first) == len(self.fields) and "," not in top:
-            known["via"] = via = parse_via(top)
-            known["vias"] = (via,)
+            self._via = via = parse_via(top)
+            self._vias = (via,)
         else:
             self.vias  # noqa: B018 - read for its errors; the value is kept
-        known["from_"] = parse_name_addr(caller)
-        known["to"] = parse_name_addr(callee)
-        known["call_id"] = call_id
-        known["cseq"] = cseq = parse_cseq(number)
+        self._from = parse_name_addr(caller)
+        self._to = parse_name_addr(callee)
+        self._call_id = call_id
+        self._cseq = cseq = parse_cseq(number)
         return cseq
 
     def make_answerable(self, method: str) -> bool:
@@ -305,12 +330,22 @@ class Headers:
             via = self.via
         except ParseError:
             return False
-        stand_ins = {"vias": (via,), "from_": _NOBODY, "to": _NOBODY, "cseq": CSeq(0, method)}
-        for name, stand_in in stand_ins.items():
-            try:
-                getattr(self, name)
-            except ParseError:
-                self.__dict__[name] = stand_in
+        try:
+            _ = self.vias
+        except ParseError:
+            self._vias = (via,)
+        try:
+            _ = self.from_
+        except ParseError:
+            self._from = _NOBODY
+        try:
+            _ = self.to
+        except ParseError:
+            self._to = _NOBODY
+        try:
+            _ = self.cseq
+        except ParseError:
+            self._cseq = CSeq(0, method)
         return True
 
     def _need(self, name: str) -> str:
@@ -325,59 +360,91 @@ class Headers:
             raise ParseError(f"too many {name} values")
         return values
 
-    @lazy
+    @property
     def via(self) -> Via:
         """The top Via."""
-        return parse_via(split_list(self._need("Via"))[0])
+        found = self._via
+        if found is None:
+            found = self._via = parse_via(split_list(self._need("Via"))[0])
+        return found
 
-    @lazy
+    @property
     def vias(self) -> tuple[Via, ...]:
         """All Vias, top first."""
-        top = self.via
-        items = [item for line in self.all("Via") for item in split_list(line)]
-        if len(items) > MAX_VALUES:
-            raise ParseError("too many Via values")
-        return (top, *[parse_via(item) for item in items[1:]]) if len(items) > 1 else (top,)
+        found = self._vias
+        if found is None:
+            top = self.via
+            items = [item for line in self.all("Via") for item in split_list(line)]
+            if len(items) > MAX_VALUES:
+                raise ParseError("too many Via values")
+            found = self._vias = (top, *[parse_via(item) for item in items[1:]]) if len(items) > 1 else (top,)
+        return found
 
-    @lazy
+    @property
     def from_(self) -> NameAddr:
         """From."""
-        return parse_name_addr(self._need("From"))
+        found = self._from
+        if found is None:
+            found = self._from = parse_name_addr(self._need("From"))
+        return found
 
-    @lazy
+    @property
     def to(self) -> NameAddr:
         """To."""
-        return parse_name_addr(self._need("To"))
+        found = self._to
+        if found is None:
+            found = self._to = parse_name_addr(self._need("To"))
+        return found
 
-    @lazy
+    @property
     def call_id(self) -> str:
         """Call-ID."""
-        return self._need("Call-ID")
+        found = self._call_id
+        if found is None:
+            found = self._call_id = self._need("Call-ID")
+        return found
 
-    @lazy
+    @property
     def cseq(self) -> CSeq:
         """CSeq."""
-        return parse_cseq(self._need("CSeq"))
+        found = self._cseq
+        if found is None:
+            found = self._cseq = parse_cseq(self._need("CSeq"))
+        return found
 
-    @lazy
+    @property
     def star(self) -> bool:
         """True when the only Contact is `*`."""
-        return self.all("Contact") == ["*"]
+        return self.first.get("Contact") == "*" and self.all("Contact") == ["*"]
 
-    @lazy
+    @property
     def contacts(self) -> tuple[NameAddr, ...]:
         """All Contacts in order; none when Contact is `*` or absent."""
-        return () if self.star else tuple([parse_name_addr(value) for value in self._bounded("Contact")])
+        found = self._contacts
+        if found is None:
+            found = self._contacts = self._read_contacts()
+        return found
 
-    @lazy
+    @property
     def routes(self) -> tuple[NameAddr, ...]:
         """Route, next hop first."""
-        return self._hops("Route")
+        found = self._routes
+        if found is None:
+            found = self._routes = self._hops("Route")
+        return found
 
-    @lazy
+    @property
     def record_routes(self) -> tuple[NameAddr, ...]:
         """Record-Route, last proxy first."""
-        return self._hops("Record-Route")
+        found = self._record_routes
+        if found is None:
+            found = self._record_routes = self._hops("Record-Route")
+        return found
+
+    def _read_contacts(self) -> tuple[NameAddr, ...]:
+        if "Contact" not in self.first or self.star:
+            return ()
+        return tuple([parse_name_addr(value) for value in self._bounded("Contact")])
 
     def _hops(self, name: str) -> tuple[NameAddr, ...]:
         if name not in self.first:
@@ -387,28 +454,37 @@ class Headers:
             raise ParseError(f"{name} is not a SIP URI")
         return hops
 
-    @lazy
+    @property
     def max_forwards(self) -> int | None:
         """Max-Forwards; None when absent or above 255, which is no count of hops (RFC 4475 §3.1.2.4)."""
+        found = self._max_forwards
+        if found == _UNREAD:
+            found = self._max_forwards = self._read_max_forwards()
+        return None if found < 0 else found
+
+    def _read_max_forwards(self) -> int:
         value = self.first.get("Max-Forwards")
         if value is None:
-            return None
+            return -1
         if not (value.isascii() and value.isdigit()):
             raise ParseError("bad Max-Forwards")
         short = value.lstrip("0") or "0"
-        return int(short) if len(short) <= 3 and int(short) <= 255 else None
+        return int(short) if len(short) <= 3 and int(short) <= 255 else -1
 
-    @lazy
+    @property
     def expires(self) -> int | None:
         """Expires in seconds, at most 2**32-1; None when absent or malformed (RFC 3261 §10.2.1.1)."""
         value = self.first.get("Expires")
         return None if value is None else parse_seconds(value)
 
-    @lazy
+    @property
     def content_type(self) -> str:
         """The media type in lower case without parameters, '' when absent."""
-        value = self.first.get("Content-Type", "").partition(";")[0]
-        return "/".join([part.strip(LWS) for part in value.split("/")]).lower()
+        found = self._content_type
+        if found is None:
+            value = self.first.get("Content-Type", "").partition(";")[0]
+            found = self._content_type = "/".join([part.strip(LWS) for part in value.split("/")]).lower()
+        return found
 
 
 def parse_seconds(text: str) -> int | None:

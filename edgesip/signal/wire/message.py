@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from edgesip.signal.wire.grammar import LWS, ParseError, digits, has_bare_nul, is_token
-from edgesip.signal.wire.headers import CSeq, Field, Headers, lazy
+from edgesip.signal.wire.headers import CSeq, Field, Headers
 from edgesip.signal.wire.names import NAMES
 from edgesip.signal.wire.uri import Uri, parse_uri
 
@@ -109,32 +108,68 @@ def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
     return text.encode("utf-8", "surrogateescape") + body
 
 
-@dataclass(frozen=True)
 class Request:
-    """A request; `uri` is the Request-URI as it stands on the wire, `ruri` the same in parts."""
+    """A request, never changed once made; `uri` is the Request-URI as it stands on the wire, `ruri` the same in parts."""
 
-    method: str
-    uri: str
-    headers: Headers
-    body: bytes = b""
+    __slots__ = ("_ruri", "body", "headers", "method", "uri")
 
-    @lazy
+    def __init__(
+        self, method: str, uri: str, headers: Headers, body: bytes = b"", ruri: Uri | None = None
+    ) -> None:
+        self.method = method
+        self.uri = uri
+        self.headers = headers
+        self.body = body
+        self._ruri = ruri
+
+    @property
     def ruri(self) -> Uri:
         """The Request-URI; ParseError 416 for a scheme that is not ours to route."""
-        return parse_uri(self.uri)
+        found = self._ruri
+        if found is None:
+            found = self._ruri = parse_uri(self.uri)
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Request)
+            and (self.method, self.uri, self.body) == (other.method, other.uri, other.body)
+            and self.headers == other.headers
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.method, self.uri, self.headers, self.body))
+
+    def __repr__(self) -> str:
+        return f"Request({self.method!r}, {self.uri!r}, {self.headers!r}, {self.body!r})"
 
     def __bytes__(self) -> bytes:
         return _octets(f"{self.method} {self.uri} SIP/2.0", self.headers.fields, self.body)
 
 
-@dataclass(frozen=True)
 class Response:
-    """A response."""
+    """A response, never changed once made."""
 
-    status: int
-    reason: str
-    headers: Headers
-    body: bytes = b""
+    __slots__ = ("body", "headers", "reason", "status")
+
+    def __init__(self, status: int, reason: str, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+        self.body = body
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Response)
+            and (self.status, self.reason, self.body) == (other.status, other.reason, other.body)
+            and self.headers == other.headers
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.status, self.reason, self.headers, self.body))
+
+    def __repr__(self) -> str:
+        return f"Response({self.status!r}, {self.reason!r}, {self.headers!r}, {self.body!r})"
 
     def __bytes__(self) -> bytes:
         return _octets(f"SIP/2.0 {self.status} {self.reason}", self.headers.fields, self.body)
@@ -266,12 +301,10 @@ def _request(start: str, headers: Headers, body: bytes, fault: str) -> Request:
         ruri = parse_uri(uri)
         if ruri.headers:
             raise ParseError("headers in Request-URI")
-        request = Request(method, uri, headers, _body(headers, body))
+        return Request(method, uri, headers, _body(headers, body), ruri)
     except ParseError as error:
         error.request = _answerable(method, uri, headers)
         raise
-    request.__dict__["ruri"] = ruri
-    return request
 
 
 def _check_version(version: str) -> None:

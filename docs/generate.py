@@ -33,8 +33,9 @@ from edgesip.cli import fail
 from edgesip.signal import decision
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat import detect
-from edgesip.signal.wire.headers import CSeq, Headers, NameAddr, Via
+from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.values import CSeq, NameAddr, Via
 
 DOCS = Path(__file__).parent
 PACKAGE = Path(profile.__file__).parent

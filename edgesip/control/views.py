@@ -11,7 +11,7 @@ from typing import Any
 from edgesip.signal.dialog.state import Dialog, Leg
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.headers import parse_name_addr
+from edgesip.signal.wire.values import parse_name_addr
 
 NAT_FLAG = 1 << 6
 """The branch flag of a contact behind NAT, FLB_NATB in Kamailio's default configuration."""

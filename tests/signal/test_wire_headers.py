@@ -3,20 +3,10 @@
 import pytest
 
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.headers import (
-    MAX_VALUES,
-    CSeq,
-    Headers,
-    NameAddr,
-    parse_cseq,
-    parse_name_addr,
-    parse_seconds,
-    parse_via,
-    prepended,
-    replaced,
-)
+from edgesip.signal.wire.headers import MAX_VALUES, Headers, parse_seconds, prepended, replaced
 from edgesip.signal.wire.names import canonical
 from edgesip.signal.wire.uri import parse_uri
+from edgesip.signal.wire.values import CSeq, NameAddr, parse_cseq, parse_name_addr, parse_via
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from edgesip.signal.wire import grammar, headers, uri
+from edgesip.signal.wire import grammar, uri, values
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, parse, reply_to
@@ -144,7 +144,7 @@ def test_every_reader_raises_parse_errors_only(text: str) -> None:
 @bounded
 @given(fragments.map(lambda data: data.decode("utf-8", "surrogateescape")))
 def test_what_a_reader_accepts_it_reads_the_same_when_written(text: str) -> None:
-    for read in (uri.parse_any_uri, headers.parse_name_addr, headers.parse_via, headers.parse_cseq):
+    for read in (uri.parse_any_uri, values.parse_name_addr, values.parse_via, values.parse_cseq):
         value = tried(read, text)
         assert isinstance(value, ParseError) or read(str(value)) == value
 
@@ -157,10 +157,10 @@ READERS: dict[str, Callable[[str], object]] = {
     "has_bare_nul": grammar.has_bare_nul,
     "parse_uri": uri.parse_uri,
     "parse_any_uri": uri.parse_any_uri,
-    "name_addr": headers.parse_name_addr,
-    "via": headers.parse_via,
-    "cseq": headers.parse_cseq,
-    "seconds": headers.parse_seconds,
+    "name_addr": values.parse_name_addr,
+    "via": values.parse_via,
+    "cseq": values.parse_cseq,
+    "seconds": values.parse_seconds,
     "digits": lambda text: grammar.digits(text, 2**31),
     "contacts": lambda text: Headers([("Contact", text)]).contacts,
     "routes": lambda text: Headers([("Route", text)]).routes,

@@ -1,6 +1,5 @@
 """Whole messages: reading a datagram, writing it again, answering it."""
 
-
 import pytest
 
 from edgesip.signal.wire.grammar import ParseError

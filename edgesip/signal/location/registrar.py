@@ -16,9 +16,10 @@ from typing import NamedTuple
 from edgesip.address import Flow, is_ip, is_loopback, is_sendable, same_host
 from edgesip.signal.location.usrloc import Binding, Usrloc, aor_key
 from edgesip.signal.wire.grammar import ParseError, digits, is_token, quote, unquote
-from edgesip.signal.wire.headers import Headers, NameAddr, parse_name_addr, parse_seconds
+from edgesip.signal.wire.headers import Headers, parse_seconds
 from edgesip.signal.wire.message import Request
 from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.values import NameAddr, parse_name_addr
 
 Fields = tuple[tuple[str, str], ...]
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from edgesip.address import Flow, is_ip, is_private, is_unspecified, same_host
 from edgesip.signal.wire.grammar import ParseError, digits, split_list, unquote
-from edgesip.signal.wire.headers import Via
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.values import Via
 
 Message = Request | Response
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from edgesip.address import Addr, Flow, bracketed, is_sendable, parse_hostport, parse_ip, same_host
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.headers import Headers, NameAddr, replaced
+from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.values import NameAddr
 
 ALIAS = "alias"
 _DIGITS = {"udp": "1", "tcp": "2", "tls": "3", "sctp": "4", "ws": "5", "wss": "6"}

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from edgesip.address import Addr, Flow, bracketed, same_host
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.wire.headers import Headers, NameAddr, Via, replaced
+from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.values import NameAddr, Via
 
 MAX_FORWARDS = 70
 Field = tuple[str, str]

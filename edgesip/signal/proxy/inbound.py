@@ -13,8 +13,8 @@ from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
 from edgesip.signal.transaction.layer import TxKey
-from edgesip.signal.wire.headers import NameAddr
 from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.values import NameAddr
 
 
 @dataclass(slots=True, eq=False)

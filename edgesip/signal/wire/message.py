@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 
 from edgesip.signal.wire.grammar import LWS, ParseError, digits, has_bare_nul, is_token
-from edgesip.signal.wire.headers import CSeq, Field, Headers
+from edgesip.signal.wire.headers import Field, Headers
 from edgesip.signal.wire.names import NAMES
 from edgesip.signal.wire.uri import Uri, parse_uri
+from edgesip.signal.wire.values import CSeq
 
 MAX_MESSAGE = 65536  # octets (threat 1)
 MAX_FIELDS = 256
@@ -109,7 +110,7 @@ def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
 
 
 class Request:
-    """A request, never changed once made; `uri` is the Request-URI as it stands on the wire, `ruri` the same in parts."""
+    """A request, never changed once made; `uri` is the Request-URI as it stands, `ruri` the same in parts."""
 
     __slots__ = ("_ruri", "body", "headers", "method", "uri")
 

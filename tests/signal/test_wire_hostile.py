@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from edgesip.signal.wire import grammar, uri, values
+from edgesip.signal.wire import grammar, headers, uri, values
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, parse, reply_to
@@ -160,7 +160,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "name_addr": values.parse_name_addr,
     "via": values.parse_via,
     "cseq": values.parse_cseq,
-    "seconds": values.parse_seconds,
+    "seconds": headers.parse_seconds,
     "digits": lambda text: grammar.digits(text, 2**31),
     "contacts": lambda text: Headers([("Contact", text)]).contacts,
     "routes": lambda text: Headers([("Route", text)]).routes,

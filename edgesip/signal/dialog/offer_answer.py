@@ -7,7 +7,7 @@ Reads no SDP itself.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from edgesip.address import Flow
 
@@ -23,7 +23,6 @@ class Role(Enum):
     ANSWER = "the answer"
 
 
-@runtime_checkable
 class MediaRefusal(Protocol):
     """Why a body was not taken, as the final response to give."""
 

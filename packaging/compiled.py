@@ -1,0 +1,60 @@
+"""Compile the rooms on the way of a message into machine code: `compiled.py TREE`.
+
+TREE is a folder that holds the package `edgesip`; beside each module that mypyc takes appears its extension,
+which Python then imports in place of the source. Only what is packaged is compiled: a checkout runs as it is
+written. Runs where mypy, setuptools, a C compiler and Python's headers are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from mypyc.build import mypycify
+from setuptools import setup
+
+COMPILED = (
+    "address.py",
+    "script.py",
+    "signal/*.py",
+    "signal/wire/*.py",
+    "signal/transaction/*.py",
+    "signal/proxy/*.py",
+    "signal/dialog/*.py",
+    "signal/location/*.py",
+    "signal/nat/*.py",
+    "signal/guard/*.py",
+    "signal/net/service.py",
+    "relay/rtp.py",
+    "relay/rule.py",
+    "relay/path.py",
+    "relay/ports.py",
+    "relay/sdp.py",
+    "relay/leg.py",
+    "relay/latch.py",
+    "relay/session.py",
+    "relay/listing.py",
+    "relay/core.py",
+)
+
+
+def main(tree: Path) -> None:
+    """Compile in place; the build's own files stay in `TREE/build`."""
+    os.chdir(tree)
+    package = Path("edgesip")
+    found = {str(file) for pattern in COMPILED for file in package.glob(pattern)}
+    modules = sorted(name for name in found if not name.endswith("__init__.py"))
+    extensions = mypycify(
+        ["--ignore-missing-imports", *modules], opt_level="2", group_name="edgesip", target_dir="build"
+    )
+    setup(
+        name="edgesip-compiled",
+        packages=[],
+        ext_modules=extensions,
+        script_args=["-q", "build_ext", "--inplace"],
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

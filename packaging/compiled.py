@@ -16,7 +16,7 @@ from setuptools import setup
 
 COMPILED = (
     "address.py",
-    "script.py",
+    "script/*.py",
     "signal/*.py",
     "signal/wire/*.py",
     "signal/transaction/*.py",

@@ -1,50 +1,28 @@
-"""What a route script sees: `Call`, and the decisions that it returns.
+"""What a `request` or `in_dialog` script sees: one request, and what shall be done with it.
 
-One import for scripts: `from edgesip.script import Call, Forward, Reply, ...`. Each method is one line into
-the room that does it, under the name that Kamailio gives it. Reads answer at once; what a script wants
-changed is recorded and applied to the copy that leaves. Nothing here sends anything.
+Each method is one line into the room that does it, under the name that Kamailio gives it. Reads answer at
+once; what a script wants changed is recorded and applied to the copy that leaves. Nothing here sends.
 """
 
 from __future__ import annotations
 
-import inspect
-import traceback
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
-from pathlib import Path
-from types import CodeType
-
 from edgesip.address import is_private, parse_ip
-from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
-from edgesip.signal.guard.digest import Digest, Verified
-from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.script.rooms import Rooms
+from edgesip.signal.decision import Challenge, Decision, Reply
+from edgesip.signal.guard.digest import Verified
+from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat.detect import nat_uac_test
 from edgesip.signal.nat.repair import handle_ruri_alias
-from edgesip.signal.proxy.inbound import Inbound, Passing
-from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.proxy.upstream import Upstream
-from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.uri import Uri, parse_uri
-from edgesip.store.api import Subscribers
 
-__all__ = ["Call", "Challenge", "Decision", "Drop", "Forward", "Redirect", "Reply", "ReplyCall", "Save"]
-
-Networks = Sequence[IPv4Network | IPv6Network]
-
-
-@dataclass(frozen=True, slots=True)
-class Rooms:
-    """What a `Call` may ask."""
-
-    myself: Myself
-    usrloc: Usrloc
-    subscribers: Subscribers
-    digest: Digest
-    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
-    upstream: Upstream | None = None
-    auth_enabled: bool = True
+OPTIONS_HEADERS = (
+    ("Accept", "*/*"),
+    ("Accept-Encoding", ""),
+    ("Accept-Language", "en"),
+    ("Supported", ""),
+)
 
 
 class Call:
@@ -233,120 +211,3 @@ class Call:
     def remove_hf(self, name: str) -> None:
         """textops: leave every header field of this name out of the copy."""
         self._inbound.edits.remove.append(name)
-
-
-class ReplyCall:
-    """One response on its way back, before it is sent on: what `reply` scripts see."""
-
-    __slots__ = ("_passing",)
-
-    def __init__(self, passing: Passing) -> None:
-        self._passing = passing
-
-    @property
-    def status(self) -> int:
-        """`$rs`: the status code."""
-        return self._passing.response.status
-
-    @property
-    def method(self) -> str:
-        """`$rm`: the method of the request that it answers."""
-        return self._passing.fork.request.method
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields as they came."""
-        return self._passing.response.headers
-
-    @property
-    def nated(self) -> bool:
-        """True when the one who answers is known to be behind a NAT (the binding or the dialog says so)."""
-        return self._passing.nated
-
-    def nat_uac_test(self, flags: int) -> bool:
-        """nathelper's test on a reply."""
-        return nat_uac_test(flags, self._passing.response, self._passing.flow) != 0
-
-    def set_contact_alias(self) -> None:
-        """nathelper: the Contact that goes on carries `;alias=` with the address this came from."""
-        self._passing.edits.alias = True
-
-
-OPTIONS_HEADERS = (
-    ("Accept", "*/*"),
-    ("Accept-Encoding", ""),
-    ("Accept-Language", "en"),
-    ("Supported", ""),
-)
-
-Hook = Callable[[Call], Decision | Awaitable[Decision]]
-
-LATER = (
-    "branch",
-    "branch_failure",
-    "failure",
-    "dialog_start",
-    "dialog_end",
-    "dialog_failed",
-    "dialog_timeout",
-    "contact_expired",
-    "rtp_timeout",
-    "media_failed",
-    "save_failed",
-    "http_request",
-    "tcp_closed",
-)
-"""Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
-
-
-class ScriptError(Exception):
-    """A route script that cannot be used; the message says where and why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """The functions of a route script that the server calls."""
-
-    path: str
-    request: Hook
-    in_dialog: Hook | None = None
-    reply: Callable[[ReplyCall], None] | None = None
-
-
-def load(path: Path) -> Script:
-    """Read and run a route script, and find its functions by name. Raises `ScriptError`."""
-    try:
-        code: CodeType = compile(path.read_text(encoding="utf-8"), str(path), "exec")
-    except OSError as error:
-        raise ScriptError(f"{path}: cannot read the route script: {error.strerror}") from error
-    except (SyntaxError, ValueError) as error:
-        raise ScriptError(f"{path}: {error}") from error
-    names: dict[str, object] = {"__name__": path.stem, "__file__": str(path)}
-    try:
-        exec(code, names)
-    except (Exception, SystemExit) as error:
-        raise ScriptError(f"{path}: {explain(error, str(path))}") from error
-    functions = {name: value for name, value in names.items() if inspect.isfunction(value)}
-    unknown = [name for name in LATER if name in functions]
-    if unknown:
-        raise ScriptError(f"{path}: this version does not call the hook {unknown[0]!r}")
-    if "request" not in functions:
-        raise ScriptError(f"{path}: the route script has no function request(call)")
-    if inspect.iscoroutinefunction(functions.get("reply")):
-        raise ScriptError(f"{path}: reply(call) must be a plain def")
-    return Script(str(path), functions["request"], functions.get("in_dialog"), functions.get("reply"))
-
-
-def refusal_for(error: BaseException) -> Reply:
-    """What the sender hears when a script raised: a message that cannot be read is the sender's fault."""
-    if isinstance(error, ParseError):
-        return Reply(error.status, error.reason)
-    return Reply(500, "Server Internal Error")
-
-
-def explain(error: BaseException, path: str) -> str:
-    """What went wrong in a script: its own frames of the traceback, no others."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
-    where = " < ".join(f"line {frame.lineno} in {frame.name}" for frame in reversed(frames))
-    text = f"{type(error).__name__}: {error}"
-    return f"{text} ({where})" if where else text

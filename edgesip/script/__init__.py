@@ -1,0 +1,33 @@
+"""What a route script sees: `Call`, and the decisions that it returns.
+
+One import for scripts: `from edgesip.script import Call, Forward, Reply, ...`. Each method is one line into
+the room that does it, under the name that Kamailio gives it. Reads answer at once; what a script wants
+changed is recorded and applied to the copy that leaves. Nothing here sends anything.
+"""
+
+from __future__ import annotations
+
+from edgesip.script.call import Call
+from edgesip.script.hooks import LATER, Script, ScriptError, explain, load, refusal_for
+from edgesip.script.reply import ReplyCall
+from edgesip.script.rooms import Rooms
+from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
+
+__all__ = [
+    "LATER",
+    "Call",
+    "Challenge",
+    "Decision",
+    "Drop",
+    "Forward",
+    "Redirect",
+    "Reply",
+    "ReplyCall",
+    "Rooms",
+    "Save",
+    "Script",
+    "ScriptError",
+    "explain",
+    "load",
+    "refusal_for",
+]

@@ -1,0 +1,90 @@
+"""A route script as the server uses it: read, run once, its functions found by name.
+
+Holds the hooks that there are and what becomes of a script's faults. Calls none of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+
+from edgesip.script.call import Call
+from edgesip.script.reply import ReplyCall
+from edgesip.signal.decision import Decision, Reply
+from edgesip.signal.wire.grammar import ParseError
+
+Hook = Callable[[Call], Decision | Awaitable[Decision]]
+
+LATER = (
+    "branch",
+    "branch_failure",
+    "failure",
+    "dialog_start",
+    "dialog_end",
+    "dialog_failed",
+    "dialog_timeout",
+    "contact_expired",
+    "rtp_timeout",
+    "media_failed",
+    "save_failed",
+    "http_request",
+    "tcp_closed",
+)
+"""Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
+
+
+class ScriptError(Exception):
+    """A route script that cannot be used; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """The functions of a route script that the server calls."""
+
+    path: str
+    request: Hook
+    in_dialog: Hook | None = None
+    reply: Callable[[ReplyCall], None] | None = None
+
+
+def load(path: Path) -> Script:
+    """Read and run a route script, and find its functions by name. Raises `ScriptError`."""
+    try:
+        code: CodeType = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    except OSError as error:
+        raise ScriptError(f"{path}: cannot read the route script: {error.strerror}") from error
+    except (SyntaxError, ValueError) as error:
+        raise ScriptError(f"{path}: {error}") from error
+    names: dict[str, object] = {"__name__": path.stem, "__file__": str(path)}
+    try:
+        exec(code, names)
+    except (Exception, SystemExit) as error:
+        raise ScriptError(f"{path}: {explain(error, str(path))}") from error
+    functions = {name: value for name, value in names.items() if inspect.isfunction(value)}
+    unknown = [name for name in LATER if name in functions]
+    if unknown:
+        raise ScriptError(f"{path}: this version does not call the hook {unknown[0]!r}")
+    if "request" not in functions:
+        raise ScriptError(f"{path}: the route script has no function request(call)")
+    if inspect.iscoroutinefunction(functions.get("reply")):
+        raise ScriptError(f"{path}: reply(call) must be a plain def")
+    return Script(str(path), functions["request"], functions.get("in_dialog"), functions.get("reply"))
+
+
+def refusal_for(error: BaseException) -> Reply:
+    """What the sender hears when a script raised: a message that cannot be read is the sender's fault."""
+    if isinstance(error, ParseError):
+        return Reply(error.status, error.reason)
+    return Reply(500, "Server Internal Error")
+
+
+def explain(error: BaseException, path: str) -> str:
+    """What went wrong in a script: its own frames of the traceback, no others."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    where = " < ".join(f"line {frame.lineno} in {frame.name}" for frame in reversed(frames))
+    text = f"{type(error).__name__}: {error}"
+    return f"{text} ({where})" if where else text

@@ -32,7 +32,7 @@ class House(Talk):
             entropy=lambda size: next(serial).to_bytes(size, "big"),
         )
         self.relay = relay
-        self.core._proxy._media = relay
+        self.core._proxy.calls.media = relay
 
     def drain(self) -> None:
         self.sent.clear()

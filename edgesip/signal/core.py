@@ -23,7 +23,7 @@ from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import Inbound, Note, Passing, note
+from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Passing, note
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
@@ -51,7 +51,7 @@ class Arrived(NamedTuple):
     inbound: Inbound
 
 
-Event = Arrived | Write | Note
+Event = Arrived | Write | Happened | Note
 
 
 class SignalCore:
@@ -334,7 +334,8 @@ class SignalCore:
         for binding in gone:
             self.usrloc.remove(binding)
         self._proxy.flow_closed(flow, now)
-        return self._gather(self._written_off(gone, "contact lost its connection"))
+        events = self._written_off(gone, "contact lost its connection")
+        return self._gather([*events, Happened("tcp_closed", Closed(flow, tuple(gone)))])
 
     def registered(self, flow: Flow) -> bool:
         """True when a phone is registered over this flow."""
@@ -351,18 +352,21 @@ class SignalCore:
 
     def media_timeout(self, key: tuple[str, str], branch: str, now: float) -> list[Event]:
         """No media passed either way for too long: BYE to both legs."""
-        for dialog in self.dialogs.by_media(key, branch):
-            self._proxy.terminate(dialog, "RTP Timeout", now)
-        return self._gather([])
+        silent = list(self.dialogs.by_media(key, branch))
+        events: list[Event] = [Happened("rtp_timeout", dialog) for dialog in silent]
+        for dialog in silent:
+            self._proxy.calls.terminate(dialog, "RTP Timeout", now)
+        return self._gather(events)
 
     def tick(self, now: float) -> list[Event]:
         """Do all that has become due."""
         self._proxy.handle(self.transactions.tick(now), now)
         for dialog, why in self.dialogs.tick(now):
-            self._proxy.terminate(dialog, why, now)
+            self._proxy.calls.terminate(dialog, why, now)
         self._sends += self._pinger.due(self.usrloc, now)
         expired = self.usrloc.expire(now)
         events = self._written_off(expired, "contact expired")
+        events += [Happened("contact_expired", binding) for binding in expired]
         return self._gather(events)
 
     def deadline(self, now: float) -> float | None:
@@ -377,7 +381,7 @@ class SignalCore:
 
     def take_sends(self) -> list[tuple[Flow, bytes]]:
         """What is to be sent, in order: each with the flow it leaves by."""
-        sends = self._sends + self.transactions.take_sends() + self._proxy.take_sends()
+        sends = self._sends + self._proxy.take_sends() + self.transactions.take_sends()
         self._sends = []
         return sends
 

@@ -5,7 +5,7 @@ Holds `Dialog` and `Leg`, and their records. Knows nothing of transactions, sock
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -73,10 +73,12 @@ class Leg:
 
 @dataclass(slots=True, eq=False)
 class Dialog:
-    """One call. Times are monotonic seconds, 0 when the moment has not come; `branch` names its media.
+    """What one To tag made of one INVITE. Times are monotonic seconds, 0 when the moment has not come.
 
-    `turn` tells apart the turns of a spiral: the same INVITE passing through us again on its way. `success`
-    is the last 2xx to an INVITE as it went on, to be sent again when it is asked for after its transaction.
+    `branch` names its media, `preview` is the SDP of its last 1xx. `h_entry` and `h_id` are the same for all
+    dialogs of an INVITE, which the cookie in Record-Route names. `turn` tells apart turns of a spiral: the
+    same INVITE passing through us again on its way. `success` is the last 2xx to an INVITE as it went on, to
+    be sent again when it is asked for after its transaction.
     """
 
     call_id: str
@@ -96,7 +98,7 @@ class Dialog:
     expires: float = 0.0
     ended_by: str = ""
     late: str = ""
-    early: dict[str, tuple[str, Leg]] = field(default_factory=dict)
+    preview: bytes = b""
     success: Response | None = None
 
     @property
@@ -132,6 +134,21 @@ class Dialog:
             return False
         self.state = state
         return True
+
+    def sibling(self) -> Dialog:
+        """A dialog of the same INVITE that nobody has answered yet."""
+        return Dialog(
+            self.call_id,
+            self.ruri,
+            self.caller,
+            Leg(self.callee.uri),
+            self.h_entry,
+            self.h_id,
+            self.init,
+            turn=self.turn,
+            relayed=self.relayed,
+            lifetime=self.lifetime,
+        )
 
     def record(self, wall_offset: float) -> dict[str, Any]:
         """The dialog as a JSON object with wall times (seconds since the epoch)."""

@@ -21,7 +21,7 @@ NOACK_TIMEOUT = 60.0
 END_TIMEOUT = 300.0
 HASH_SIZE = 4096
 MOST_ANSWERS = 32
-"""Early tags, and answers, of one INVITE at most: a forking callee has no more, a hostile one stops there."""
+"""Dialogs of one INVITE at most: a forking callee has no more To tags, a hostile one stops there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,76 +91,80 @@ class Dialogs:
     # -- the life of a dialog ----------------------------------------------------------------------
 
     def create(self, request: Request, flow: Flow, now: float, nated: bool, ruid: str = "") -> Dialog:
-        """`dlg_manage()` on an initial INVITE: state 1."""
+        """`dlg_manage()` on an initial INVITE: state 1, the dialog of whoever answers first."""
         headers = request.headers
         contact = headers.contacts[0] if headers.contacts else None
-        caller = Leg(
-            uri=headers.get("From") or "",
-            tag=headers.from_.tag or "",
-            contact=str(contact.uri) if contact else "",
-            routes=tuple(str(route) for route in headers.record_routes),
-            cseq=headers.cseq.number,
-            flow=flow,
-            nated=nated,
-            ruid=ruid,
-        )
-        callee = Leg(uri=headers.get("To") or "")
-        dialog = self._new(headers.call_id, request.uri, caller, callee, now)
-        dialog.turn = len({one.turn for one in self.siblings(dialog) if one is not dialog})
-        self.counters["dialog:processed_dialogs"] += 1
-        return dialog
-
-    def _new(self, call_id: str, ruri: str, caller: Leg, callee: Leg, now: float) -> Dialog:
+        call_id = headers.call_id
         self._next_id += 1
         dialog = Dialog(
             call_id,
-            ruri,
-            caller,
-            callee,
+            request.uri,
+            caller=Leg(
+                uri=headers.get("From") or "",
+                tag=headers.from_.tag or "",
+                contact=str(contact.uri) if contact else "",
+                routes=tuple(str(route) for route in headers.record_routes),
+                cseq=headers.cseq.number,
+                flow=flow,
+                nated=nated,
+                ruid=ruid,
+            ),
+            callee=Leg(uri=headers.get("To") or ""),
             h_entry=crc32(call_id.encode("utf-8", "surrogateescape")) % HASH_SIZE,
             h_id=self._next_id,
             init=now,
             lifetime=self._settings.default_timeout,
         )
+        dialog.turn = len({one.turn for one in self.siblings(dialog)})
         self._by_call.setdefault(dialog.key, []).append(dialog)
+        self.counters["dialog:processed_dialogs"] += 1
         return dialog
 
-    def provisional(self, dialog: Dialog, response: Response, leg: Leg, branch: str) -> None:
-        """A 1xx with a tag: state 2, and requests with that tag find the dialog (PRACK, UPDATE)."""
-        if not dialog.moved(On.PROVISIONAL):
-            return
-        if leg.tag not in dialog.early and len(dialog.early) < MOST_ANSWERS:
-            dialog.early[leg.tag] = (branch, leg)
-            self._index(dialog, leg.tag)
+    def heard(self, call: list[Dialog], leg: Leg, branch: str, final: bool) -> Dialog | None:
+        """The dialog of a To tag among those of one INVITE: the first takes the one that has none yet, each
+        other one is a dialog of its own (RFC 3261 §12.1.2, §13.2.2.4). None when there are too many.
+        """
+        for one in call:
+            if one.callee.tag == leg.tag:
+                return one
+        dialog = next((one for one in call if not one.callee.tag), None)
+        if dialog is None:
+            early = next((one for one in call if one.state is DialogState.EARLY), None)
+            if len(call) >= MOST_ANSWERS and final and early is not None:
+                self._lose(call, early)
+            if len(call) >= MOST_ANSWERS:
+                return None
+            dialog = call[0].sibling()
+            call.append(dialog)
+            self._by_call.setdefault(dialog.key, []).append(dialog)
+        dialog.callee, dialog.branch = leg, branch
+        self._index(dialog)
+        dialog.moved(On.PROVISIONAL)
+        return dialog
 
-    def branch_failed(self, dialog: Dialog, branch: str) -> None:
-        """A branch is over without a 2xx: requests with its early tags find nothing any more."""
-        for tag in [tag for tag, (name, _) in dialog.early.items() if name == branch]:
-            self._unindex(dialog, tag)
-            del dialog.early[tag]
+    def branch_failed(self, call: list[Dialog], branch: str) -> None:
+        """A branch is over without a 2xx: its early dialogs are, but one stands for the call to its end."""
+        for one in [one for one in call if one.branch == branch and one.state is DialogState.EARLY]:
+            if len(call) > 1:
+                self._lose(call, one)
+            else:
+                self._unindex(one)
+                one.callee, one.branch, one.preview = Leg(one.callee.uri), "", b""
+                one.state = DialogState.UNCONFIRMED
 
-    def answered(self, dialog: Dialog, response: Response, leg: Leg, branch: str, now: float) -> Dialog:
-        """A 2xx: state 3. A second one with another tag is a dialog of its own (RFC 3261 §13.2.2.4)."""
-        if dialog.callee.tag:
-            group = [known for known in self._by_call.get(dialog.key, ()) if known.turn == dialog.turn]
-            for known in group:
-                if known.callee.tag == leg.tag:
-                    return known
-            if len(group) >= MOST_ANSWERS:
-                return dialog
-            first = dialog
-            dialog = self._new(first.call_id, first.ruri, first.caller, leg, now)
-            dialog.turn, dialog.relayed = first.turn, first.relayed
-        if not dialog.moved(On.ANSWER):
-            return dialog
+    def _lose(self, call: list[Dialog], dialog: Dialog) -> None:
+        call.remove(dialog)
+        dialog.state = DialogState.DELETED
+        self._forget(dialog)
+
+    def answered(self, dialog: Dialog, leg: Leg, branch: str, now: float) -> bool:
+        """A 2xx: state 3; False when it was there already."""
+        if dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED) or not dialog.moved(On.ANSWER):
+            return False
         dialog.callee, dialog.branch, dialog.start = leg, branch, now
-        for tag in dialog.early:
-            self._unindex(dialog, tag)
-        dialog.early.clear()
-        self._index(dialog, leg.tag)
         self._rearm(dialog, now)
         self._timers.set(("noack", dialog), now + NOACK_TIMEOUT)
-        return dialog
+        return True
 
     def request(self, dialog: Dialog, side: str, request: Request, now: float) -> bool:
         """An in-dialog request passes: CSeq follows it. True when it ends the dialog (BYE)."""
@@ -213,13 +217,13 @@ class Dialogs:
         dialog.expires = now + dialog.lifetime
         self._timers.set(("lifetime", dialog), dialog.expires)
 
-    def _index(self, dialog: Dialog, tag: str) -> None:
-        call_id, caller = dialog.key
+    def _index(self, dialog: Dialog) -> None:
+        (call_id, caller), tag = dialog.key, dialog.callee.tag
         self._by_tags.setdefault((call_id, caller, tag), []).append((dialog, "caller"))
         self._by_tags.setdefault((call_id, tag, caller), []).append((dialog, "callee"))
 
-    def _unindex(self, dialog: Dialog, tag: str) -> None:
-        call_id, caller = dialog.key
+    def _unindex(self, dialog: Dialog) -> None:
+        (call_id, caller), tag = dialog.key, dialog.callee.tag
         for key in ((call_id, caller, tag), (call_id, tag, caller)):
             kept = [one for one in self._by_tags.get(key, ()) if one[0] is not dialog]
             if kept:
@@ -228,8 +232,7 @@ class Dialogs:
                 self._by_tags.pop(key, None)
 
     def _forget(self, dialog: Dialog) -> None:
-        for tag in (dialog.callee.tag, *dialog.early):
-            self._unindex(dialog, tag)
+        self._unindex(dialog)
         group = self._by_call.get(dialog.key, [])
         if dialog in group:
             group.remove(dialog)

@@ -31,7 +31,8 @@ class Branch:
     """One copy of the request: `name` is its media branch, `final` its answer once it has one.
 
     `cancel` is the Reason of a CANCEL that has to wait for a provisional response ("none" without one);
-    `previews` are the SDP bodies of 1xx responses by To tag.
+    `offer` is the SDP of a response that was an offer, as it came and as it went on; `hung_up` are the To
+    tags that answered too late.
     """
 
     name: str
@@ -43,7 +44,8 @@ class Branch:
     cancel: str = ""
     edits: Edits = field(default_factory=Edits)
     final: Response | None = None
-    previews: dict[str, bytes] = field(default_factory=dict)
+    offer: tuple[bytes, bytes] = (b"", b"")
+    hung_up: set[str] = field(default_factory=set)
 
     @property
     def flow(self) -> Flow:
@@ -55,17 +57,16 @@ class Branch:
 class Fork:
     """The response context: one server transaction and its branches.
 
-    `media` is the media branch of a request inside a dialog; the branches of an INVITE that opens one are
-    media branches themselves.
+    `dialogs` is the one that the request stands in, or those that its answers open; the branches of an
+    INVITE are branches of its media.
     """
 
     server: ServerTx
     request: Request
     inbound: Flow
     branches: list[Branch]
-    dialog: Dialog | None = None
+    dialogs: list[Dialog]
     side: str = "caller"
-    media: str = ""
     answered: bool = False
     failed: bool = False
     cancelled: bool = False

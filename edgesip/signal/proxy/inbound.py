@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.dialog.state import Dialog
+from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
 from edgesip.signal.transaction.layer import TxKey
@@ -51,6 +52,20 @@ class Passing:
     fork: Fork
     nated: bool
     edits: Edits = field(default_factory=Edits)
+
+
+class Closed(NamedTuple):
+    """A connection that is gone, and the bindings that went with it."""
+
+    flow: Flow
+    bindings: tuple[Binding, ...]
+
+
+class Happened(NamedTuple):
+    """Something that the script's hook of this name is told of, where it has one; nothing waits for it."""
+
+    hook: str
+    about: Dialog | Binding | Closed
 
 
 class Note(NamedTuple):

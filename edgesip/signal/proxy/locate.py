@@ -100,9 +100,6 @@ class Locator:
         dialog = inbound.dialog
         if dialog is None:
             return None
-        early = dialog.early.get(inbound.request.headers.to.tag)
-        if early is not None and inbound.side == "caller":
-            return early[1].flow
         return dialog.leg(other(inbound.side)).flow
 
     def _present(self, inbound: Inbound) -> Flow | None:

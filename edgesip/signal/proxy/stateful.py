@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgesip.address import Flow
-from edgesip.signal.dialog.local import bye_for
-from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
-from edgesip.signal.dialog.state import Dialog, DialogState, On, other
-from edgesip.signal.dialog.table import Dialogs, callee_leg
+from edgesip.signal.dialog.offer_answer import Media
+from edgesip.signal.dialog.state import other
+from edgesip.signal.dialog.table import Dialogs
 from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Branch, Fork, Target, best
 from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
@@ -26,15 +26,14 @@ from edgesip.signal.transaction.layer import (
     Ended,
     ServerTx,
     TimedOut,
+    Transaction,
     Transactions,
     TxEvent,
     cancel_for,
 )
-from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, reply_to
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
-OFFERING = frozenset({"INVITE", "UPDATE", "PRACK"})
 TRYING = "trying -- your call is important to us"
 
 
@@ -55,24 +54,24 @@ class StatefulProxy:
         binding: Callable[[str], Binding | None],
     ) -> None:
         self._transactions = transactions
-        self._binding = binding
-        self._dialogs = dialogs
-        self._media = media
         self._myself = myself
         self._entropy = entropy
         self._to_tag = to_tag
         self._on_reply = on_reply
-        self._sends: list[tuple[Flow, bytes]] = []
         self._notes: list[Note] = []
+        self.calls = Calls(transactions, dialogs, media, myself, entropy, binding, self._notes)
+        self._sends = self.calls.sends
 
     def take_sends(self) -> list[tuple[Flow, bytes]]:
         """Octets to send that belong to no transaction: ACKs of 2xx."""
-        sends, self._sends = self._sends, []
+        sends = self._sends[:]
+        self._sends.clear()
         return sends
 
     def take_notes(self) -> list[Note]:
         """What happened since the last call, for the log."""
-        notes, self._notes = self._notes, []
+        notes = self._notes[:]
+        self._notes.clear()
         return notes
 
     # -- requests ----------------------------------------------------------------------------------
@@ -82,29 +81,11 @@ class StatefulProxy:
         request = inbound.request
         server = self._transactions.open_server(request, inbound.key, inbound.flow, None)
         branches = [Branch(self._entropy(6).hex(), target) for target in targets]
-        fork = Fork(server, request, inbound.flow, branches, inbound.dialog, inbound.side)
-        server.owner = fork
-        if inbound.dialog is not None:
-            early = inbound.dialog.early.get(_callee_tag(request.headers, inbound.side))
-            fork.media = early[0] if early else inbound.dialog.branch
         if request.method == "INVITE":
             self._transactions.respond(server, reply_to(request, 100, TRYING), now)
-            if inbound.dialog is None:
-                fork.dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
-                fork.dialog.relayed = inbound.edits.relay and self._media is not None
-                self._notes.append(
-                    note(
-                        "info",
-                        "call started",
-                        request.headers.call_id,
-                        caller=str(request.headers.from_.uri),
-                        ruri=request.uri,
-                        source=str(inbound.flow.remote),
-                        branches=len(branches),
-                    )
-                )
-        if inbound.dialog is not None and self._dialogs.request(inbound.dialog, inbound.side, request, now):
-            self._over(inbound.dialog, now)
+        dialogs = self.calls.begin(inbound, len(branches), now)
+        fork = Fork(server, request, inbound.flow, branches, dialogs, inbound.side)
+        server.owner = fork
         for branch in branches:
             self._launch(fork, branch, inbound.edits, now)
         self._conclude(fork, now)
@@ -113,9 +94,9 @@ class StatefulProxy:
         """Pass the ACK of a 2xx on, without a transaction (§16.11)."""
         dialog = inbound.dialog
         assert dialog is not None
-        self._dialogs.request(dialog, inbound.side, inbound.request, now)
+        self.calls.follow_request(dialog, inbound.side, inbound.request, now)
         flow = target.hops[0]
-        body = self._request_body(
+        body = self.calls.request_body(
             dialog, dialog.branch, inbound.side, inbound.request, inbound.flow, flow, now
         )
         if not isinstance(body, bytes):
@@ -125,9 +106,9 @@ class StatefulProxy:
 
     def _launch(self, fork: Fork, branch: Branch, edits: Edits, now: float) -> None:
         request, flow = fork.request, branch.flow
-        dialog = fork.dialog
-        name = fork.media if fork.in_dialog else branch.name
-        body = self._request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
+        dialog = fork.dialogs[0] if fork.dialogs else None
+        name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
+        body = self.calls.request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
         if not isinstance(body, bytes):
             headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
             branch.final = self._own(fork, body.status, body.reason, headers)
@@ -197,7 +178,14 @@ class StatefulProxy:
             elif isinstance(event, TimedOut):
                 self._timed_out(event, now)
             elif isinstance(event, Ended):
-                event.tx.owner = None
+                self._ended(event.tx)
+
+    def _ended(self, tx: Transaction) -> None:
+        if isinstance(tx, ClientTx) and tx.owner is not None:
+            fork, branch = tx.owner
+            if branch.client is tx:
+                self.calls.forgotten(fork, branch)
+        tx.owner = None
 
     def _answered(self, client: ClientTx, response: Response, now: float) -> None:
         if client.owner is None:
@@ -224,7 +212,7 @@ class StatefulProxy:
         if status == 503 and self._next_hop(fork, branch, now):
             return
         branch.final = response
-        self._branch_failed(fork, branch, now)
+        self.calls.branch_failed(fork, branch, now)
         if status >= 600:
             for pending in fork.pending():
                 self._cancel(pending, now, "")
@@ -233,26 +221,19 @@ class StatefulProxy:
     def _success(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
         first = not fork.answered
         if not first and (fork.request.method != "INVITE" or fork.failed):
+            if fork.failed and fork.request.method == "INVITE":
+                self.calls.hang_up(fork, branch, response, now)
             return
-        if branch.final is not None and self._repeated(fork, response, now):
+        again = None if first else self.calls.repeated(fork, branch, response, now)
+        branch.final = response
+        if again is not None:
+            self._transactions.respond(fork.server, again, now)
             return
         fork.answered = True
-        branch.final = response
         self._pass(fork, branch, response, now)
         if first:
             for pending in fork.pending():
                 self._cancel(pending, now, 'SIP;cause=200;text="Call completed elsewhere"')
-
-    def _repeated(self, fork: Fork, response: Response, now: float) -> bool:
-        """A 2xx that went on already goes on again as it was, whatever has become of the call meanwhile."""
-        found = self._dialogs.find(response.headers)
-        first = found[0].success if found is not None else None
-        if first is None or first.headers.to.tag != response.headers.to.tag:
-            return False
-        if first.headers.cseq != response.headers.cseq:
-            return False
-        self._transactions.respond(fork.server, first, now)
-        return True
 
     def _timed_out(self, event: TimedOut, now: float) -> None:
         tx = event.tx
@@ -268,7 +249,7 @@ class StatefulProxy:
         elif not branch.provisional and not fork.cancelled and self._next_hop(fork, branch, now):
             return
         branch.final = self._own(fork, 408, "Request Timeout")
-        self._branch_failed(fork, branch, now)
+        self.calls.branch_failed(fork, branch, now)
         self._conclude(fork, now)
 
     def _next_hop(self, fork: Fork, branch: Branch, now: float) -> bool:
@@ -277,19 +258,6 @@ class StatefulProxy:
         branch.hop += 1
         self._launch(fork, branch, branch.edits, now)
         return branch.final is None
-
-    def _branch_failed(self, fork: Fork, branch: Branch, now: float) -> None:
-        dialog = fork.dialog
-        if dialog is None:
-            return
-        if fork.request.method == "INVITE" and not fork.in_dialog:
-            self._dialogs.branch_failed(dialog, branch.name)
-        if self._media is None or not _has_media(dialog):
-            return
-        if not fork.in_dialog:
-            self._media.close(dialog.media_key, branch.name, now)
-        elif has_sdp(fork.request.headers, fork.request.body) and fork.request.method in OFFERING:
-            self._media.reject(dialog.media_key, fork.media, fork.side, now)
 
     def _conclude(self, fork: Fork, now: float) -> None:
         """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""
@@ -305,21 +273,18 @@ class StatefulProxy:
                 stripped = self._own(fork, 500)
             response = stripped
         self._transactions.respond(fork.server, response, now)
-        dialog = fork.dialog
-        if dialog is not None and fork.request.method == "INVITE" and not fork.in_dialog:
-            self._dialogs.end(dialog, On.FAILURE, f"{response.status} {response.reason}", now)
-            self._notes.append(
-                note("info", "call failed", dialog.call_id, status=response.status, reason=response.reason)
-            )
-            self._close_media(dialog, [branch.name for branch in fork.branches], now)
+        self.calls.failed(fork, response, now)
 
     def _pass(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
         """Send a provisional or a 2xx on to the one who asked (§16.7 steps 3-9)."""
-        dialog = self._follow(fork, branch, response, now)
+        dialog = self.calls.follow(fork, branch, response, now)
         stripped = strip_via(response)
         if stripped is None:
             return
-        body = self._response_body(fork, branch, dialog, response, now)
+        if dialog is None and fork.dialogs and response.status >= 200:
+            self.calls.hang_up(fork, branch, response, now)
+            return
+        body = self.calls.response_body(fork, branch, dialog, response, now)
         stripped = self._edited(stripped, branch, fork, body)
         if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
             dialog.success = stripped
@@ -339,152 +304,14 @@ class StatefulProxy:
         return Response(response.status, response.reason, headers, body)
 
     def _responder_nated(self, fork: Fork, branch: Branch) -> bool:
-        dialog = fork.dialog
-        if dialog is not None and fork.in_dialog:
-            return dialog.leg(other(fork.side)).nated
+        if fork.in_dialog and fork.dialogs:
+            return fork.dialogs[0].leg(other(fork.side)).nated
         return branch.target.nated
-
-    # -- dialogs and media -------------------------------------------------------------------------
-
-    def _follow(self, fork: Fork, branch: Branch, response: Response, now: float) -> Dialog | None:
-        """Move the dialog with a response to INVITE; a second 2xx gives a dialog of its own."""
-        dialog = fork.dialog
-        headers = response.headers
-        if dialog is None or fork.request.method not in ("INVITE", "UPDATE"):
-            return dialog
-        if fork.in_dialog:
-            for side, refreshed in ((fork.side, fork.request.headers), (other(fork.side), headers)):
-                if response.status >= 200 and refreshed.contacts:
-                    dialog.set_leg(side, contact=str(refreshed.contacts[0].uri))
-            return dialog
-        if not headers.to.tag:
-            return dialog
-        target = branch.target
-        leg = callee_leg(response, branch.flow, target.nated, target.ruid, self._myself.is_myself)
-        if response.status < 200:
-            self._dialogs.provisional(dialog, response, leg, branch.name)
-            return dialog
-        answered = self._dialogs.answered(dialog, response, leg, branch.name, now)
-        if answered.start == now and answered.state is DialogState.CONFIRMED_NA:
-            self._notes.append(
-                note("info", "call answered", dialog.call_id, ruri=dialog.ruri, contact=leg.contact)
-            )
-        return answered
-
-    def _request_body(
-        self,
-        dialog: Dialog | None,
-        branch: str,
-        side: str,
-        request: Request,
-        source: Flow,
-        toward: Flow,
-        now: float,
-    ) -> bytes | MediaRefusal:
-        body = request.body
-        if self._media is None or dialog is None or not _has_media(dialog):
-            return body
-        role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
-        tag = _callee_tag(request.headers, side)
-        if role is Role.OFFER:
-            return self._media.offer(dialog.media_key, branch, tag, side, body, source, toward, now)
-        if role is Role.ANSWER:
-            dialog.late = ""
-            return self._media.answer(dialog.media_key, branch, tag, side, body, source, toward, True, now)
-        return body
-
-    def _response_body(
-        self, fork: Fork, branch: Branch, dialog: Dialog | None, response: Response, now: float
-    ) -> bytes:
-        body, media = response.body, self._media
-        if media is None or dialog is None or not _has_media(dialog):
-            return body
-        headers, method = response.headers, fork.request.method
-        offered = has_sdp(fork.request.headers, fork.request.body)
-        sdp = has_sdp(headers, body)
-        side = other(fork.side)
-        tag = headers.to.tag or "" if fork.side == "caller" else headers.from_.tag or ""
-        name = fork.media if fork.in_dialog else branch.name
-        final = response.status >= 200
-        preview = branch.previews.get(tag)
-        if method == "INVITE" and offered and final and not sdp and preview is not None:
-            media.answer(dialog.media_key, name, tag, side, preview, branch.flow, fork.inbound, True, now)
-            return body
-        role = response_role(method, response.status, sdp, offered)
-        if role is Role.NONE:
-            return body
-        if role is Role.OFFER:
-            dialog.late = side
-            result = media.offer(dialog.media_key, name, tag, side, body, branch.flow, fork.inbound, now)
-        else:
-            final = role is Role.ANSWER
-            if not final and method == "INVITE":
-                branch.previews[tag] = body
-            result = media.answer(
-                dialog.media_key, name, tag, side, body, branch.flow, fork.inbound, final, now
-            )
-        if isinstance(result, bytes):
-            return result
-        self._notes.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
-        return body
-
-    def _over(self, dialog: Dialog, now: float) -> None:
-        self._notes.append(
-            note(
-                "info",
-                "call ended",
-                dialog.call_id,
-                by=dialog.ended_by,
-                seconds=round(now - dialog.start, 1) if dialog.start else 0,
-            )
-        )
-        self._close_media(dialog, [dialog.branch], now)
-
-    def _close_media(self, dialog: Dialog, branches: Sequence[str], now: float) -> None:
-        if self._media is None or not dialog.relayed:
-            return
-        living = [one for one in self._dialogs.siblings(dialog) if one.turn == dialog.turn]
-        if not living:
-            self._media.end(dialog.media_key, now)
-            return
-        kept = {one.branch for one in living}
-        for name in branches:
-            if name not in kept:
-                self._media.close(dialog.media_key, name, now)
-
-    def terminate(self, dialog: Dialog, why: str, now: float) -> None:
-        """End a call from the middle: BYE to both legs, state 5, ports back."""
-        if dialog.state not in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED):
-            return
-        for side in ("caller", "callee"):
-            binding = self._binding(dialog.leg(side).ruid)
-            if binding is not None:
-                dialog.set_leg(side, flow=binding.flow)
-            bye = bye_for(dialog, side, self._branch_id(0), self._myself, why)
-            flow = dialog.leg(side).flow
-            if bye is not None and flow is not None:
-                self._transactions.open_client(bye, flow, None, now)
-        self._dialogs.end(dialog, On.TIMEOUT, why, now)
-        self._over(dialog, now)
 
     def _own(
         self, fork: Fork, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()
     ) -> Response:
         return reply_to(fork.request, status, reason, to_tag=self._to_tag(fork.request), headers=headers)
-
-
-def has_sdp(headers: Headers, body: bytes) -> bool:
-    """True when the body is one SDP (application/sdp); multipart bodies pass whole."""
-    return bool(body) and headers.content_type == "application/sdp"
-
-
-def _has_media(dialog: Dialog) -> bool:
-    """True while the call's media is ours to move: what comes after its end opens nothing."""
-    return dialog.relayed and dialog.state is not DialogState.DELETED
-
-
-def _callee_tag(headers: Headers, side: str) -> str:
-    return (headers.to.tag if side == "caller" else headers.from_.tag) or ""
 
 
 def _is_passed_on(fork: Fork, response: Response) -> bool:

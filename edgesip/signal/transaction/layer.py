@@ -257,6 +257,7 @@ class Transactions:
             if client.state in _UNANSWERED:
                 events.append(TimedOut(client, False))
             self._end(client)
+            events.append(Ended(client))
         orphans = []
         for server in [tx for tx in self._servers.values() if tx.flow == flow]:
             if server.state in _UNANSWERED:

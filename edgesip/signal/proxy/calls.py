@@ -1,0 +1,287 @@
+"""Calls: the dialogs and the media that move along with requests and responses as these pass through us.
+
+Says which body goes on and what has become of a call. Knows no branch's transaction and decides no route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from edgesip.address import Flow
+from edgesip.signal.dialog.local import ack_for_answer, bye_for
+from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
+from edgesip.signal.dialog.state import Dialog, DialogState, On, other
+from edgesip.signal.dialog.table import MOST_ANSWERS, Dialogs, callee_leg
+from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.proxy.fork import Branch, Fork
+from edgesip.signal.proxy.inbound import Inbound, Note, note
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.transaction.layer import COOKIE, Transactions
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, Response
+
+OFFERING = frozenset({"INVITE", "UPDATE", "PRACK"})
+
+
+class Calls:
+    """The calls of one server; `binding` finds a binding by its ruid, `notes` is where news is left."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        dialogs: Dialogs,
+        media: Media | None,
+        myself: Myself,
+        entropy: Callable[[int], bytes],
+        binding: Callable[[str], Binding | None],
+        notes: list[Note],
+    ) -> None:
+        self._transactions = transactions
+        self._dialogs = dialogs
+        self.media = media
+        self._myself = myself
+        self._entropy = entropy
+        self._binding = binding
+        self._notes = notes
+        self.sends: list[tuple[Flow, bytes]] = []
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def begin(self, inbound: Inbound, branches: int, now: float) -> list[Dialog]:
+        """The dialogs of a request that is forwarded: its own, or a first one of a new INVITE."""
+        request, dialog = inbound.request, inbound.dialog
+        if dialog is not None:
+            self.follow_request(dialog, inbound.side, request, now)
+            return [dialog]
+        if request.method != "INVITE":
+            return []
+        dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
+        dialog.relayed = inbound.edits.relay and self.media is not None
+        self._notes.append(
+            note(
+                "info",
+                "call started",
+                request.headers.call_id,
+                caller=str(request.headers.from_.uri),
+                ruri=request.uri,
+                source=str(inbound.flow.remote),
+                branches=branches,
+            )
+        )
+        return [dialog]
+
+    def follow_request(self, dialog: Dialog, side: str, request: Request, now: float) -> None:
+        """A request inside a dialog passes."""
+        if self._dialogs.request(dialog, side, request, now):
+            self._over(dialog, now)
+
+    def request_body(
+        self,
+        dialog: Dialog | None,
+        branch: str,
+        side: str,
+        request: Request,
+        source: Flow,
+        toward: Flow,
+        now: float,
+    ) -> bytes | MediaRefusal:
+        """The body that goes on: re-addressed where it is SDP of a relayed call, else as it came."""
+        body, media = request.body, self.media
+        if media is None or dialog is None or not _has_media(dialog):
+            return body
+        role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
+        tag = (request.headers.to.tag if side == "caller" else request.headers.from_.tag) or ""
+        if role is Role.OFFER:
+            return media.offer(dialog.media_key, branch, tag, side, body, source, toward, now)
+        if role is Role.ANSWER:
+            dialog.late = ""
+            return media.answer(dialog.media_key, branch, tag, side, body, source, toward, True, now)
+        return body
+
+    # -- responses ---------------------------------------------------------------------------------
+
+    def follow(self, fork: Fork, branch: Branch, response: Response, now: float) -> Dialog | None:
+        """Move the dialog of a provisional or 2xx that goes on; None where there is none."""
+        headers, method = response.headers, fork.request.method
+        if not fork.dialogs:
+            return None
+        dialog = fork.dialogs[0]
+        if fork.in_dialog:
+            if response.status >= 200 and method in ("INVITE", "UPDATE"):
+                for side, refreshed in ((fork.side, fork.request.headers), (other(fork.side), headers)):
+                    if refreshed.contacts:
+                        dialog.set_leg(side, contact=str(refreshed.contacts[0].uri))
+            return dialog
+        if not headers.to.tag:
+            return dialog
+        final = response.status >= 200
+        target = branch.target
+        leg = callee_leg(response, branch.flow, target.nated, target.ruid, self._myself.is_myself)
+        found = self._dialogs.heard(fork.dialogs, leg, branch.name, final)
+        if found is not None and final and self._dialogs.answered(found, leg, branch.name, now):
+            self._notes.append(
+                note("info", "call answered", found.call_id, ruri=found.ruri, contact=leg.contact)
+            )
+        return found
+
+    def response_body(
+        self, fork: Fork, branch: Branch, dialog: Dialog | None, response: Response, now: float
+    ) -> bytes:
+        """The body of a provisional or 2xx that goes on."""
+        body, media = response.body, self.media
+        if media is None or dialog is None or not _has_media(dialog):
+            return body
+        headers, method = response.headers, fork.request.method
+        offered = has_sdp(fork.request.headers, fork.request.body)
+        sdp = has_sdp(headers, body)
+        side = other(fork.side)
+        tag = headers.to.tag or "" if fork.side == "caller" else headers.from_.tag or ""
+        name = dialog.branch if fork.in_dialog else branch.name
+        key, final = dialog.media_key, response.status >= 200
+        if final and method == "INVITE":
+            preview, dialog.preview = dialog.preview, b""
+            if preview and offered and not sdp:
+                media.answer(key, name, tag, side, preview, branch.flow, fork.inbound, True, now)
+                return body
+        role = response_role(method, response.status, sdp, offered)
+        if role is Role.NONE:
+            return body
+        if role is Role.OFFER:
+            if branch.offer[0] == body:
+                return branch.offer[1]
+            result = media.offer(key, name, tag, side, body, branch.flow, fork.inbound, now)
+        else:
+            final = role is Role.ANSWER
+            if not final and method == "INVITE":
+                dialog.preview = body
+            result = media.answer(key, name, tag, side, body, branch.flow, fork.inbound, final, now)
+        if not isinstance(result, bytes):
+            self._notes.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
+            return body
+        if role is Role.OFFER:
+            dialog.late, branch.offer = side, (body, result)
+        return result
+
+    # -- ends --------------------------------------------------------------------------------------
+
+    def branch_failed(self, fork: Fork, branch: Branch, now: float) -> None:
+        """A branch has no answer that could go on: its early dialogs and its media are over."""
+        if not fork.dialogs:
+            return
+        dialog, request = fork.dialogs[0], fork.request
+        if not fork.in_dialog:
+            if self.media is not None and dialog.relayed:
+                self.media.close(dialog.media_key, branch.name, now)
+            self._dialogs.branch_failed(fork.dialogs, branch.name)
+            return
+        if request.method == "INVITE":
+            dialog.preview = b""
+        if self.media is None or not _has_media(dialog) or request.method not in OFFERING:
+            return
+        if has_sdp(request.headers, request.body):
+            self.media.reject(dialog.media_key, dialog.branch, fork.side, now)
+
+    def forgotten(self, fork: Fork, branch: Branch) -> None:
+        """The transaction of a branch is gone: who rang there and never answered never will."""
+        if not fork.in_dialog:
+            self._dialogs.branch_failed(fork.dialogs, branch.name)
+
+    def failed(self, fork: Fork, response: Response, now: float) -> None:
+        """The final answer of an INVITE that opens a call is a failure."""
+        if fork.in_dialog or fork.request.method != "INVITE" or not fork.dialogs:
+            return
+        dialog = fork.dialogs[0]
+        self._dialogs.end(dialog, On.FAILURE, f"{response.status} {response.reason}", now)
+        self._notes.append(
+            note("info", "call failed", dialog.call_id, status=response.status, reason=response.reason)
+        )
+        self._close_media(dialog, [branch.name for branch in fork.branches], now)
+
+    def repeated(self, fork: Fork, branch: Branch, response: Response, now: float) -> Response | None:
+        """The 2xx as it went on before, when this one is the same; another branch's media for it is over."""
+        to, cseq = response.headers.to.tag, response.headers.cseq
+        for one in fork.dialogs:
+            first = one.success
+            if first is not None and first.headers.to.tag == to and first.headers.cseq == cseq:
+                if branch.final is None and self.media is not None and one.branch != branch.name:
+                    self.media.close(one.media_key, branch.name, now)
+                return first
+        return None
+
+    def hang_up(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
+        """A 2xx that nobody waits for any more: its ACK, and a BYE unless it answered a re-INVITE."""
+        if not fork.dialogs:
+            return
+        target = branch.target
+        leg = callee_leg(response, branch.flow, target.nated, target.ruid, self._myself.is_myself)
+        if fork.in_dialog:
+            dialog, side = fork.dialogs[0], other(fork.side)
+        else:
+            dialog, side = fork.dialogs[0].sibling(), "callee"
+            dialog.callee = leg
+        number = response.headers.cseq.number
+        ack = ack_for_answer(dialog, side, number, self._branch_id(), self._myself)
+        flow = dialog.leg(side).flow
+        if ack is None or flow is None:
+            return
+        self.sends.append((flow, bytes(ack)))
+        if fork.in_dialog or leg.tag in branch.hung_up or len(branch.hung_up) >= MOST_ANSWERS:
+            return
+        branch.hung_up.add(leg.tag)
+        self._notes.append(note("info", "answer came too late", dialog.call_id, contact=leg.contact))
+        self._bye(dialog, side, "Answered too late", now)
+
+    def terminate(self, dialog: Dialog, why: str, now: float) -> None:
+        """End a call from the middle: BYE to both legs, state 5, ports back."""
+        if dialog.state not in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED):
+            return
+        for side in ("caller", "callee"):
+            binding = self._binding(dialog.leg(side).ruid)
+            if binding is not None:
+                dialog.set_leg(side, flow=binding.flow)
+            self._bye(dialog, side, why, now)
+        self._dialogs.end(dialog, On.TIMEOUT, why, now)
+        self._over(dialog, now)
+
+    def _bye(self, dialog: Dialog, side: str, why: str, now: float) -> None:
+        bye = bye_for(dialog, side, self._branch_id(), self._myself, why)
+        flow = dialog.leg(side).flow
+        if bye is not None and flow is not None:
+            self._transactions.open_client(bye, flow, None, now)
+
+    def _branch_id(self) -> str:
+        return f"{COOKIE}{self._entropy(8).hex()}.0"
+
+    def _over(self, dialog: Dialog, now: float) -> None:
+        self._notes.append(
+            note(
+                "info",
+                "call ended",
+                dialog.call_id,
+                by=dialog.ended_by,
+                seconds=round(now - dialog.start, 1) if dialog.start else 0,
+            )
+        )
+        self._close_media(dialog, [dialog.branch], now)
+
+    def _close_media(self, dialog: Dialog, branches: Sequence[str], now: float) -> None:
+        if self.media is None or not dialog.relayed:
+            return
+        living = [one for one in self._dialogs.siblings(dialog) if one.turn == dialog.turn]
+        if not living:
+            self.media.end(dialog.media_key, now)
+            return
+        kept = {one.branch for one in living}
+        for name in branches:
+            if name not in kept:
+                self.media.close(dialog.media_key, name, now)
+
+
+def has_sdp(headers: Headers, body: bytes) -> bool:
+    """True when the body is one SDP (application/sdp); multipart bodies pass whole."""
+    return bool(body) and headers.content_type == "application/sdp"
+
+
+def _has_media(dialog: Dialog) -> bool:
+    """True while the call's media is ours to move: what comes after its end opens nothing."""
+    return dialog.relayed and dialog.state is not DialogState.DELETED

@@ -350,9 +350,10 @@ def _has_default(one: dataclasses.Field[Any]) -> bool:
 
 def hooks() -> str:
     """The functions of a script that the server calls, and those that it refuses."""
-    names = [one.name for one in dataclasses.fields(script.Script) if one.name != "path"]
-    found = explained("the hook", names, meanings()["hooks"])
-    rows = [(code(f"{name}(call)"), found[name]) for name in names]
+    calls = [one.name for one in dataclasses.fields(script.Script) if one.name not in ("path", "events")]
+    found = explained("the hook", [*calls, *script.EVENTS], meanings()["hooks"])
+    rows = [(code(f"{name}(call)"), found[name]) for name in calls]
+    rows += [(code(f"{name}(event)"), found[name]) for name in script.EVENTS]
     later = ", ".join(code(name) for name in script.LATER)
     refused = f"Refused at the start, since this version does not call them: {later}."
     return f"{table(('function', 'when, and what it returns'), rows)}\n{refused}\n"

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from edgesip.address import Addr, Flow
-from edgesip.script import Call, ReplyCall, Rooms, Script, load, refusal_for
+from edgesip.script import Call, ReplyCall, Rooms, Script, event_for, load, refusal_for
 from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
 from edgesip.signal.decision import Forward
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
@@ -29,7 +29,7 @@ from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.inbound import Inbound, Note
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
@@ -297,6 +297,7 @@ class Talk:
         self.media = MediaTwin()
         self.notes: list[Note] = []
         self.writes: list[Write] = []
+        self.happened: list[Happened] = []
         self.sent: list[tuple[Flow, bytes]] = []
         self.hold_store = False
         serial = count(1)
@@ -395,15 +396,18 @@ class Talk:
                 self.writes.append(event)
                 if event.token is not None and not self.hold_store:
                     queue += self.core.stored(event.token, self.now)
+            elif isinstance(event, Happened):
+                self.happened.append(event)
+                if event.hook in self.script.events:
+                    self.script.events[event.hook](event_for(event.about, self.rooms, self.now))
             else:
                 self.notes.append(event)
         self.sent += self.core.take_sends()
 
     def _serve(self, inbound: Inbound) -> list[Event]:
         hook = self.script.in_dialog if inbound.dialog is not None else self.script.request
-        assert hook is not None
         try:
-            decision = hook(Call(inbound, self.rooms, self.now))
+            decision = hook(Call(inbound, self.rooms, self.now)) if hook is not None else Forward()
         except ParseError as error:
             decision = refusal_for(error)
         targets: list[Target] = []

@@ -8,17 +8,22 @@ changed is recorded and applied to the copy that leaves. Nothing here sends anyt
 from __future__ import annotations
 
 from edgesip.script.call import Call
-from edgesip.script.hooks import LATER, Script, ScriptError, explain, load, refusal_for
+from edgesip.script.events import ContactEvent, DialogEvent, FlowEvent, event_for
+from edgesip.script.hooks import EVENTS, LATER, Script, ScriptError, explain, load, refusal_for
 from edgesip.script.reply import ReplyCall
 from edgesip.script.rooms import Rooms
 from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
 
 __all__ = [
+    "EVENTS",
     "LATER",
     "Call",
     "Challenge",
+    "ContactEvent",
     "Decision",
+    "DialogEvent",
     "Drop",
+    "FlowEvent",
     "Forward",
     "Redirect",
     "Reply",
@@ -27,6 +32,7 @@ __all__ = [
     "Save",
     "Script",
     "ScriptError",
+    "event_for",
     "explain",
     "load",
     "refusal_for",

@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 
 from edgesip.script.call import Call
+from edgesip.script.events import HookEvent
 from edgesip.script.reply import ReplyCall
 from edgesip.signal.decision import Decision, Reply
 from edgesip.signal.wire.grammar import ParseError
 
 Hook = Callable[[Call], Decision | Awaitable[Decision]]
+EventHook = Callable[[HookEvent], Awaitable[None] | None]
+
+EVENTS = (
+    "rtp_timeout",
+    "contact_expired",
+    "tcp_closed",
+)
+"""Hooks that are told of something and decide nothing."""
 
 LATER = (
     "branch",
@@ -27,12 +36,9 @@ LATER = (
     "dialog_end",
     "dialog_failed",
     "dialog_timeout",
-    "contact_expired",
-    "rtp_timeout",
     "media_failed",
     "save_failed",
     "http_request",
-    "tcp_closed",
 )
 """Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
 
@@ -49,6 +55,7 @@ class Script:
     request: Hook
     in_dialog: Hook | None = None
     reply: Callable[[ReplyCall], None] | None = None
+    events: Mapping[str, EventHook] = field(default_factory=dict)
 
 
 def load(path: Path) -> Script:
@@ -72,7 +79,8 @@ def load(path: Path) -> Script:
         raise ScriptError(f"{path}: the route script has no function request(call)")
     if inspect.iscoroutinefunction(functions.get("reply")):
         raise ScriptError(f"{path}: reply(call) must be a plain def")
-    return Script(str(path), functions["request"], functions.get("in_dialog"), functions.get("reply"))
+    events = {name: functions[name] for name in EVENTS if name in functions}
+    return Script(str(path), functions["request"], functions.get("in_dialog"), functions.get("reply"), events)
 
 
 def refusal_for(error: BaseException) -> Reply:

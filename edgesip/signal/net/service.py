@@ -13,14 +13,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from edgesip.address import Flow
-from edgesip.script import Call, Rooms, Script, explain, refusal_for
+from edgesip.script import Call, Rooms, Script, event_for, explain, refusal_for
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import TcpLinks
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.inbound import Inbound, Note
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note
 from edgesip.signal.proxy.locate import Locator, Unresolved
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.store.api import Store, StoreError, Write
@@ -106,6 +106,8 @@ class SignalService:
                 queue += self._serve(event.inbound)
             elif isinstance(event, Write):
                 self._write(event)
+            elif isinstance(event, Happened):
+                self._tell(event)
             elif isinstance(event, Note):
                 self._say(event)
         for flow, data in self.core.take_sends():
@@ -180,6 +182,28 @@ class SignalService:
             why = explain(error, self._script.path)
             self._log("error", "route script failed", {"call_id": call_id, "why": why})
         return refusal
+
+    def _tell(self, happened: Happened) -> None:
+        """An event hook of the script is told; what it raises is a log line and nothing else."""
+        hook = self._script.events.get(happened.hook)
+        if hook is None:
+            return
+        try:
+            waiting = hook(event_for(happened.about, self._rooms, time.monotonic()))
+        except Exception as error:
+            self._hook_failed(happened.hook, error)
+            return
+        if inspect.isawaitable(waiting):
+            self._spawn(self._await_hook(happened.hook, waiting))
+
+    async def _await_hook(self, hook: str, awaited: Awaitable[None]) -> None:
+        try:
+            await asyncio.wait_for(awaited, SCRIPT_DEADLINE)
+        except Exception as error:
+            self._hook_failed(hook, error)
+
+    def _hook_failed(self, hook: str, error: Exception) -> None:
+        self._log("error", "event hook failed", {"hook": hook, "why": explain(error, self._script.path)})
 
     def _place(self, inbound: Inbound, decision: object, now: float) -> list[Event]:
         """Find the hops of a `Forward`, by DNS only where a name stands in the way; then carry."""

@@ -173,7 +173,7 @@ class SignalCore:
         self._answer(request, flow, 200, "canceling")
         if waiting is not None and not waiting.cancelled:
             waiting.cancelled = True
-            held = self.transactions.open_server(waiting.request, key, waiting.flow, None)
+            held = self.transactions.open_server(waiting.request, key, waiting.flow, now)
             final = reply_to(waiting.request, 487, to_tag=self._to_tag(waiting.request))
             self.transactions.respond(held, final, now)
         if server is not None and server.state is State.PROCEEDING:

@@ -11,7 +11,7 @@ from talk import SDP, SERVER, Packet, Phone, Talk
 from edgesip.address import Addr
 from edgesip.signal.dialog.table import DialogSettings
 from edgesip.signal.proxy.upstream import Upstream
-from edgesip.signal.transaction.layer import TmSettings
+from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import parse_uri

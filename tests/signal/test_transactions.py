@@ -7,17 +7,18 @@ import pytest
 from edgesip.address import Addr, Flow
 from edgesip.signal.transaction.layer import (
     Answered,
+    Broken,
     ClientTx,
     Ended,
     ServerTx,
     TimedOut,
-    TmSettings,
     Transactions,
     TxEvent,
     ack_for,
     cancel_for,
     server_key,
 )
+from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.transaction.tables import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -62,7 +63,7 @@ class Layer:
 
     def server(self, method: str = "INVITE") -> ServerTx:
         request = message(method)
-        return self.layer.open_server(request, server_key(request), FLOW, "owner")
+        return self.layer.open_server(request, server_key(request), FLOW, self.now)
 
     def response(self, tx: ClientTx, status: int) -> list[TxEvent]:
         response = reply_to(tx.request, status, to_tag="t")
@@ -272,3 +273,57 @@ def test_timers_give_the_last_deadline_of_a_key_once() -> None:
         timers.set("same", number)
     assert len(timers) == 1
     assert len(timers._heap) < 300
+
+
+def test_what_cannot_be_sent_is_given_up_at_once_and_a_forged_error_ends_nothing() -> None:
+    layer = Layer()
+    tx = layer.client()
+    octets = tx.last
+    assert layer.layer.unsendable(octets.replace(b"z9hG4bK", b"z9hG4bKother")) == []
+    assert layer.layer.unsendable(octets[:40]) == []
+    assert layer.layer.unsendable(octets[:-20].replace(b"Call-ID", b"Call-IX")) == []
+    layer.response(tx, 180)
+    assert layer.layer.unsendable(octets) == []
+    layer = Layer()
+    tx = layer.client()
+    assert layer.layer.unsendable(tx.last[:200]) == [TimedOut(tx, False, True), Ended(tx)]
+    assert len(layer.layer) == 0
+
+
+def test_a_fault_in_one_timer_costs_that_transaction_only() -> None:
+    layer = Layer()
+    bad = layer.client()
+    layer.layer.open_client(message("OPTIONS"), FLOW, None, layer.now)
+    bad.interval = None  # type: ignore[assignment]
+    layer.wait(1.5)
+    (broken,) = [event for event in layer.events if isinstance(event, Broken)]
+    assert broken.tx is bad
+    assert len(layer.layer) == 1
+
+
+def test_transactions_of_a_connection_are_found_by_it() -> None:
+    layer = Layer()
+    flow = FLOW._replace(transport="tcp")
+    tx = layer.layer.open_client(message(), flow, None, layer.now)
+    request = message("BYE")
+    server = layer.layer.open_server(request, server_key(request), flow, layer.now)
+    layer.client("OPTIONS")
+    assert layer.layer.flow_closed(flow) == ([TimedOut(tx, False, True), Ended(tx)], [server])
+    layer.layer.forget(server)
+    assert layer.layer._connected == {}
+    assert len(layer.layer) == 1
+
+
+def test_timers_of_a_transaction_of_its_own_and_a_lifetime() -> None:
+    layer = Layer()
+    own = TmSettings(fr_timer=3, retr_timer1=0.1, retr_timer2=0.4)
+    layer.layer.open_client(message("OPTIONS"), FLOW, None, layer.now, own)
+    layer.wait(1.5)
+    assert layer.moments()[1:5] == [0.1, 0.3, 0.7, 1.1]
+    layer.wait(2)
+    assert isinstance(layer.events[0], TimedOut)
+    layer = Layer()
+    tx = layer.layer.open_client(message(), FLOW, None, layer.now, None, layer.now + 50)
+    layer.response(tx, 180)
+    layer.wait(51)
+    assert layer.events == [TimedOut(tx, True)]

@@ -79,7 +79,7 @@ class StatefulProxy:
     def forward(self, inbound: Inbound, targets: Sequence[Target], now: float) -> None:
         """Send copies of a request to all targets at once; answer it when none could be sent."""
         request = inbound.request
-        server = self._transactions.open_server(request, inbound.key, inbound.flow, None)
+        server = self._transactions.open_server(request, inbound.key, inbound.flow, now)
         branches = [Branch(self._entropy(6).hex(), target) for target in targets]
         if request.method == "INVITE":
             self._transactions.respond(server, reply_to(request, 100, TRYING), now)

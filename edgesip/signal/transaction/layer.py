@@ -7,11 +7,13 @@ RFC 3261 §17, RFC 6026.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from edgesip.address import Flow
+from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.transaction.tables import (
     INVITE_CLIENT,
     INVITE_SERVER,
@@ -28,49 +30,45 @@ from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
 COOKIE = "z9hG4bK"
-T1 = 0.5
-T2 = 4.0
 
 TxKey = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TmSettings:
-    """The `[tm]` section, in seconds here (the profile has milliseconds)."""
-
-    fr_timer: float = 30.0
-    fr_inv_timer: float = 185.0
-    wt_timer: float = 5.0
-
-
 @dataclass(slots=True, eq=False)
 class ServerTx:
-    """A request that we received and have to answer; `flow` is where its answers go."""
+    """A request that we received and have to answer; `flow` is where its answers go.
+
+    `tm` are its own timers, `interval` is the next one of its retransmissions (seconds).
+    """
 
     key: TxKey
     request: Request
     flow: Flow
     state: State
     table: Table
+    tm: TmSettings
     owner: Any = None
     last: bytes = b""
     status: int = 0
-    interval: float = T1
+    interval: float = 0.0
+    began: float = 0.0
     timers: set[On] = field(default_factory=set)
 
 
 @dataclass(slots=True, eq=False)
 class ClientTx:
-    """A request that we sent and whose answers we await over `flow`."""
+    """A request that we sent and whose answers we await over `flow`, until `until` at the latest."""
 
     key: TxKey
     request: Request
     flow: Flow
     state: State
     table: Table
+    tm: TmSettings
     owner: Any = None
     last: bytes = b""
-    interval: float = T1
+    until: float = math.inf
+    interval: float = 0.0
     timers: set[On] = field(default_factory=set)
 
 
@@ -87,10 +85,13 @@ class Answered(NamedTuple):
 
 
 class TimedOut(NamedTuple):
-    """No answer came in time; `timer_c` when it is a provisional answer that got no final one."""
+    """No answer came in time; `timer_c` when it is a provisional answer that got no final one, `gone` when
+    there is no way to send to the other end.
+    """
 
     tx: Transaction
     timer_c: bool
+    gone: bool = False
 
 
 class Ended(NamedTuple):
@@ -99,7 +100,14 @@ class Ended(NamedTuple):
     tx: Transaction
 
 
-TxEvent = Answered | TimedOut | Ended
+class Broken(NamedTuple):
+    """A timer of this transaction failed by a fault of ours; the transaction is gone."""
+
+    tx: Transaction
+    error: Exception
+
+
+TxEvent = Answered | TimedOut | Ended | Broken
 
 
 def server_key(request: Request) -> TxKey:
@@ -128,9 +136,10 @@ class Transactions:
     """All transactions of one server, and the octets that they want sent."""
 
     def __init__(self, settings: TmSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._servers: dict[TxKey, ServerTx] = {}
         self._clients: dict[TxKey, ClientTx] = {}
+        self._connected: dict[Flow, dict[Transaction, None]] = {}
         self._timers: Timers[tuple[Transaction, On]] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []
         self.counters: dict[str, int] = {
@@ -138,6 +147,8 @@ class Transactions:
             "tmx:UAC_transactions": 0,
             "tmx:rpl_received": 0,
             "tmx:rpl_absorbed": 0,
+            "tmx:rpl_generated": 0,
+            "tmx:rpl_relayed": 0,
             "tmx:rpl_sent": 0,
         } | {f"tmx:{digit}xx_transactions": 0 for digit in range(2, 7)}
 
@@ -182,8 +193,14 @@ class Transactions:
             self._move(tx, On.REQUEST, now)
         return True
 
-    def open_server(self, request: Request, key: TxKey, flow: Flow, owner: Any) -> ServerTx:
-        """Begin to answer a request statefully."""
+    def servers(self) -> Iterable[ServerTx]:
+        """Every server transaction, in the order in which they came."""
+        return self._servers.values()
+
+    def open_server(
+        self, request: Request, key: TxKey, flow: Flow, now: float, tm: TmSettings | None = None
+    ) -> ServerTx:
+        """Begin to answer a request statefully; `tm` are timers of its own."""
         invite = request.method == "INVITE"
         tx = ServerTx(
             key,
@@ -191,14 +208,20 @@ class Transactions:
             flow,
             State.PROCEEDING if invite else State.TRYING,
             INVITE_SERVER if invite else NON_INVITE_SERVER,
-            owner,
+            tm or self.settings,
+            began=now,
         )
+        tx.interval = tx.tm.retr_timer1
         self._servers[key] = tx
+        self._join(tx)
         self.counters["tmx:UAS_transactions"] += 1
         return tx
 
-    def respond(self, tx: ServerTx, response: Response, now: float) -> bool:
-        """Send a response through a server transaction; False when its state no longer takes one."""
+    def respond(self, tx: ServerTx, response: Response, now: float, relayed: bool = False) -> bool:
+        """Send a response through a server transaction; False when its state no longer takes one.
+
+        `relayed` when it came from further on.
+        """
         event = event_of(response.status)
         if (tx.state, event) not in tx.table:
             return False
@@ -206,13 +229,23 @@ class Transactions:
         if response.status >= 200 and tx.status < 200:
             self.counters[f"tmx:{response.status // 100}xx_transactions"] += 1
         tx.status = response.status
-        self.counters["tmx:rpl_sent"] += 1
+        counters = self.counters
+        counters["tmx:rpl_sent"] += 1
+        counters["tmx:rpl_relayed" if relayed else "tmx:rpl_generated"] += 1
         self._move(tx, event, now)
         return True
 
     # -- client side -------------------------------------------------------------------------------
 
-    def open_client(self, request: Request, flow: Flow, owner: Any, now: float) -> ClientTx:
+    def open_client(
+        self,
+        request: Request,
+        flow: Flow,
+        owner: Any,
+        now: float,
+        tm: TmSettings | None = None,
+        until: float = math.inf,
+    ) -> ClientTx:
         """Send a request over `flow` and await its answers; its top Via carries our branch."""
         invite = request.method == "INVITE"
         tx = ClientTx(
@@ -221,14 +254,18 @@ class Transactions:
             flow,
             State.CALLING if invite else State.TRYING,
             INVITE_CLIENT if invite else NON_INVITE_CLIENT,
+            tm or self.settings,
             owner,
             bytes(request),
+            until,
         )
+        tx.interval = tx.tm.retr_timer1
         self._clients[tx.key] = tx
+        self._join(tx)
         self.counters["tmx:UAC_transactions"] += 1
         self._sends.append((flow, tx.last))
         self._retransmit(tx, now)
-        self._arm_fr(tx, now)
+        self._arm(tx, On.FR, min(now + tx.tm.fr_timer, until))
         return tx
 
     def on_response(self, response: Response, now: float) -> tuple[ClientTx | None, list[TxEvent]]:
@@ -253,18 +290,31 @@ class Transactions:
         What is left of a finished transaction goes silently.
         """
         events: list[TxEvent] = []
-        for client in [tx for tx in self._clients.values() if tx.flow == flow]:
-            if client.state in _UNANSWERED:
-                events.append(TimedOut(client, False))
-            self._end(client)
-            events.append(Ended(client))
         orphans = []
-        for server in [tx for tx in self._servers.values() if tx.flow == flow]:
-            if server.state in _UNANSWERED:
-                orphans.append(server)
-            else:
-                self._end(server)
+        for tx in list(self._connected.get(flow, ())):
+            living = tx.state in _UNANSWERED
+            if isinstance(tx, ServerTx):
+                if living:
+                    orphans.append(tx)
+                else:
+                    self._end(tx)
+                continue
+            if living:
+                events.append(TimedOut(tx, False, True))
+            self._end(tx)
+            events.append(Ended(tx))
         return events, orphans
+
+    def unsendable(self, data: bytes) -> list[TxEvent]:
+        """These octets, or a request that begins with them, could not be delivered (§18.4).
+
+        Only what nobody has answered is given up: an ICMP message that somebody made up ends no call.
+        """
+        tx = self._clients.get(_key_of(data))
+        if tx is None or tx.state not in (State.CALLING, State.TRYING) or not tx.last.startswith(data):
+            return []
+        self._end(tx)
+        return [TimedOut(tx, False, True), Ended(tx)]
 
     def forget(self, tx: Transaction) -> None:
         """Forget a transaction whose other end is gone."""
@@ -275,7 +325,11 @@ class Transactions:
         events: list[TxEvent] = []
         for tx, on in self._timers.due(now):
             tx.timers.discard(on)
-            self._move(tx, on, now, events)
+            try:
+                self._move(tx, on, now, events)
+            except Exception as error:  # a fault of ours costs this transaction, not the others' timers
+                self._end(tx)
+                events.append(Broken(tx, error))
         return events
 
     # -- the machine -------------------------------------------------------------------------------
@@ -326,10 +380,10 @@ class Transactions:
             return
         self._arm(tx, On.RETRANSMIT, now + tx.interval)
         doubled = tx.interval * 2
-        tx.interval = doubled if tx.table is INVITE_CLIENT else min(doubled, T2)
+        tx.interval = doubled if tx.table is INVITE_CLIENT else min(doubled, tx.tm.retr_timer2)
 
     def _slow(self, tx: Transaction, now: float) -> None:
-        tx.interval = T2
+        tx.interval = tx.tm.retr_timer2
         self._retransmit(tx, now)
 
     def _arm(self, tx: Transaction, on: On, when: float) -> None:
@@ -341,6 +395,10 @@ class Transactions:
             tx.timers.discard(on)
             self._timers.cancel((tx, on))
 
+    def _join(self, tx: Transaction) -> None:
+        if tx.flow.transport != "udp":
+            self._connected.setdefault(tx.flow, {})[tx] = None
+
     def _end(self, tx: Transaction) -> None:
         for on in tx.timers:
             self._timers.cancel((tx, on))
@@ -350,15 +408,24 @@ class Transactions:
             self._servers.pop(tx.key, None)
         else:
             self._clients.pop(tx.key, None)
+        if tx.flow.transport != "udp":
+            there = self._connected.get(tx.flow)
+            if there is not None:
+                there.pop(tx, None)
+                if not there:
+                    del self._connected[tx.flow]
 
     def _arm_fr(self, tx: Transaction, now: float) -> None:
-        self._arm(tx, On.FR, now + self._settings.fr_timer)
+        self._arm(tx, On.FR, now + tx.tm.fr_timer)
 
     def _arm_fr_inv(self, tx: Transaction, now: float) -> None:
-        self._arm(tx, On.FR_INV, now + self._settings.fr_inv_timer)
+        """Timer C; `max_inv_lifetime` may come before it."""
+        if not isinstance(tx, ClientTx) or (On.FR_INV in tx.timers and not tx.tm.restart_fr_on_each_reply):
+            return
+        self._arm(tx, On.FR_INV, min(now + tx.tm.fr_inv_timer, tx.until))
 
     def _arm_wait(self, tx: Transaction, now: float) -> None:
-        self._arm(tx, On.WAIT, now + self._settings.wt_timer)
+        self._arm(tx, On.WAIT, now + tx.tm.wt_timer)
 
 
 _ACTIONS: dict[Do, Callable[[Transactions, Transaction, float], None]] = {
@@ -378,6 +445,14 @@ _ACTIONS: dict[Do, Callable[[Transactions, Transaction, float], None]] = {
 def client_key(headers: Headers, method: str) -> TxKey:
     """What identifies a client transaction: the top Via's branch and the CSeq method (§17.1.3)."""
     return (headers.via.branch or "", method)
+
+
+def _key_of(data: bytes) -> TxKey:
+    """The key of the client transaction that these octets, a request of ours or its beginning, belong to."""
+    method, _, rest = data.partition(b" ")
+    _, _, tail = rest.partition(b";branch=")
+    end = next((at for at, octet in enumerate(tail[:256]) if octet in b";,\r\n \t"), 0)
+    return (tail[:end].decode("ascii", "replace"), method.decode("ascii", "replace"))
 
 
 def ack_for(invite: Request, response: Response) -> Request:

@@ -22,6 +22,8 @@ from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
 from edgesip.control.rpc import Rpc
 from edgesip.control.server import ControlServer
+from edgesip.control.trace import Ring
+from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
 from edgesip.relay.service import RelayService, limits
@@ -130,6 +132,8 @@ class Edge:
         self._listens = listens
         self._wall_offset = time.time() - time.monotonic()
         self._log = log.writer("edgesip")
+        section = profile.siptrace
+        self._ring = Ring(section.trace_on, section.max_octets, section.max_events)
 
     async def run(self, ready: Callable[[str], None]) -> None:
         """Open everything, call `ready` with its line, serve until cancelled, close everything.
@@ -168,7 +172,8 @@ class Edge:
         _background(stack, collector.run())
         service.start(loop)
         answers = self._answers(service, media, resolver, collector)
-        control = ControlServer(Rpc(methods_for(answers)), profile.socket)
+        methods = [*methods_for(answers), *trace_methods_for(self._ring, self._wall_offset)]
+        control = ControlServer(Rpc(methods), profile.socket)
         await control.start()
         stack.push_async_callback(control.close)
         if upstream is not None:
@@ -271,6 +276,7 @@ class Edge:
             resolver,
             store,
             log.writer("edgesip.signal"),
+            self._ring,
         )
         return service, resolver, upstream
 
@@ -297,6 +303,7 @@ class Edge:
             service.tcp.gauges,
             lambda: resolver.counters,
             collector.counters,
+            self._ring.counters,
         ]
         if media is not None:
             sources.append(lambda: media.counters)

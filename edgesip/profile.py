@@ -127,6 +127,17 @@ class Dialog(_Section):
     """Seconds after the answer, or after the last request inside the call, that end it: BYE to both sides."""
 
 
+class Siptrace(_Section):
+    """The last messages and events, remembered for `edgesip trace`."""
+
+    trace_on: bool = True
+    """`false`: nothing is remembered until `edgesip rpc siptrace.status on`. (Kamailio's default is off.)"""
+    max_octets: Annotated[int, Field(ge=65_536, le=2**32)] = 8_388_608
+    """Octets of memory for it; the oldest messages make room for new ones."""
+    max_events: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
+    """Messages and events at most."""
+
+
 class Relay(_Section):
     """The media relay; `timeout` in seconds without accepted media either way.
 
@@ -184,6 +195,7 @@ class Profile(_Section):
     tm: Tm = Tm()
     dialog: Dialog = Dialog()
     relay: Relay = Relay()
+    siptrace: Siptrace = Siptrace()
 
     def where(self, key: str) -> str:
         """The place of a key, or the file when it has its default: the head of a message about its value."""

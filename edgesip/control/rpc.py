@@ -22,6 +22,9 @@ INTERNAL_ERROR = -32603
 PIECE = 64 * 1024
 """Octets of a streamed result that are handed over at a time, at least."""
 
+PAUSE = None
+"""An item of an iterator that is no item: it has looked long enough, others have their turn."""
+
 _log = structlog.get_logger("edgesip.control")
 
 
@@ -155,6 +158,9 @@ def _error(code: int, message: str, ident: Any) -> bytes:
 def _streamed(head: bytes, items: Iterator[Any]) -> Iterator[bytes]:
     parts, size, comma = [head, b"["], 0, b""
     for item in items:
+        if item is PAUSE:
+            yield b""
+            continue
         data = codec.dumps(item)
         parts += (comma, data)
         comma = b","

@@ -164,7 +164,9 @@ class Call:
 
     def nat_uac_test(self, flags: int) -> bool:
         """nathelper's test: True when any of the selected signs of a NAT is there."""
-        return nat_uac_test(flags, self._inbound.request, self._inbound.flow) != 0
+        signs = nat_uac_test(flags, self._inbound.request, self._inbound.flow)
+        self._inbound.nat |= signs
+        return signs != 0
 
     def is_rfc1918(self, host: str) -> bool:
         """nathelper's `is_rfc1918()`: a private address."""

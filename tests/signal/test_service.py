@@ -11,6 +11,7 @@ import pytest
 from talk import SERVER, Packet, Talk
 
 from edgesip.address import Addr, Flow
+from edgesip.control.trace import Ring
 from edgesip.script import Script, load
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
@@ -45,6 +46,7 @@ class House:
             Names(),
             store,
             lambda level, event, fields: self.lines.append((level, event, fields)),
+            Ring(True, 1 << 20, 1000),
         )
         self.service.udp.send = self.catch  # type: ignore[method-assign]
 

@@ -21,6 +21,8 @@ _STEP = 0.02  # seconds between two batches at least
 _LOOK = 1.0  # seconds after which the table is looked at again at the latest
 _ANSWER_TIME = 32.0  # seconds in which an answer counts (RFC 3261 timer F)
 _COOKIE = "z9hG4bKnp"
+PING_BRANCH = _COOKIE.encode()
+"""What the branch of every ping, and of its answer, begins with."""
 
 
 @dataclass(frozen=True, slots=True)

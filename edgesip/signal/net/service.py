@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from edgesip.address import Flow
+from edgesip.control.trace import Ring
 from edgesip.script import Call, Rooms, Script, event_for, explain, refusal_for
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
@@ -42,6 +43,7 @@ class SignalService:
         resolver: Resolver,
         store: Store | None,
         log: Log,
+        trace: Ring,
     ) -> None:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._arm)
@@ -52,6 +54,8 @@ class SignalService:
         self._resolver = resolver
         self._store = store
         self._log = log
+        self._ring = trace
+        self._trace = trace.message
         self._writes: list[Write] = []
         self._committing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +92,9 @@ class SignalService:
     def _datagram(self, data: bytes, flow: Flow) -> None:
         """The same, for one of a batch: the timer is armed when the batch is over."""
         try:
-            self._act(self.core.receive(data, flow, time.monotonic()))
+            now = time.monotonic()
+            self._trace(now, True, flow, data)
+            self._act(self.core.receive(data, flow, now))
         except Exception as error:
             self._log(
                 "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
@@ -110,7 +116,10 @@ class SignalService:
                 self._tell(event)
             elif isinstance(event, Note):
                 self._say(event)
-        for flow, data in self.core.take_sends():
+        sends = self.core.take_sends()
+        now = time.monotonic() if sends else 0.0
+        for flow, data in sends:
+            self._trace(now, False, flow, data)
             if flow.transport == "udp":
                 self.udp.send(flow, data)
             elif not self.tcp.send(flow, data) and self._loop is not None:
@@ -124,6 +133,10 @@ class SignalService:
         self.step(self.core.malformed(data, error, flow))
 
     def _say(self, note: Note) -> None:
+        """Every note is remembered; those above debug go into the log."""
+        self._ring.note(time.monotonic(), note.level, note.event, note.call_id, note.fields)
+        if note.level == "debug":
+            return
         fields = dict(note.fields)
         if note.call_id:
             fields["call_id"] = note.call_id
@@ -212,7 +225,9 @@ class SignalService:
                 decision = self._blame(
                     inbound, TypeError(f"the script returned {decision!r}, not a decision")
                 )
+            self._ring.decided(now, inbound, decision)
             return self.core.carry(inbound, decision, (), now)
+        self._ring.decided(now, inbound, decision)
         try:
             found = self._locator.locate(inbound, decision.targets)
         except Exception as error:

@@ -23,7 +23,8 @@ class Inbound:
     """A request that waits for its decision.
 
     `foreign` are Routes beyond us, `side` who sent it in `dialog`; `uri` and `dst` are Kamailio's `$ru` and
-    `$du`, which a script may move; `user` and `why` say whose credentials were wrong, and how.
+    `$du`, which a script may move; `user` and `why` say whose credentials were wrong, and how; `nat` are the
+    bits of nat_uac_test that a script asked for and that matched.
     """
 
     request: Request
@@ -36,6 +37,7 @@ class Inbound:
     dst: Addr | None = None
     dst_transport: str = "udp"
     nated: bool = False
+    nat: int = 0
     ruid: str = ""
     user: str = ""
     why: str = ""

@@ -12,6 +12,7 @@ from edgesip.signal.proxy.forward import our_via
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.wire.headers import Field, Headers
 from edgesip.signal.wire.message import Request
+from edgesip.signal.wire.uri import without_headers
 
 
 def bye_for(dialog: Dialog, side: str, branch: str, myself: Myself, reason: str) -> Request | None:
@@ -52,7 +53,7 @@ def _request(
         ("CSeq", f"{number} {method}"),
         *more,
     ]
-    return Request(method, leg.contact, Headers(tuple(fields)), b"")
+    return Request(method, without_headers(leg.contact), Headers(tuple(fields)), b"")
 
 
 def _with_tag(leg: Leg) -> str:

@@ -15,6 +15,7 @@ from edgesip.address import Addr, Flow
 from edgesip.signal.location.usrloc import PARTS, Binding, Usrloc
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.message import Response
+from edgesip.signal.wire.uri import without_headers
 
 _BATCH = 1000  # pings after which one call ends, so that a late caller does not stop the loop
 _STEP = 0.02  # seconds between two batches at least
@@ -129,12 +130,13 @@ class Pinger:
         """One OPTIONS (RFC 3261 §11); its Call-ID and branch are what `answered` knows it by."""
         identity = f"{binding.ruid}.{int(now * 1000):x}"
         mac = self._mac(identity)
+        target = without_headers(binding.contact)
         return (
-            f"OPTIONS {binding.contact} SIP/2.0\r\n"
+            f"OPTIONS {target} SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP {address};rport;branch={_COOKIE}{mac}\r\n"
             "Max-Forwards: 70\r\n"
             f"From: <sip:ping@{address}>;tag={mac}\r\n"
-            f"To: <{binding.contact}>\r\n"
+            f"To: <{target}>\r\n"
             f"Call-ID: {self._prefix}{identity}.{mac}@{address}\r\n"
             "CSeq: 1 OPTIONS\r\n"
             "Content-Length: 0\r\n\r\n"

@@ -72,15 +72,14 @@ class Connection(asyncio.Protocol):
         if self.flow is None:
             return
         self.heard = time.monotonic()
-        try:
-            for message in self.framer.feed(data):
-                if message == PING:
-                    self.write(PONG)
-                else:
-                    self._links.receive(message, self.flow)
-        except ParseError as error:
+        for message in self.framer.feed(data):
+            if message == PING:
+                self.write(PONG)
+            else:
+                self._links.receive(message, self.flow)
+        if self.framer.fault is not None:
             self._links.count("tcp:bad_streams")
-            self._links.malformed(data, self.flow, error)
+            self._links.malformed(self.framer.rest, self.flow, self.framer.fault)
             if self.transport is not None:
                 self.transport.close()
             return

@@ -12,10 +12,12 @@ from edgesip.address import Addr, Flow, bracketed, same_host
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request, Response
-from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.uri import Uri, without_headers
 from edgesip.signal.wire.values import NameAddr, Via
 
 MAX_FORWARDS = 70
+COOKIE = "z9hG4bK"
+"""How branches begin that are unique (RFC 3261 §8.1.1.7)."""
 Field = tuple[str, str]
 
 
@@ -36,6 +38,8 @@ def read_all(headers: Headers) -> None:
 def check_request(request: Request) -> Refused | None:
     """§16.3: readable, a URI that we can route, hops left, no extension demanded. Raises ParseError."""
     read_all(request.headers)
+    if request.headers.via.branch == COOKIE:
+        return Refused(400, "Via branch is the bare cookie")  # shared by all who do so (RFC 4475 §3.3.1)
     if request.ruri.scheme not in ("sip", "sips"):
         return Refused(416)
     if request.headers.max_forwards == 0:
@@ -137,7 +141,7 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
     body = request.body if copy.body is None else copy.body
     headers = request.headers.altered(fields, "vias", "record_routes", "max_forwards")
     headers = headers.with_vias(via, None)
-    return Request(request.method, copy.uri, headers, body)
+    return Request(request.method, without_headers(copy.uri), headers, body)
 
 
 def our_via(flow: Flow, branch: str, myself: Myself) -> Via:

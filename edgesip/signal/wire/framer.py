@@ -16,11 +16,12 @@ PONG = b"\r\n"
 
 
 class Framer:
-    """One stream. After a `ParseError` nothing later in it can be trusted: close it."""
+    """One stream. Once there is a `fault` nothing later in it can be trusted: close it."""
 
-    __slots__ = ("_begun", "_buffer", "_searched", "_size")
+    __slots__ = ("_begun", "_buffer", "_searched", "_size", "fault")
 
     def __init__(self) -> None:
+        self.fault: ParseError | None = None
         self._buffer = bytearray()
         self._searched = 0
         self._size = 0
@@ -31,17 +32,28 @@ class Framer:
         """True while a message has begun that has not ended."""
         return bool(self._buffer)
 
+    @property
+    def rest(self) -> bytes:
+        """The octets after the last whole message: with a `fault`, what could not be framed."""
+        return bytes(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The messages that these octets complete, each whole; `PING` stands for a keepalive.
 
-        Raises `ParseError` where the stream is not SIP, lies about its lengths, or is too long.
+        Where the stream is not SIP, lies about its lengths or is too long, `fault` says so from then on;
+        the messages before that place are as good as any.
         """
-        self._buffer += data
         found: list[bytes] = []
-        while (message := self._next()) is not None:
-            found.append(message)
-        if len(self._buffer) > LARGEST:
-            raise ParseError("message too long for a stream", status=513)
+        if self.fault is not None:
+            return found
+        self._buffer += data
+        try:
+            while (message := self._next()) is not None:
+                found.append(message)
+            if len(self._buffer) > LARGEST:
+                raise ParseError("message too long for a stream", status=513)
+        except ParseError as error:
+            self.fault = error
         return found
 
     def _next(self) -> bytes | None:
@@ -95,7 +107,7 @@ def _check_begin(buffer: bytearray) -> bool:
         if line not in (b"", b"\r") and not is_token(line[:1].decode("latin-1")):
             raise ParseError("not SIP")
         return False
-    words = line.split(b" ")
+    words = line.rstrip(b" ").split(b" ")  # a space too many is the parser's to judge (RFC 4475 §3.1.2.9)
     sip = words[0] == b"SIP/2.0" or words[-1].upper().startswith(b"SIP/")
     if not sip or len(words) < 3 or not is_token(words[0].replace(b"/", b"").decode("latin-1")):
         raise ParseError("not SIP")

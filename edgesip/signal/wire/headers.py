@@ -156,11 +156,13 @@ class Headers:
     def make_answerable(self, method: str) -> bool:
         """Make what an answer to a faulty request is built from readable; False when it cannot be answered.
 
-        That takes a readable top Via and some text in From, To, Call-ID and CSeq. Of those, and of the
-        lower Vias, what cannot be read reads as nobody, CSeq 0 or absent; `fields` keep what was sent.
+        That takes a readable top Via and some text in CSeq, by which the sender knows the answer for its
+        own (RFC 3261 §17.1.3). Of From, To, Call-ID, CSeq and the lower Vias, what is missing or cannot be
+        read reads as nobody, '', CSeq 0 or absent; `fields` keep what was sent.
         """
-        if not all(self.first.get(name) for name in ("Via", "From", "To", "Call-ID", "CSeq")):
+        if not (self.first.get("Via") and self.first.get("CSeq")):
             return False
+        self._call_id = self.first.get("Call-ID", "")
         try:
             via = self.via
         except ParseError:

@@ -108,6 +108,17 @@ def parse_any_uri(text: str) -> Uri:
     return Uri(scheme.lower(), rest, None, "", None)
 
 
+def without_headers(text: str) -> str:
+    """The URI as a request line may have it; a Contact's may have `?headers` (RFC 3261 §19.1.5)."""
+    if "?" not in text:
+        return text
+    try:
+        uri = parse_uri(text)
+    except ParseError:
+        return text
+    return str(replace(uri, headers="")) if uri.headers else text
+
+
 def parse_host(text: str) -> tuple[str, int | None]:
     """Read `host[:port]`: a name, an IPv4 literal or a bracketed IPv6 one, which loses its brackets.
 

@@ -29,8 +29,8 @@ class Framer:
 
     @property
     def pending(self) -> bool:
-        """True while a message has begun that has not ended."""
-        return bool(self._buffer)
+        """True while a message has begun that has not ended; line ends between messages begin none."""
+        return len(self._buffer) > 3 or bytes(self._buffer) not in (b"", b"\r", b"\r\n", b"\r\n\r")
 
     @property
     def rest(self) -> bytes:
@@ -107,8 +107,10 @@ def _check_begin(buffer: bytearray) -> bool:
         if line not in (b"", b"\r") and not is_token(line[:1].decode("latin-1")):
             raise ParseError("not SIP")
         return False
-    words = line.rstrip(b" ").split(b" ")  # a space too many is the parser's to judge (RFC 4475 §3.1.2.9)
-    sip = words[0] == b"SIP/2.0" or words[-1].upper().startswith(b"SIP/")
+    words = line.split(b" ")
+    # A space too many is the parser's to judge (RFC 4475 §3.1.2.9).
+    last = line.rstrip(b" ").rpartition(b" ")[2]
+    sip = words[0].upper() == b"SIP/2.0" or last.upper().startswith(b"SIP/")
     if not sip or len(words) < 3 or not is_token(words[0].replace(b"/", b"").decode("latin-1")):
         raise ParseError("not SIP")
     return True

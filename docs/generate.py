@@ -30,6 +30,11 @@ from pydantic.fields import FieldInfo
 
 from edgesip import profile, script
 from edgesip.cli import fail
+from edgesip.script.aimed import Aimed
+from edgesip.script.edited import Edited
+from edgesip.script.message import Message
+from edgesip.script.transform import TRANSFORMATIONS
+from edgesip.script.variables import FUNCTIONS, VARIABLES
 from edgesip.signal import decision
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat import detect
@@ -299,9 +304,52 @@ def fields(kind: type[Any]) -> str:
     return ", ".join(code(f"{name}: {text}") for name, text in types.items())
 
 
+def message() -> str:
+    """What every message tells."""
+    return members(Message)
+
+
+def edited() -> str:
+    """What may be changed in every message that goes on."""
+    return members(Edited)
+
+
+def aimed() -> str:
+    """Where a request is going."""
+    return members(Aimed)
+
+
 def call() -> str:
-    """What a request script sees."""
-    return members(script.Call)
+    """What a request script sees besides."""
+    return f"{members(script.Call)}\n{members(script.FailedCall)}"
+
+
+def events() -> str:
+    """What event hooks see."""
+    kinds = (script.DialogEvent, script.ContactEvent, script.FlowEvent)
+    return "\n".join(members(kind) for kind in kinds)
+
+
+def variables() -> str:
+    """Kamailio's pseudo-variables, and our names for what they say."""
+    rows = [(code(f"${name}"), code(ours), _meaning(ours)) for name, ours in VARIABLES.items()]
+    rows += [(code(f"${name}(x)"), code(f"{ours}(x)"), _meaning(ours)) for name, ours in FUNCTIONS.items()]
+    return table(("in a text", "in Python", "meaning"), rows)
+
+
+def _meaning(name: str) -> str:
+    """What an attribute says of itself, without the variables that it stands for."""
+    kinds = (script.Call, script.ReplyCall, script.DialogEvent, script.ContactEvent)
+    found = next(
+        value for kind in kinds for one in kind.__mro__ if (value := vars(one).get(name)) is not None
+    )
+    return re.sub(r"^(`\$[^`]*`(, )?)+: ", "", one_line(found.__doc__))
+
+
+def transformations() -> str:
+    """What may be done to a pseudo-variable."""
+    rows = [(code(f"{{{name}}}"), text) for name, (_, _, text) in TRANSFORMATIONS.items()]
+    return table(("transformation", "gives"), rows)
 
 
 def nat_bits() -> str:
@@ -316,7 +364,7 @@ def nat_bits() -> str:
 
 
 def reply_call() -> str:
-    """What a reply script sees."""
+    """What a reply script sees besides."""
     return members(script.ReplyCall)
 
 
@@ -350,7 +398,9 @@ def _has_default(one: dataclasses.Field[Any]) -> bool:
 
 def hooks() -> str:
     """The functions of a script that the server calls, and those that it refuses."""
-    calls = [one.name for one in dataclasses.fields(script.Script) if one.name not in ("path", "events")]
+    groups = ("path", "failures", "events")
+    calls = [one.name for one in dataclasses.fields(script.Script) if one.name not in groups]
+    calls += script.FAILURES
     found = explained("the hook", [*calls, *script.EVENTS], meanings()["hooks"])
     rows = [(code(f"{name}(call)"), found[name]) for name in calls]
     rows += [(code(f"{name}(event)"), found[name]) for name in script.EVENTS]
@@ -385,7 +435,13 @@ MAKERS: dict[str, Callable[[], str]] = {
     "log-lines": log_lines,
     "hooks": hooks,
     "decisions": decisions,
+    "message": message,
+    "edited": edited,
+    "aimed": aimed,
     "call": call,
+    "events": events,
+    "variables": variables,
+    "transformations": transformations,
     "nat-bits": nat_bits,
     "reply-call": reply_call,
     "values": values,

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from edgesip.script.call import Call
 from edgesip.script.events import ContactEvent, DialogEvent, FlowEvent, event_for
-from edgesip.script.hooks import EVENTS, LATER, Script, ScriptError, explain, load, refusal_for
+from edgesip.script.failed import FailedCall
+from edgesip.script.hooks import EVENTS, FAILURES, LATER, Script, ScriptError, explain, load, refusal_for
 from edgesip.script.reply import ReplyCall
 from edgesip.script.rooms import Rooms
 from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
 
 __all__ = [
     "EVENTS",
+    "FAILURES",
     "LATER",
     "Call",
     "Challenge",
@@ -23,6 +25,7 @@ __all__ = [
     "Decision",
     "DialogEvent",
     "Drop",
+    "FailedCall",
     "FlowEvent",
     "Forward",
     "Redirect",

@@ -6,16 +6,23 @@ once; what a script wants changed is recorded and applied to the copy that leave
 
 from __future__ import annotations
 
-from edgesip.address import is_private, parse_ip
+import re
+from collections.abc import Callable
+from ipaddress import ip_network
+
+from edgesip.address import is_private, parse_hostport, parse_ip
+from edgesip.script.aimed import Aimed
+from edgesip.script.edited import field
+from edgesip.script.events import dialog_value
 from edgesip.script.rooms import Rooms
+from edgesip.script.transform import substitution
 from edgesip.signal.decision import Challenge, Decision, Reply
 from edgesip.signal.guard.digest import Verified
 from edgesip.signal.location.usrloc import Binding
-from edgesip.signal.nat.detect import nat_uac_test
-from edgesip.signal.nat.repair import handle_ruri_alias
+from edgesip.signal.nat.detect import CONTACT_PRIVATE, PORT, RECEIVED, VIA_PRIVATE, nat_uac_test
 from edgesip.signal.proxy.inbound import Inbound
-from edgesip.signal.wire.headers import Headers
-from edgesip.signal.wire.uri import Uri, parse_uri
+from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.uri import parse_uri
 
 OPTIONS_HEADERS = (
     ("Accept", "*/*"),
@@ -23,70 +30,34 @@ OPTIONS_HEADERS = (
     ("Accept-Language", "en"),
     ("Supported", ""),
 )
+_USERNAME = re.compile(r'\busername\s*=\s*"([^"]*)"', re.IGNORECASE).search
+_REALM = re.compile(r'\brealm\s*=\s*"([^"]*)"', re.IGNORECASE).search
+_CREDENTIALS = ("Authorization", "Proxy-Authorization")
 
 
-class Call:
+class Call(Aimed):
     """One request, read-only, and what the script wants done with it."""
 
-    __slots__ = ("_inbound", "_now", "_rooms")
+    __slots__ = ("_now", "_rooms")
 
     def __init__(self, inbound: Inbound, rooms: Rooms, now: float) -> None:
+        self._message = inbound.request
+        self._flow = inbound.flow
+        self._edits = inbound.edits
         self._inbound = inbound
         self._rooms = rooms
         self._now = now
 
-    # -- what came ---------------------------------------------------------------------------------
-
-    @property
-    def method(self) -> str:
-        """`$rm`: the request method."""
-        return self._inbound.request.method
-
-    @property
-    def ruri(self) -> Uri:
-        """`$ru`: the request URI as it stands now."""
-        return parse_uri(self._inbound.uri)
-
-    @property
-    def ruri_user(self) -> str:
-        """`$rU`: the user of the request URI, unescaped; empty when it has none."""
-        return self.ruri.username or ""
-
-    @property
-    def from_user(self) -> str:
-        """`$fU`: the user of From, unescaped."""
-        return self.headers.from_.uri.username or ""
-
-    @property
-    def to_user(self) -> str:
-        """`$tU`: the user of To, unescaped."""
-        return self.headers.to.uri.username or ""
-
-    @property
-    def call_id(self) -> str:
-        """`$ci`: the Call-ID."""
-        return self.headers.call_id
-
-    @property
-    def source_ip(self) -> str:
-        """`$si`: the address that the request came from."""
-        return self._inbound.flow.remote.host
-
-    @property
-    def source_port(self) -> int:
-        """`$sp`: the port that the request came from."""
-        return self._inbound.flow.remote.port
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields as they came."""
-        return self._inbound.request.headers
-
     # -- where it is for ---------------------------------------------------------------------------
 
-    def is_myself(self) -> bool:
-        """`uri == myself`: the request URI's host and port are ours."""
-        return self._rooms.myself.is_myself(self.ruri)
+    def is_myself(self, uri: str = "") -> bool:
+        """`uri == myself`: the host and port of a URI (the request's) are ours."""
+        try:
+            return self._rooms.myself.is_myself(parse_uri(uri) if uri else self.ruri)
+        except ParseError:
+            if uri:
+                return False
+            raise
 
     def is_foreign(self) -> bool:
         """True when it is for another domain, so not ours to route (REGISTER: the To domain counts too)."""
@@ -94,9 +65,25 @@ class Call:
             return True
         return self.method == "REGISTER" and not self._rooms.myself.is_myself(self.headers.to.uri)
 
-    def lookup(self) -> tuple[Binding, ...]:
-        """registrar's `lookup("location")`: the living bindings of the request URI's user, best q first."""
-        return tuple(self._rooms.usrloc.lookup(self.ruri_user.lower(), self._now))
+    def is_uri_host_local(self) -> bool:
+        """domain's name of `is_myself()`."""
+        return self.is_myself()
+
+    def is_from_local(self) -> bool:
+        """domain's function: the host of From is ours."""
+        return self._rooms.myself.is_myself(self.headers.from_.uri)
+
+    def lookup(self, uri: str = "") -> tuple[Binding, ...]:
+        """registrar's `lookup("location")`: the living bindings of the request URI's user, best q first.
+
+        With a URI, or a user's name, it is that one's.
+        """
+        user = self.ruri_user if not uri else _user_of(uri)
+        return tuple(self._rooms.usrloc.lookup(user.lower(), self._now))
+
+    def registered(self, uri: str = "") -> bool:
+        """registrar's `registered("location")`: there is a living binding of the request URI's user."""
+        return bool(self.lookup(uri))
 
     def is_subscriber(self) -> bool:
         """auth_db's `is_subscriber("$ru")`: the request URI names a user who has a password here."""
@@ -117,19 +104,46 @@ class Call:
         source = parse_ip(self.source_ip)
         return source is not None and any(source in network for network in self._rooms.trusted)
 
+    def is_in_subnet(self, network: str) -> bool:
+        """ipops' function, of the source: `call.is_in_subnet("192.0.2.0/24")`."""
+        source = parse_ip(self.source_ip)
+        return source is not None and source in ip_network(network, strict=False)
+
     def from_upstream(self) -> bool:
         """True when the source is one of the upstream's addresses, or trusted."""
         upstream = self._rooms.upstream
         known = upstream is not None and self.source_ip in upstream.hosts
         return known or self.allow_source_address()
 
+    @property
+    def auth_user(self) -> str:
+        """`$au`: the user name in the credentials that came; whether they are right is another question."""
+        return self._credentials(_USERNAME)
+
+    @property
+    def auth_realm(self) -> str:
+        """`$ar`: the realm in the credentials that came."""
+        return self._credentials(_REALM)
+
+    def is_user(self, name: str) -> bool:
+        """siputils: the credentials that came are of this user; ask after they were checked."""
+        return self.auth_user == name
+
     def www_authenticate(self) -> Decision | None:
         """auth_db, for REGISTER: None when the credentials are right and To's, else the answer."""
         return self._authenticate("Authorization", 401, self.to_user)
 
+    def www_authorize(self) -> Decision | None:
+        """The old name of `www_authenticate`."""
+        return self.www_authenticate()
+
     def proxy_authenticate(self) -> Decision | None:
         """auth_db, for all else: None when the credentials are right and From's, else the answer."""
         return self._authenticate("Proxy-Authorization", 407, self.from_user)
+
+    def proxy_authorize(self) -> Decision | None:
+        """The old name of `proxy_authenticate`."""
+        return self.proxy_authenticate()
 
     def _authenticate(self, header: str, status: int, owner: str) -> Decision | None:
         if not self._rooms.auth_enabled:
@@ -151,22 +165,36 @@ class Call:
         if verified.username.partition("@")[0].lower() != owner.lower():
             return Reply(403, "Authentication user does not match")
         if header == "Proxy-Authorization":
-            self._inbound.edits.remove.append(header)
+            self._edits.remove += (header,)
         return None
 
     def consume_credentials(self) -> None:
         """auth's function: credentials for our realm stay here; those for another go on."""
         mine = f'realm="{self._rooms.digest.realm}"'
         if any(mine in value for value in self.headers.all("Proxy-Authorization")):
-            self._inbound.edits.remove.append("Proxy-Authorization")
+            self._edits.remove += ("Proxy-Authorization",)
+
+    def _credentials(self, search: Callable[[str], re.Match[str] | None]) -> str:
+        for name in _CREDENTIALS:
+            for value in self.headers.all(name):
+                if found := search(value):
+                    return str(found[1])
+        return ""
 
     # -- NAT and media -----------------------------------------------------------------------------
 
     def nat_uac_test(self, flags: int) -> bool:
         """nathelper's test: True when any of the selected signs of a NAT is there."""
-        signs = nat_uac_test(flags, self._inbound.request, self._inbound.flow)
+        signs = nat_uac_test(flags, self._inbound.request, self._flow)
         self._inbound.nat |= signs
         return signs != 0
+
+    def client_nat_test(self, flags: int) -> bool:
+        """nat_traversal's test: 1 private Contact, 2 Via is not the source, port included, 4 private Via."""
+        bits = CONTACT_PRIVATE if flags & 1 else 0
+        bits |= RECEIVED | PORT if flags & 2 else 0
+        bits |= VIA_PRIVATE if flags & 4 else 0
+        return self.nat_uac_test(bits)
 
     def is_rfc1918(self, host: str) -> bool:
         """nathelper's `is_rfc1918()`: a private address."""
@@ -176,25 +204,72 @@ class Call:
         """nathelper: the binding is behind a NAT; it is reached at, and pinged at, where this came from."""
         self._inbound.nated = True
 
-    def set_contact_alias(self) -> None:
-        """nathelper: the Contact that goes on carries `;alias=` with the address this came from."""
+    def set_contact_alias(self, trim: int = 0) -> None:
+        """nathelper: Contact gets `;alias=` with the address this came from; `trim` 1 takes old ones off."""
         self._inbound.nated = True
-        self._inbound.edits.alias = True
+        super().set_contact_alias(trim)
 
-    def handle_ruri_alias(self) -> bool:
-        """nathelper: an `;alias=` in the request URI becomes the destination; a Route ahead of us wins."""
-        if self._inbound.foreign:
-            return False
-        found = handle_ruri_alias(self.ruri)
-        if found is None:
-            return False
-        uri, self._inbound.dst, self._inbound.dst_transport = found
-        self._inbound.uri = str(uri)
-        return True
+    def keepalive_socket(self, uri: str) -> str:
+        """`$keepalive.socket(uri)`: our address for the pings to a registered phone, or empty."""
+        where = parse_hostport(uri.removeprefix("sip:").partition(";")[0])
+        if where is None:
+            return ""
+        transport = uri.partition(";transport=")[2] or "udp"
+        remote = (where[0], where[1] or 5060)
+        for binding in self._rooms.usrloc.get_all():
+            flow = binding.flow
+            if flow.transport == transport and flow.remote == remote:
+                return f"{flow.transport}:{flow.local}"
+        return ""
 
     def rtpproxy_manage(self) -> None:
         """rtpproxy: the media of this call goes through our relay, from this request to its end."""
-        self._inbound.edits.relay = True
+        self._edits.relay = True
+
+    def rtpproxy_offer(self) -> None:
+        """The same: offers and answers are told apart by themselves."""
+        self.rtpproxy_manage()
+
+    def rtpproxy_answer(self) -> None:
+        """The same: offers and answers are told apart by themselves."""
+        self.rtpproxy_manage()
+
+    def force_rtp_proxy(self) -> None:
+        """The old name of `rtpproxy_offer`."""
+        self.rtpproxy_manage()
+
+    def rtpengine_manage(self) -> None:
+        """rtpengine's name of `rtpproxy_manage`."""
+        self.rtpproxy_manage()
+
+    def rtpproxy_destroy(self) -> None:
+        """rtpproxy: the media of this call goes past us after all; before it is forwarded."""
+        self._edits.relay = False
+
+    def unforce_rtp_proxy(self) -> None:
+        """The old name of `rtpproxy_destroy`."""
+        self.rtpproxy_destroy()
+
+    # -- body and answer ---------------------------------------------------------------------------
+
+    def set_body(self, body: bytes | str, content_type: str) -> None:
+        """textops: another body of this media type; an empty one takes body and Content-Type away."""
+        octets = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else body
+        self._edits.body = (octets, field("Content-Type", content_type)[1])
+
+    def subst_body(self, expression: str) -> bool:
+        """textops: rewrite the body by `/pattern/replacement/flags`; True when it matches."""
+        found = substitution(expression)
+        octets, kind = self._edits.body or (self._message.body, self.hdr("Content-Type"))
+        text = octets.decode("utf-8", "surrogateescape")
+        if not found.pattern.search(text):
+            return False
+        self.set_body(found.apply(text), kind)
+        return True
+
+    def append_to_reply(self, name: str, value: str | None = None) -> None:
+        """textops: a header field of the answer, should we answer this request ourselves."""
+        self._edits.answer += (field(name, value),)
 
     def options_reply(self) -> Decision:
         """siputils: what OPTIONS to us is told; with a user in the request URI it is not for us: 404."""
@@ -202,14 +277,31 @@ class Call:
             return Reply(404)
         return Reply(200, "", OPTIONS_HEADERS)
 
-    # -- header fields -----------------------------------------------------------------------------
+    # -- the call that it stands in ----------------------------------------------------------------
 
-    def append_hf(self, name: str, value: str) -> None:
-        """textops: add a header field to the copy that leaves."""
-        if not name or any(mark in name + value for mark in "\r\n\0"):
-            raise ValueError("a header field is one line: no CR, LF or NUL")
-        self._inbound.edits.append.append((name, value))
+    def is_known_dlg(self) -> bool:
+        """dialog: it stands inside a call that we know."""
+        return self._inbound.dialog is not None
 
-    def remove_hf(self, name: str) -> None:
-        """textops: leave every header field of this name out of the copy."""
-        self._inbound.edits.remove.append(name)
+    @property
+    def dlg_status(self) -> str:
+        """`$DLG_status`: the state of that call, 1 to 5; empty outside of one."""
+        dialog = self._inbound.dialog
+        return str(int(dialog.state)) if dialog is not None else ""
+
+    @property
+    def dlg_lifetime(self) -> str:
+        """`$DLG_lifetime`: whole seconds since its answer; empty outside of a call."""
+        dialog = self._inbound.dialog
+        return str(int(self._now - dialog.start) if dialog.start else 0) if dialog is not None else ""
+
+    def dlg(self, name: str) -> str:
+        """`$dlg(name)`: what the dialog module calls it: callid, from_uri, to_contact...; empty outside."""
+        dialog = self._inbound.dialog
+        return dialog_value(dialog, name, self._now) if dialog is not None else ""
+
+
+def _user_of(text: str) -> str:
+    if text.partition(":")[0].lower() in ("sip", "sips", "tel"):
+        return parse_uri(text).username or ""
+    return text.partition("@")[0]

@@ -5,13 +5,14 @@ Values to read, made for one hook each. What they tell of is over: nothing is ch
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from edgesip.script.rooms import Rooms
+from edgesip.script.template import filled
+from edgesip.script.transform import name_addr
 from edgesip.signal.dialog.state import Dialog, DialogState
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.inbound import Closed
-from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.uri import Uri
-from edgesip.signal.wire.values import parse_name_addr
 
 
 class DialogEvent:
@@ -23,29 +24,37 @@ class DialogEvent:
         self._dialog = dialog
         self._now = now
 
+    def fmt(self, text: str) -> str:
+        """The text with its pseudo-variables filled in; ValueError for one that does not exist here."""
+        return filled(text, self)
+
+    def dlg(self, name: str) -> str:
+        """`$dlg(name)`: what the dialog module calls it: callid, from_uri, to_contact, lifetime..."""
+        return dialog_value(self._dialog, name, self._now)
+
     @property
     def call_id(self) -> str:
-        """`$dlg(callid)`: the Call-ID."""
+        """`$ci`, `$dlg(callid)`: the Call-ID."""
         return self._dialog.call_id
 
     @property
-    def ruri(self) -> str:
-        """The request URI that the call was made with."""
+    def ruri_text(self) -> str:
+        """`$ru`: the request URI that the call was made with."""
         return self._dialog.ruri
 
     @property
     def from_uri(self) -> str:
-        """`$dlg(from_uri)`: the caller's URI."""
+        """`$fu`, `$dlg(from_uri)`: the caller's URI."""
         return _uri_of(self._dialog.caller.uri)
 
     @property
     def from_user(self) -> str:
-        """The caller's user name, unescaped."""
+        """`$fU`: the caller's user name, unescaped."""
         return _user_of(self._dialog.caller.uri)
 
     @property
     def from_tag(self) -> str:
-        """`$dlg(from_tag)`: the caller's tag."""
+        """`$ft`, `$dlg(from_tag)`: the caller's tag."""
         return self._dialog.caller.tag
 
     @property
@@ -55,17 +64,17 @@ class DialogEvent:
 
     @property
     def to_uri(self) -> str:
-        """`$dlg(to_uri)`: the URI that was called."""
+        """`$tu`, `$dlg(to_uri)`: the URI that was called."""
         return _uri_of(self._dialog.callee.uri)
 
     @property
     def to_user(self) -> str:
-        """The called user's name, unescaped."""
+        """`$tU`: the called user's name, unescaped."""
         return _user_of(self._dialog.callee.uri)
 
     @property
     def to_tag(self) -> str:
-        """`$dlg(to_tag)`: the tag of the one who answered; empty when nobody did."""
+        """`$tt`, `$dlg(to_tag)`: the tag of the one who answered; empty when nobody did."""
         return self._dialog.callee.tag
 
     @property
@@ -91,7 +100,7 @@ class DialogEvent:
     @property
     def duration(self) -> float:
         """`$dlg(lifetime)`: seconds from the answer to the end, or to now; 0 when nobody answered."""
-        return self._end() - self._dialog.start if self._dialog.start else 0.0
+        return _talked(self._dialog, self._now)
 
     @property
     def ended_by(self) -> str:
@@ -109,6 +118,17 @@ class ContactEvent:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
+
+    def fmt(self, text: str) -> str:
+        """The text with its pseudo-variables filled in; ValueError for one that does not exist here."""
+        return filled(text, self)
+
+    def ulc(self, name: str) -> str:
+        """`$ulc(exp=>name)`: aor, addr, received, callid, q, cseq, user_agent, path, ruid, instance..."""
+        value = _CONTACT.get(name.removeprefix("exp=>"))
+        if value is None:
+            raise ValueError(f"there is no $ulc({name}); there are {', '.join(_CONTACT)}")
+        return str(value(self._binding))
 
     @property
     def binding(self) -> Binding:
@@ -144,6 +164,10 @@ class FlowEvent:
     def __init__(self, closed: Closed) -> None:
         self._closed = closed
 
+    def fmt(self, text: str) -> str:
+        """The text with its pseudo-variables filled in; ValueError for one that does not exist here."""
+        return filled(text, self)
+
     @property
     def transport(self) -> str:
         """`$proto`: tcp, tls..."""
@@ -175,6 +199,54 @@ class FlowEvent:
         return self._closed.bindings
 
 
+_CONTACT: dict[str, Callable[[Binding], object]] = {
+    "aor": lambda one: one.aor,
+    "addr": lambda one: one.contact,
+    "path": lambda one: one.path,
+    "received": lambda one: one.received,
+    "callid": lambda one: one.call_id,
+    "q": lambda one: "" if one.q < 0 else f"{one.q:g}",
+    "cseq": lambda one: one.cseq,
+    "user_agent": lambda one: one.user_agent,
+    "socket": lambda one: f"{one.flow.transport}:{one.flow.local}",
+    "methods": lambda one: ",".join(one.methods),
+    "ruid": lambda one: one.ruid,
+    "instance": lambda one: one.instance,
+    "regid": lambda one: one.reg_id,
+}
+
+_DIALOG: dict[str, Callable[[Dialog, float], object]] = {
+    "callid": lambda one, now: one.call_id,
+    "from_uri": lambda one, now: _uri_of(one.caller.uri),
+    "from_tag": lambda one, now: one.caller.tag,
+    "from_contact": lambda one, now: one.caller.contact,
+    "from_cseq": lambda one, now: one.caller.cseq,
+    "from_rs": lambda one, now: ",".join(one.caller.routes),
+    "to_uri": lambda one, now: _uri_of(one.callee.uri),
+    "to_tag": lambda one, now: one.callee.tag,
+    "to_contact": lambda one, now: one.callee.contact,
+    "to_cseq": lambda one, now: one.callee.cseq,
+    "to_rs": lambda one, now: ",".join(one.callee.routes),
+    "h_id": lambda one, now: one.h_id,
+    "h_entry": lambda one, now: one.h_entry,
+    "state": lambda one, now: int(one.state),
+    "lifetime": lambda one, now: int(_talked(one, now)),
+}
+
+
+def dialog_value(dialog: Dialog, name: str, now: float) -> str:
+    """What `$dlg(name)` is; ValueError for a name that does not exist."""
+    value = _DIALOG.get(name)
+    if value is None:
+        raise ValueError(f"there is no $dlg({name}); there are {', '.join(_DIALOG)}")
+    return str(value(dialog, now))
+
+
+def _talked(dialog: Dialog, now: float) -> float:
+    end = dialog.end if dialog.state is DialogState.DELETED else now
+    return end - dialog.start if dialog.start else 0.0
+
+
 HookEvent = DialogEvent | ContactEvent | FlowEvent
 
 
@@ -187,18 +259,10 @@ def event_for(about: Dialog | Binding | Closed, rooms: Rooms, now: float) -> Hoo
     return FlowEvent(about)
 
 
-def _uri(text: str) -> Uri | None:
-    try:
-        return parse_name_addr(text).uri
-    except ParseError:
-        return None
-
-
 def _uri_of(text: str) -> str:
-    uri = _uri(text)
-    return str(uri) if uri is not None else ""
+    uri = name_addr(text).uri
+    return str(uri) if uri.scheme else ""
 
 
 def _user_of(text: str) -> str:
-    uri = _uri(text)
-    return (uri.username or "") if uri is not None else ""
+    return name_addr(text).uri.username or ""

@@ -5,6 +5,7 @@ Holds the hooks that there are and what becomes of a script's faults. Calls none
 
 from __future__ import annotations
 
+import ast
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,11 +15,14 @@ from types import CodeType
 
 from edgesip.script.call import Call
 from edgesip.script.events import HookEvent
+from edgesip.script.failed import FailedCall
 from edgesip.script.reply import ReplyCall
+from edgesip.script.template import pieces
 from edgesip.signal.decision import Decision, Reply
 from edgesip.signal.wire.grammar import ParseError
 
 Hook = Callable[[Call], Decision | Awaitable[Decision]]
+FailureHook = Callable[[FailedCall], Decision | Awaitable[Decision]]
 EventHook = Callable[[HookEvent], Awaitable[None] | None]
 
 EVENTS = (
@@ -27,6 +31,9 @@ EVENTS = (
     "tcp_closed",
 )
 """Hooks that are told of something and decide nothing."""
+
+FAILURES = ("save_failed",)
+"""Hooks that decide again where a decision could not be carried out."""
 
 LATER = (
     "branch",
@@ -37,7 +44,6 @@ LATER = (
     "dialog_failed",
     "dialog_timeout",
     "media_failed",
-    "save_failed",
     "http_request",
 )
 """Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
@@ -55,13 +61,15 @@ class Script:
     request: Hook
     in_dialog: Hook | None = None
     reply: Callable[[ReplyCall], None] | None = None
+    failures: Mapping[str, FailureHook] = field(default_factory=dict)
     events: Mapping[str, EventHook] = field(default_factory=dict)
 
 
 def load(path: Path) -> Script:
     """Read and run a route script, and find its functions by name. Raises `ScriptError`."""
     try:
-        code: CodeType = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+        code_text = path.read_text(encoding="utf-8")
+        code: CodeType = compile(code_text, str(path), "exec")
     except OSError as error:
         raise ScriptError(f"{path}: cannot read the route script: {error.strerror}") from error
     except (SyntaxError, ValueError) as error:
@@ -79,8 +87,27 @@ def load(path: Path) -> Script:
         raise ScriptError(f"{path}: the route script has no function request(call)")
     if inspect.iscoroutinefunction(functions.get("reply")):
         raise ScriptError(f"{path}: reply(call) must be a plain def")
-    events = {name: functions[name] for name in EVENTS if name in functions}
-    return Script(str(path), functions["request"], functions.get("in_dialog"), functions.get("reply"), events)
+    _check_texts(path, code_text)
+    return Script(
+        str(path),
+        functions["request"],
+        functions.get("in_dialog"),
+        functions.get("reply"),
+        {name: functions[name] for name in FAILURES if name in functions},
+        {name: functions[name] for name in EVENTS if name in functions},
+    )
+
+
+def _check_texts(path: Path, text: str) -> None:
+    """Refuse a text given to `fmt` that names a variable or transformation which does not exist."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fmt":
+            for given in node.args[:1]:
+                if isinstance(given, ast.Constant) and isinstance(given.value, str):
+                    try:
+                        pieces(given.value)
+                    except ValueError as error:
+                        raise ScriptError(f"{path}: line {given.lineno}: {error}") from None
 
 
 def refusal_for(error: BaseException) -> Reply:

@@ -5,43 +5,84 @@ Reads answer at once; what the script wants changed is recorded. Nothing here se
 
 from __future__ import annotations
 
+import re
+
+from edgesip.script.edited import Edited
+from edgesip.script.message import Message
 from edgesip.signal.nat.detect import nat_uac_test
 from edgesip.signal.proxy.inbound import Passing
-from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request
 
 
-class ReplyCall:
-    """One response on its way back, before it is sent on: what `reply` scripts see."""
+class RequestSeen(Message):
+    """The request that a response answers, to read."""
+
+    __slots__ = ()
+
+    def __init__(self, passing: Passing) -> None:
+        self._message = passing.fork.request
+        self._flow = passing.fork.inbound
+
+    @property
+    def ruri_text(self) -> str:
+        """`$ru`: its request URI as it came."""
+        return self._request.uri
+
+    @property
+    def ruri_user(self) -> str:
+        """`$rU`: the user of that, unescaped."""
+        return self._request.ruri.username or ""
+
+    @property
+    def ruri_domain(self) -> str:
+        """`$rd`: the host of that."""
+        return self._request.ruri.host
+
+    @property
+    def _request(self) -> Request:
+        assert isinstance(self._message, Request)
+        return self._message
+
+
+class ReplyCall(Edited):
+    """One response, read-only, and what shall be different when it goes on."""
 
     __slots__ = ("_passing",)
 
     def __init__(self, passing: Passing) -> None:
+        self._message = passing.response
+        self._flow = passing.flow
+        self._edits = passing.edits
         self._passing = passing
 
     @property
     def status(self) -> int:
-        """`$rs`: the status code."""
+        """`$rs`, `$T_reply_code`: the status code."""
         return self._passing.response.status
 
     @property
-    def method(self) -> str:
-        """`$rm`: the method of the request that it answers."""
-        return self._passing.fork.request.method
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields as they came."""
-        return self._passing.response.headers
+    def reason(self) -> str:
+        """`$rr`: the reason phrase."""
+        return self._passing.response.reason
 
     @property
     def nated(self) -> bool:
         """True when the one who answers is known to be behind a NAT (the binding or the dialog says so)."""
         return self._passing.nated
 
+    @property
+    def request(self) -> RequestSeen:
+        """The request that it answers, as it came."""
+        return RequestSeen(self._passing)
+
+    def of_request(self, variable: str) -> str:
+        """`$T_req(variable)`, `$T_inv(variable)`: a pseudo-variable of the request, as in `$T_req($ru)`."""
+        return self.request.fmt(variable)
+
     def nat_uac_test(self, flags: int) -> bool:
         """nathelper's test on a reply."""
         return nat_uac_test(flags, self._passing.response, self._passing.flow) != 0
 
-    def set_contact_alias(self) -> None:
-        """nathelper: the Contact that goes on carries `;alias=` with the address this came from."""
-        self._passing.edits.alias = True
+    def check_status(self, pattern: str) -> bool:
+        """tm's `t_check_status`: the whole status code matches, as in `check_status("4[0-9][0-9]")`."""
+        return re.fullmatch(pattern, str(self.status)) is not None

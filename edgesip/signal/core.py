@@ -23,7 +23,7 @@ from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Passing, note
+from edgesip.signal.proxy.inbound import Closed, Failed, Happened, Inbound, Note, Passing, note
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
@@ -51,7 +51,7 @@ class Arrived(NamedTuple):
     inbound: Inbound
 
 
-Event = Arrived | Write | Happened | Note
+Event = Arrived | Write | Happened | Failed | Note
 
 
 class SignalCore:
@@ -147,7 +147,7 @@ class SignalCore:
             return self._refuse(request, flow, refused.status, refused.reason, refused.headers)
         routed = preprocess(request, self.myself)
         request = routed.request
-        inbound = Inbound(request, flow, key, routed.foreign, uri=request.uri)
+        inbound = Inbound(request, flow, key, routed.foreign, routed.own, uri=request.uri)
         if request.headers.to.tag:
             found = self.dialogs.find(request.headers, routed.did)
             if found is None or (found[0].state is DialogState.DELETED and not _may_follow(request)):
@@ -227,15 +227,16 @@ class SignalCore:
         elif isinstance(decision, Save):
             events = self._save(inbound, now)
         elif isinstance(decision, Reply):
+            headers = decision.headers + inbound.edits.answer
             if decision.status >= 300:
-                events = self._refuse(request, flow, decision.status, decision.reason, decision.headers)
+                events = self._refuse(request, flow, decision.status, decision.reason, headers)
             else:
-                self._answer(request, flow, decision.status, decision.reason, decision.headers)
+                self._answer(request, flow, decision.status, decision.reason, headers)
         elif isinstance(decision, Challenge):
             events = self._challenge(inbound, decision, now)
         elif isinstance(decision, Redirect):
             contacts = tuple(("Contact", f"<{uri}>") for uri in decision.contacts)
-            self._answer(request, flow, 302, "", contacts)
+            self._answer(request, flow, 302, "", contacts + inbound.edits.answer)
         else:
             self.counters["core:drop_requests"] += 1
         return self._gather(events)
@@ -247,6 +248,8 @@ class SignalCore:
                 return []
             return self._refuse(request, inbound.flow, 478, "Unresolvable destination")
         self.counters["core:fwd_requests"] += 1
+        if inbound.edits.body is not None:
+            inbound.request = inbound.edits.with_body(request)
         if request.method == "ACK":
             self._proxy.forward_ack(inbound, targets[0], now)
         else:
@@ -257,7 +260,7 @@ class SignalCore:
         name = "WWW-Authenticate" if decision.status == 401 else "Proxy-Authenticate"
         value = self._digest.challenge(now, decision.stale, peer=inbound.flow.remote.host)
         request, flow = inbound.request, inbound.flow
-        self._answer(request, flow, decision.status, "", ((name, value),))
+        self._answer(request, flow, decision.status, "", ((name, value), *inbound.edits.answer))
         if not inbound.why:
             return []
         call_id, source = request.headers.call_id, str(flow.remote)
@@ -279,7 +282,8 @@ class SignalCore:
         )
         if saved.status >= 300:
             self.counters["registrar:rejected_regs"] += 1
-            return self._refuse(request, flow, saved.status, saved.reason, saved.headers)
+            self._waiting[inbound.key] = inbound
+            return [Failed("save_failed", inbound, Reply(saved.status, saved.reason, saved.headers))]
         registrar.apply(self.usrloc, saved.changes)
         events = [seen for change in saved.changes for seen in _seen(change, request.headers.call_id, flow)]
         if not (self._settings.durable and saved.changes):
@@ -310,7 +314,7 @@ class SignalCore:
     def _registered(self, inbound: Inbound, saved: registrar.Saved, now: float) -> None:
         self.counters["registrar:accepted_regs"] += 1
         headers = registrar.reply_headers(self.usrloc, saved.aor, now)
-        self._answer(inbound.request, inbound.flow, 200, "", headers)
+        self._answer(inbound.request, inbound.flow, 200, "", (*headers, *inbound.edits.answer))
 
     # -- orders and time ---------------------------------------------------------------------------
 

@@ -5,29 +5,51 @@ Holds the intentions, not the messages: what was received stays as it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgesip.address import Flow
 from edgesip.signal.nat.repair import set_contact_alias
-from edgesip.signal.wire.headers import Headers, replaced
+from edgesip.signal.proxy.changes import Change
+from edgesip.signal.wire.headers import Field, Headers, replaced
+from edgesip.signal.wire.message import Request
 
 
 @dataclass(slots=True, eq=False)
 class Edits:
-    """`alias`: `set_contact_alias()`; `relay`: `rtpproxy_manage()`; headers to remove, then to append."""
+    """`alias`: `set_contact_alias()`; `relay`: `rtpproxy_manage()`; headers to remove, rarer changes, then
+    headers to append; `answer` are headers of an answer that we make ourselves, `body` is a new body and its
+    type, `rr` are parameters of our Record-Route.
+    """
 
     alias: bool = False
     relay: bool = False
-    remove: list[str] = field(default_factory=list)
-    append: list[tuple[str, str]] = field(default_factory=list)
+    remove: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    append: tuple[Field, ...] = ()
+    answer: tuple[Field, ...] = ()
+    body: tuple[bytes, str] | None = None
+    rr: str = ""
+
+    def with_body(self, request: Request) -> Request:
+        """The request with the body that the script wants; without one, without Content-Type."""
+        if self.body is None:
+            return request
+        body, kind = self.body
+        fields = replaced(request.headers.fields, "Content-Type", [kind] if body else [])
+        return Request(request.method, request.uri, Headers(fields), body)
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with every recorded change; `source` is the flow the message came in by."""
         if self.alias and headers.contacts:
             headers = set_contact_alias(headers, source.remote, source.transport)
-        if not (self.remove or self.append):
+        if not (self.remove or self.append or self.changes):
             return headers
         fields = list(headers.fields)
         for name in self.remove:
             fields = replaced(fields, name, [])
-        return headers.altered([*fields, *self.append], "contacts", "routes", "record_routes")
+        headers = headers.altered(fields, "contacts", "routes", "record_routes")
+        for change in self.changes:
+            headers = change.apply(headers, source)
+        if not self.append:
+            return headers
+        return headers.altered([*headers.fields, *self.append], "contacts", "routes", "record_routes")

@@ -85,11 +85,15 @@ def _set(
 
 
 class Routed(NamedTuple):
-    """A request after §16.4: our own Routes gone, `did` their dialog cookie, `foreign` the Routes left."""
+    """A request after §16.4: our own Routes gone, `did` their dialog cookie, `foreign` the Routes left.
+
+    `own` are the URIs of those that are gone.
+    """
 
     request: Request
     did: str
     foreign: tuple[NameAddr, ...]
+    own: tuple[Uri, ...] = ()
 
 
 def preprocess(request: Request, myself: Myself) -> Routed:
@@ -107,7 +111,7 @@ def preprocess(request: Request, myself: Myself) -> Routed:
         headers = request.headers.altered(fields, "routes")
         request = Request(request.method, uri, headers, request.body)
     did = next((found for route in own if (found := route.param("did"))), "")
-    return Routed(request, did, tuple(routes))
+    return Routed(request, did, tuple(routes), tuple(own))
 
 
 class Copy(NamedTuple):
@@ -120,6 +124,7 @@ class Copy(NamedTuple):
     inbound: Flow
     did: str = ""
     body: bytes | None = None
+    rr: str = ""
 
 
 def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
@@ -131,7 +136,7 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
     if copy.record_route:
         ftag = request.headers.from_.tag or ""
         tail = f";lr;ftag={ftag}" if ftag else ";lr"
-        tail += f";did={copy.did}" if copy.did else ""
+        tail += f";did={copy.did}{copy.rr}" if copy.did else copy.rr
         entries = record_routes(copy.inbound, copy.flow, myself, tail)
         fields += [("Record-Route", entry) for entry in reversed(entries)]
     kept = request.headers.fields

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.decision import Reply
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
 from edgesip.signal.transaction.layer import TxKey
 from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import NameAddr
 
 
@@ -22,8 +24,9 @@ from edgesip.signal.wire.values import NameAddr
 class Inbound:
     """A request that waits for its decision.
 
-    `foreign` are Routes beyond us, `side` who sent it in `dialog`; `uri` and `dst` are Kamailio's `$ru` and
-    `$du`, which a script may move; `user` and `why` say whose credentials were wrong, and how; `nat` are the
+    `foreign` are Routes beyond us, `own` those of ours that brought it here, `side` who sent it in `dialog`;
+    `uri` and `dst` are Kamailio's `$ru` and `$du`, which a script may move; `user` and `why` say whose
+    credentials were wrong, and how; `nat` are the
     bits of nat_uac_test that a script asked for and that matched.
     """
 
@@ -31,6 +34,7 @@ class Inbound:
     flow: Flow
     key: TxKey
     foreign: tuple[NameAddr, ...] = ()
+    own: tuple[Uri, ...] = ()
     dialog: Dialog | None = None
     side: str = "caller"
     uri: str = ""
@@ -68,6 +72,14 @@ class Happened(NamedTuple):
 
     hook: str
     about: Dialog | Binding | Closed
+
+
+class Failed(NamedTuple):
+    """What a script decided on cannot be done: its hook of this name decides again, else `refusal` goes."""
+
+    hook: str
+    inbound: Inbound
+    refusal: Reply
 
 
 class Note(NamedTuple):

@@ -119,7 +119,9 @@ class StatefulProxy:
         record_route = request.method in RECORD_ROUTED and not request.headers.to.tag
         index = fork.branches.index(branch)
         did = dialog.did if dialog is not None else ""
-        copy = Copy(branch.target.uri, self._branch_id(index), flow, record_route, fork.inbound, did, body)
+        copy = Copy(
+            branch.target.uri, self._branch_id(index), flow, record_route, fork.inbound, did, body, edits.rr
+        )
         branch.edits = edits
         branch.provisional = False
         branch.client = self._transactions.open_client(

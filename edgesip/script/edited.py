@@ -1,0 +1,125 @@
+"""What a script may have changed in a message that goes on: textops and nathelper, under Kamailio's names.
+
+A method notes what is wanted and returns nothing; it is done to the copy that leaves, in this order: aliases
+of Contact, fields removed, fields inserted and rewritten, fields appended. What came stays as it came.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgesip.address import Addr, parse_ip
+from edgesip.script.message import Message, compiled
+from edgesip.script.transform import substitution
+from edgesip.signal.nat.repair import alias_value
+from edgesip.signal.proxy.changes import (
+    Change,
+    ContactAlias,
+    InsertField,
+    ReceivedParam,
+    RemoveMatching,
+    SourceContact,
+    SubstField,
+)
+from edgesip.signal.proxy.edits import Edits
+from edgesip.signal.wire.grammar import is_token
+from edgesip.signal.wire.names import canonical
+
+PROTECTED = frozenset(
+    ("Via", "From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards", "Record-Route")
+)
+"""Header fields that are the proxy's business: no script takes them away (RFC 3261 §16.6)."""
+
+
+class Edited(Message):
+    """A message that goes on, and what shall be different in the copy."""
+
+    __slots__ = ("_edits",)
+
+    _edits: Edits
+
+    # -- header fields -------------------------------------------------------------------------------
+
+    def append_hf(self, name: str, value: str | None = None) -> None:
+        """textops: add a header field. `append_hf("X-A: b\\r\\n")`, as in kamailio.cfg, is understood too."""
+        self._edits.append += (field(name, value),)
+
+    def insert_hf(self, name: str, value: str | None = None) -> None:
+        """textops: add a header field before the others of its name."""
+        self._change(InsertField(*field(name, value)))
+
+    def remove_hf(self, name: str) -> None:
+        """textops: leave out every header field of this name; ValueError for one that a proxy needs."""
+        self._edits.remove += (_free(name),)
+
+    def remove_hf_re(self, pattern: str) -> None:
+        """textops: leave out every header field whose name matches, but those that a proxy needs."""
+        self._change(RemoveMatching(compiled(pattern, re.IGNORECASE), PROTECTED))
+
+    def subst_hf(self, name: str, expression: str) -> bool:
+        """textops: rewrite the fields of a name by `/pattern/replacement/flags`; True when one matches."""
+        found = substitution(expression)
+        lines = self._message.headers.all(_free(name))
+        if not any(found.pattern.search(line) for line in lines):
+            return False
+        self._change(SubstField(name, found.pattern, found.replacement, found.every))
+        return True
+
+    # -- nathelper -----------------------------------------------------------------------------------
+
+    def set_contact_alias(self, trim: int = 0) -> None:
+        """nathelper: Contact gets `;alias=` with the address this came from; `trim` 1 takes old ones off."""
+        if trim:
+            self._change(ContactAlias(add=False))
+        else:
+            self._edits.alias = True
+
+    def add_contact_alias(self, ip: str = "", port: int = 0, transport: str = "") -> None:
+        """nathelper: the older form: only where Contact is not the source, or with the address given."""
+        if not ip:
+            self._change(ContactAlias(add=True))
+            return
+        address = parse_ip(ip)
+        if address is None or not 0 < port < 65536:
+            raise ValueError(f"add_contact_alias: {ip}:{port} is no address and port")
+        where = Addr(str(address), port)
+        alias_value(where, transport)
+        self._change(ContactAlias(True, where, transport.lower()))
+
+    def fix_nated_contact(self) -> None:
+        """nathelper: host and port of the first Contact become those this came from. An alias is better."""
+        self._change(SourceContact())
+
+    def fix_contact(self) -> None:
+        """nat_traversal's name of `fix_nated_contact`."""
+        self.fix_nated_contact()
+
+    def add_rcv_param(self) -> None:
+        """nathelper: each Contact gets `;received="sip:ip:port"` with the address this came from."""
+        self._change(ReceivedParam())
+
+    def _change(self, change: Change) -> None:
+        self._edits.changes += (change,)
+
+
+def field(name: str, value: str | None) -> tuple[str, str]:
+    """Name and value of a header field that a script adds; ValueError when they are not one line of one."""
+    if value is None:
+        name, colon, value = name.removesuffix("\r\n").partition(":")
+        if not colon:
+            raise ValueError("a header field has a name and a value: append_hf(name, value)")
+        name, value = name.strip(), value.strip()
+    if any(mark in value for mark in "\r\n\0"):
+        raise ValueError("a header field is one line: no CR, LF or NUL")
+    if not is_token(name):
+        raise ValueError(f"{name!r} is no name of a header field")
+    if canonical(name) in PROTECTED:
+        raise ValueError(f"{name} is the proxy's to write")
+    return name, value
+
+
+def _free(name: str) -> str:
+    """A header field's name, if a script may take it away or rewrite it."""
+    if canonical(name) in PROTECTED:
+        raise ValueError(f"{name} is the proxy's business; it cannot be removed or rewritten")
+    return name

@@ -1,0 +1,112 @@
+"""Changes to header fields that scripts ask for less often than `Edits` itself holds: values with one method.
+
+Each takes the headers of a message and gives the headers with the change made; `source` is the flow that it
+came in by. They are recorded while a script runs and applied, in their order, to the copy that leaves.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgesip.address import Addr, Flow
+from edgesip.signal.nat.repair import add_contact_alias, fix_nated_contact, set_contact_alias, source_uri
+from edgesip.signal.wire.headers import Headers, prepended, replaced
+
+_STALE = ("contacts", "routes", "record_routes")
+
+
+class Change(Protocol):
+    """One change."""
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers with it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InsertField:
+    """textops' `insert_hf`: a field before the others of its name."""
+
+    name: str
+    value: str
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers with it."""
+        return headers.altered(prepended(headers.fields, self.name, self.value), *_STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMatching:
+    """textops' `remove_hf_re`: fields whose name matches are left out, all but those in `kept`."""
+
+    pattern: re.Pattern[str]
+    kept: frozenset[str]
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers without them."""
+        search = self.pattern.search
+        fields = [field for field in headers.fields if field[0] in self.kept or not search(field[0])]
+        return headers.altered(fields, *_STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class SubstField:
+    """textops' `subst_hf`: the pattern replaced in the fields of one name, once or at `every` occurrence."""
+
+    name: str
+    pattern: re.Pattern[str]
+    replacement: str
+    every: bool
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers with the values rewritten."""
+        lines = headers.all(self.name)
+        count = 0 if self.every else 1
+        values = [self.pattern.sub(self.replacement, line, count=count) for line in lines]
+        if values == lines:
+            return headers
+        return headers.altered(replaced(headers.fields, self.name, values), *_STALE)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactAlias:
+    """nathelper's aliases beside the usual one: `add` before the other parameters, else `set` with `trim`.
+
+    Without an address it is the source's.
+    """
+
+    add: bool
+    address: Addr | None = None
+    transport: str = "udp"
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers with the alias in the first Contact."""
+        if not self.add:
+            return set_contact_alias(headers, source.remote, source.transport, trim=True)
+        if self.address is None:
+            return add_contact_alias(headers, source.remote, source.transport)
+        return add_contact_alias(headers, self.address, self.transport, even_if_equal=True)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceContact:
+    """nathelper's `fix_nated_contact`: the first Contact leads to where the message came from."""
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers with the Contact rewritten."""
+        return fix_nated_contact(headers, source.remote)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedParam:
+    """nathelper's `add_rcv_param`: each Contact says `;received="sip:ip:port"`."""
+
+    def apply(self, headers: Headers, source: Flow) -> Headers:
+        """The headers with the parameter in each Contact."""
+        if not headers.contacts:
+            return headers
+        param = ("received", f'"{source_uri(source)}"')
+        values = [str(one._replace(params=(*one.params, param))) for one in headers.contacts]
+        return headers.altered(replaced(headers.fields, "Contact", values), *_STALE)

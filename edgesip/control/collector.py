@@ -13,8 +13,11 @@ import time
 EVERY = 60.0
 """Seconds between two looks."""
 NEVER = 1 << 30
-YOUNG = 20_000
-"""New objects between two looks at the youngest: a call makes some hundred and leaves no circle."""
+YOUNG = 5_000
+"""New objects between two looks at the youngest: few enough to be looked at within the processor's cache.
+
+The middle generation is never looked at alone: a call leaves no circle, so that there is nothing to find.
+"""
 
 
 class Collector:
@@ -30,8 +33,7 @@ class Collector:
 
     async def run(self) -> None:
         """Freeze what is there; then, every `EVERY` seconds, collect what came since and freeze the rest."""
-        _, middle, _ = self._before
-        gc.set_threshold(YOUNG, middle, NEVER)
+        gc.set_threshold(YOUNG, NEVER, NEVER)
         self._collect()
         try:
             while True:

@@ -72,8 +72,8 @@ def _value(value: object) -> str:
     """A value as it may be read by anybody: cut, quoted, and without the password of a URI."""
     if not isinstance(value, str):
         return repr(value)
-    text = value[:LONGEST]
-    if "@" in text and "sip" in text.lower():
+    text = value[:LONGEST] if len(value) > LONGEST else value
+    if text.count(":", 0, text.rfind("@") + 1) > 1:
         text = _PASSWORD.sub(r"\1@", text)
     return repr(text)
 

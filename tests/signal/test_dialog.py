@@ -13,6 +13,7 @@ from edgesip.signal.dialog.local import bye_for
 from edgesip.signal.dialog.offer_answer import Role, request_role, response_role
 from edgesip.signal.dialog.state import TRANSITIONS, Dialog, DialogState, Leg, On
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.wire.values import CSeq
 
 FLOW = Flow("udp", Addr("203.0.113.1", 5060), Addr("198.51.100.2", 40000))
 
@@ -66,8 +67,8 @@ def test_byes_from_the_middle_look_like_the_far_ends() -> None:
     assert to_caller.uri == "sip:a@10.0.0.1"
     assert [str(route) for route in to_caller.headers.routes] == ["<sip:p1;lr>", "<sip:p2;lr>"]
     assert (to_caller.headers.from_.tag, to_caller.headers.to.tag) == ("2", "1")
-    assert to_caller.headers.cseq == (1, "BYE")
-    assert to_callee.headers.cseq == (8, "BYE")
+    assert to_caller.headers.cseq == CSeq(1, "BYE")
+    assert to_callee.headers.cseq == CSeq(8, "BYE")
     assert (to_callee.headers.from_.tag, to_callee.headers.to.tag) == ("1", "2")
     one.set_leg("callee", contact="")
     assert bye_for(one, "callee", "z9hG4bKy", myself, "x") is None

@@ -32,6 +32,7 @@ from edgesip.signal.transaction.tables import (
 )
 from edgesip.signal.transaction.timers import Timers
 from edgesip.signal.wire.message import Request, Response, parse, reply_to
+from edgesip.signal.wire.values import CSeq
 
 FLOW = Flow("udp", Addr("203.0.113.1", 5060), Addr("198.51.100.2", 5060))
 
@@ -252,7 +253,7 @@ def test_ack_and_cancel_copy_what_they_must() -> None:
         assert isinstance(again, Request)
         assert again.uri == invite.uri
         assert str(again.headers.via) == str(invite.headers.via)
-        assert again.headers.cseq == (1, made.method)
+        assert again.headers.cseq == CSeq(1, made.method)
         assert len(again.headers.vias) == 1
     assert cancel_for(invite).headers.get("Reason") is None
 

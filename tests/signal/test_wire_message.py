@@ -5,6 +5,7 @@ import pytest
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import MAX_FIELDS, MAX_LINE, MAX_MESSAGE, Request, Response, parse, reply_to
+from edgesip.signal.wire.values import CSeq
 
 INVITE = b"""INVITE sip:bob@example.com SIP/2.0
 Via: SIP/2.0/UDP 192.168.1.10:5060;rport;branch=z9hG4bK776
@@ -214,7 +215,7 @@ def test_what_cannot_be_read_in_a_faulty_request_reads_as_nothing_but_is_copied(
     data = INVITE.replace(b'"Alice" <sip', b'"Alice <sip').replace(b"314159 INVITE", b"-1 INVITE")
     data = data.replace(b"To: <sip:bob@example.com>", b"To: Bob, <sip:bob@example.com>")
     headers = refusal(data.replace(b"X-Colour: blue", b"Via: ,")).request.headers
-    assert (headers.from_.tag, headers.to.tag, headers.cseq) == ("", "", (0, "INVITE"))
+    assert (headers.from_.tag, headers.to.tag, headers.cseq) == ("", "", CSeq(0, "INVITE"))
     assert headers.vias == (headers.via,)
     answer = bytes(reply_to(refusal(data).request, 400, to_tag="x"))
     assert b'\r\nFrom: "Alice <sip:alice@example.com>;tag=1928\r\n' in answer

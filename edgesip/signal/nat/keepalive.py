@@ -108,7 +108,7 @@ class Pinger:
             vias, cseq = response.headers.vias, response.headers.cseq
         except ParseError:
             return None
-        if len(vias) != 1 or vias[0].branch != _COOKIE + mac or cseq != (1, "OPTIONS"):
+        if len(vias) != 1 or vias[0].branch != _COOKIE + mac or (cseq.number, cseq.method) != (1, "OPTIONS"):
             return None
         ruid, _, sent = identity.rpartition(".")
         roundtrip = max(now - int(sent, 16) / 1000, 0.0)

@@ -131,7 +131,7 @@ def _first_contact(headers: Headers) -> NameAddr | None:
 def _with_contact(headers: Headers, first: NameAddr, uri: Uri) -> Headers:
     if uri == first.uri:
         return headers
-    values = [str(first._replace(uri=uri)), *headers.values("Contact")[1:]]
+    values = [str(first.with_uri(uri)), *headers.values("Contact")[1:]]
     return headers.altered(replaced(headers.fields, "Contact", values), "contacts")
 
 

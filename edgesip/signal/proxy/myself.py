@@ -5,36 +5,29 @@ Holds the listening and advertised addresses and the local domains; knows nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from edgesip.address import Addr, is_loopback, parse_ip
 from edgesip.signal.wire.uri import Uri
 
 
-@dataclass(frozen=True)
 class Myself:
     """`listens` are concrete addresses (a wildcard is expanded before); `advertise` (host, port or None)."""
 
-    listens: tuple[tuple[str, Addr], ...]
-    advertise: tuple[tuple[str, int | None], ...] = ()
-    domains: frozenset[str] = frozenset()
-
-    @cached_property
-    def _hosts(self) -> frozenset[str]:
-        named = {addr.host for _, addr in self.listens} | {host for host, _ in self.advertise}
-        return frozenset(_plain(host) for host in named | set(self.domains))
-
-    @cached_property
-    def _addresses(self) -> frozenset[str]:
-        return frozenset(addr.host for _, addr in self.listens) | frozenset(
-            host for host, _ in self.advertise
-        )
-
-    @cached_property
-    def _ports(self) -> frozenset[int]:
-        return frozenset(addr.port for _, addr in self.listens) | frozenset(
-            port for _, port in self.advertise if port
+    def __init__(
+        self,
+        listens: tuple[tuple[str, Addr], ...],
+        advertise: tuple[tuple[str, int | None], ...] = (),
+        domains: frozenset[str] = frozenset(),
+    ) -> None:
+        self.listens = listens
+        self.advertise = advertise
+        self.domains = domains
+        addresses = {addr.host for _, addr in listens} | {host for host, _ in advertise}
+        self._addresses = frozenset(addresses)
+        self._hosts = frozenset(_plain(host) for host in addresses | domains)
+        self._ports = frozenset(addr.port for _, addr in listens) | frozenset(
+            port for _, port in advertise if port
         )
 
     def address_for(self, local: Addr) -> Addr:
@@ -63,7 +56,7 @@ class Myself:
         return addr.host in self._addresses and addr.port in self._ports
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def _plain(host: str) -> str:
     ip = parse_ip(host)
     return str(ip) if ip is not None else host.lower().rstrip(".")

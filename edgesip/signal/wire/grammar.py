@@ -117,6 +117,8 @@ def parse_params(text: str) -> Params:
     Empty parameters (";;") are skipped; a name used twice is an error (RFC 3261 §7.3.1), since two
     readers could each believe another one.
     """
+    if text[:4] == "tag=" and ";" not in text and '"' not in text:
+        return (("tag", text[4:].strip(LWS)),)
     params: list[tuple[str, str | None]] = []
     if text.count(";") > MAX_PARAMS:
         raise ParseError("too many parameters")

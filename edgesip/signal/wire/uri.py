@@ -7,7 +7,6 @@ is, where it leads, or which headers carry it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
@@ -25,21 +24,44 @@ _RESERVED = frozenset(";/?:@&=+$,%")
 _MUST_MATCH = ("transport", "user", "ttl", "method", "maddr")
 
 
-@dataclass(frozen=True, slots=True)
 class Uri:
-    """A URI in parts, still escaped; host in lower case, IPv6 without brackets.
+    """A URI in parts, still escaped; host in lower case, IPv6 without brackets. Never changed once made.
 
     tel: (and, in name-addr headers only, any foreign scheme) has its number or opaque part in `user`
     and an empty host.
     """
 
-    scheme: str
-    user: str | None
-    password: str | None
-    host: str
-    port: int | None
-    params: Params = ()
-    headers: str = ""
+    __slots__ = ("headers", "host", "params", "password", "port", "scheme", "user")
+
+    def __init__(
+        self,
+        scheme: str,
+        user: str | None,
+        password: str | None,
+        host: str,
+        port: int | None,
+        params: Params = (),
+        headers: str = "",
+    ) -> None:
+        self.scheme = scheme
+        self.user = user
+        self.password = password
+        self.host = host
+        self.port = port
+        self.params = params
+        self.headers = headers
+
+    def _parts(self) -> tuple[str, str | None, str | None, str, int | None, Params, str]:
+        return self.scheme, self.user, self.password, self.host, self.port, self.params, self.headers
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Uri) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"Uri{self._parts()!r}"
 
     def param(self, name: str) -> str | None:
         """The first parameter of that name, ignoring case: '' when valueless, None when absent."""
@@ -69,7 +91,12 @@ class Uri:
 
     def with_host(self, host: str, port: int | None) -> Uri:
         """The same URI at another host and port."""
-        return replace(self, host=host.strip("[]").lower(), port=port)
+        named = host.strip("[]").lower()
+        return Uri(self.scheme, self.user, self.password, named, port, self.params, self.headers)
+
+    def without_headers(self) -> Uri:
+        """The same URI without `?headers`."""
+        return Uri(self.scheme, self.user, self.password, self.host, self.port, self.params)
 
     def __str__(self) -> str:
         text = self.scheme + ":"
@@ -116,7 +143,7 @@ def without_headers(text: str) -> str:
         uri = parse_uri(text)
     except ParseError:
         return text
-    return str(replace(uri, headers="")) if uri.headers else text
+    return str(uri.without_headers()) if uri.headers else text
 
 
 def parse_host(text: str) -> tuple[str, int | None]:
@@ -202,8 +229,8 @@ def _read_params(text: str) -> Params:
     return tuple(params)
 
 
-_cached = lru_cache(maxsize=8192)(_read)
-_cached_host = lru_cache(maxsize=8192)(_read_host)
+_cached = lru_cache(maxsize=1024)(_read)
+_cached_host = lru_cache(maxsize=1024)(_read_host)
 
 
 def _plain(text: str) -> str:

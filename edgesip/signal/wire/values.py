@@ -6,7 +6,6 @@ Refuses to know which header a value stood in, and messages.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 from edgesip.address import bracketed
 from edgesip.signal.wire.grammar import (
@@ -25,44 +24,66 @@ from edgesip.signal.wire.grammar import (
 from edgesip.signal.wire.uri import Uri, parse_any_uri, parse_host
 
 _CACHED_LENGTH = 256
+_CACHED = 512  # those of the calls being set up; more would only push other things out of the processor's
 _PROTOCOLS = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "WS", "WSS")}
 _METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"))
 _CSEQ_MAX = 2**31 - 1
 
 
-class NameAddr(NamedTuple):
-    """`"display" <uri>;params`: the value of From, To, Contact, Route... (RFC 3261 §20.10)."""
+class NameAddr:
+    """`"display" <uri>;params`: the value of From, To, Contact, Route... (RFC 3261 §20.10).
 
-    display: str
-    uri: Uri
-    params: Params = ()
+    Never changed once made; `tag` is '' when there is none.
+    """
 
-    @property
-    def tag(self) -> str:
-        """The tag, or '' when there is none."""
-        return find_param(self.params, "tag") or ""
+    __slots__ = ("display", "params", "tag", "uri")
+
+    def __init__(self, display: str, uri: Uri, params: Params = ()) -> None:
+        self.display = display
+        self.uri = uri
+        self.params = params
+        self.tag: str = (find_param(params, "tag") or "") if params else ""
 
     def param(self, name: str) -> str | None:
         """A header parameter, ignoring case: '' when valueless, None when absent."""
         return find_param(self.params, name.lower())
+
+    def with_uri(self, uri: Uri) -> NameAddr:
+        """The same with another URI."""
+        return NameAddr(self.display, uri, self.params)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, NameAddr)
+            and (self.display, self.params) == (other.display, other.params)
+            and self.uri == other.uri
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.display, self.uri, self.params))
+
+    def __repr__(self) -> str:
+        return f"NameAddr({self.display!r}, {self.uri!r}, {self.params!r})"
 
     def __str__(self) -> str:
         display = quote(self.display) + " " if self.display else ""
         return f"{display}<{self.uri}>{params_text(self.params)}"
 
 
-class Via(NamedTuple):
-    """One hop of the response's way back (RFC 3261 §20.42); IPv6 hosts without brackets."""
+class Via:
+    """One hop of the response's way back (RFC 3261 §20.42); IPv6 hosts without brackets.
 
-    transport: str
-    host: str
-    port: int | None
-    params: Params = ()
+    Never changed once made; `branch` is '' when there is none (RFC 2543 peers).
+    """
 
-    @property
-    def branch(self) -> str:
-        """The branch, or '' when there is none (RFC 2543 peers)."""
-        return find_param(self.params, "branch") or ""
+    __slots__ = ("branch", "host", "params", "port", "transport")
+
+    def __init__(self, transport: str, host: str, port: int | None, params: Params = ()) -> None:
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.params = params
+        self.branch: str = find_param(params, "branch") or ""
 
     @property
     def received(self) -> str | None:
@@ -79,16 +100,42 @@ class Via(NamedTuple):
         """A parameter, ignoring case: '' when valueless, None when absent."""
         return find_param(self.params, name.lower())
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Via) and (self.transport, self.host, self.port, self.params) == (
+            other.transport,
+            other.host,
+            other.port,
+            other.params,
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.transport, self.host, self.port, self.params))
+
+    def __repr__(self) -> str:
+        return f"Via({self.transport!r}, {self.host!r}, {self.port!r}, {self.params!r})"
+
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
         return f"SIP/2.0/{self.transport} {bracketed(self.host)}{port}{params_text(self.params)}"
 
 
-class CSeq(NamedTuple):
-    """Sequence number (below 2**31) and method (RFC 3261 §8.1.1.5)."""
+class CSeq:
+    """Sequence number (below 2**31) and method (RFC 3261 §8.1.1.5), never changed once made."""
 
-    number: int
-    method: str
+    __slots__ = ("method", "number")
+
+    def __init__(self, number: int, method: str) -> None:
+        self.number = number
+        self.method = method
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CSeq) and self.number == other.number and self.method == other.method
+
+    def __hash__(self) -> int:
+        return hash((self.number, self.method))
+
+    def __repr__(self) -> str:
+        return f"CSeq({self.number!r}, {self.method!r})"
 
     def __str__(self) -> str:
         return f"{self.number} {self.method}"
@@ -96,27 +143,38 @@ class CSeq(NamedTuple):
 
 def _read_name_addr(text: str) -> NameAddr:
     text = text.strip(LWS)
-    display = ""
-    if text[:1] == '"':
-        end = quoted_end(text, 0)
-        display = unquote(text[:end])
-        start = end + len(text[end:]) - len(text[end:].lstrip(LWS))
-        if text[start : start + 1] != "<":
+    opened = _after_quotes(text) if text[:1] == '"' else 0
+    start = text.find("<", opened)
+    if start < 0:
+        if opened:
             raise ParseError("no URI after display name")
-    else:
-        start = text.find("<")
-        if start < 0:
-            return _read_addr_spec(text)
-        display = text[:start].rstrip(LWS)
-        if display and any(mark in display for mark in ',;">'):
-            raise ParseError("bad display name")
+        return _read_addr_spec(text)
     end = text.find(">", start)
     if end < 0:
         raise ParseError("no > after URI")
     rest = text[end + 1 :].lstrip(LWS)
     if rest and rest[0] != ";":
         raise ParseError("text after URI")
+    display = _read_display(text[:start], opened) if start else ""
     return NameAddr(display, parse_any_uri(text[start + 1 : end]), parse_params(rest[1:]) if rest else ())
+
+
+def _after_quotes(text: str) -> int:
+    """The index just past the quoted string that a text begins with."""
+    second = text.find('"', 1)
+    return second + 1 if second > 0 and "\\" not in text else quoted_end(text, 0)
+
+
+def _read_display(text: str, quoted: int) -> str:
+    """The display name that stands before the <; `quoted` is where its quoted string ends, if it is one."""
+    if quoted:
+        if text[quoted:].strip(LWS):
+            raise ParseError("no URI after display name")
+        return unquote(text[:quoted])
+    display = text.rstrip(LWS)
+    if display and any(mark in display for mark in ',;">'):
+        raise ParseError("bad display name")
+    return display
 
 
 def _read_addr_spec(text: str) -> NameAddr:
@@ -130,12 +188,17 @@ def _read_addr_spec(text: str) -> NameAddr:
 
 def _read_via(text: str) -> Via:
     head, semicolon, tail = text.partition(";")
+    transport, host, port = _cached_sent_by(head)
+    return Via(transport, host, port, parse_params(tail) if semicolon else ())
+
+
+def _read_sent_by(head: str) -> tuple[str, str, int | None]:
     protocol, _, where = head.partition(" ")
     transport = _PROTOCOLS.get(protocol)
     if transport is None or " " in where or "\t" in where:
         transport, where = _via_with_spaces(head)
     host, port = parse_host(where)
-    return Via(transport, host, port, parse_params(tail) if semicolon else ())
+    return transport, host, port
 
 
 def _via_with_spaces(head: str) -> tuple[str, str]:
@@ -150,13 +213,16 @@ def _via_with_spaces(head: str) -> tuple[str, str]:
     return transport.upper(), f"{host.rstrip(LWS)}:{port.lstrip(LWS)}" if colon else port
 
 
-_cached_name_addr = lru_cache(maxsize=4096)(_read_name_addr)
-_cached_via = lru_cache(maxsize=4096)(_read_via)
+_cached_name_addr = lru_cache(maxsize=_CACHED)(_read_name_addr)
+_cached_via = lru_cache(maxsize=_CACHED)(_read_via)
+_cached_sent_by = lru_cache(maxsize=_CACHED)(_read_sent_by)
 
 
 def parse_name_addr(text: str) -> NameAddr:
     """Read one name-addr or addr-spec with its header parameters; foreign URI schemes are carried."""
-    return _cached_name_addr(text) if len(text) <= _CACHED_LENGTH else _read_name_addr(text)
+    if len(text) > _CACHED_LENGTH:
+        return _read_name_addr(text)
+    return _cached_name_addr(text)
 
 
 def parse_via(text: str) -> Via:

@@ -321,7 +321,7 @@ def aimed() -> str:
 
 def call() -> str:
     """What a request script sees besides."""
-    return f"{members(script.Call)}\n{members(script.FailedCall)}"
+    return f"{members(script.Call)}\n{members(script.UndoneCall)}"
 
 
 def events() -> str:
@@ -398,9 +398,9 @@ def _has_default(one: dataclasses.Field[Any]) -> bool:
 
 def hooks() -> str:
     """The functions of a script that the server calls, and those that it refuses."""
-    groups = ("path", "failures", "events")
+    groups = ("path", "undone", "events")
     calls = [one.name for one in dataclasses.fields(script.Script) if one.name not in groups]
-    calls += script.FAILURES
+    calls += script.UNDONE
     found = explained("the hook", [*calls, *script.EVENTS], meanings()["hooks"])
     rows = [(code(f"{name}(call)"), found[name]) for name in calls]
     rows += [(code(f"{name}(event)"), found[name]) for name in script.EVENTS]

@@ -19,7 +19,7 @@ from itertools import count
 from pathlib import Path
 
 from edgesip.address import Addr, Flow
-from edgesip.script import Call, FailedCall, ReplyCall, Rooms, Script, event_for, load, refusal_for
+from edgesip.script import Call, ReplyCall, Rooms, Script, UndoneCall, event_for, load, refusal_for
 from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
 from edgesip.signal.decision import Forward
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
@@ -29,7 +29,7 @@ from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.inbound import Failed, Happened, Inbound, Note
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
@@ -396,9 +396,9 @@ class Talk:
                 self.writes.append(event)
                 if event.token is not None and not self.hold_store:
                     queue += self.core.stored(event.token, self.now)
-            elif isinstance(event, Failed):
-                hook = self.script.failures.get(event.hook)
-                decision = hook(FailedCall(event, self.rooms, self.now)) if hook else event.refusal
+            elif isinstance(event, Undone):
+                hook = self.script.undone.get(event.hook)
+                decision = hook(UndoneCall(event, self.rooms, self.now)) if hook else event.refusal
                 queue += self.core.carry(event.inbound, decision, (), self.now)  # type: ignore[arg-type]
             elif isinstance(event, Happened):
                 self.happened.append(event)

@@ -9,23 +9,22 @@ from __future__ import annotations
 
 from edgesip.script.call import Call
 from edgesip.script.events import ContactEvent, DialogEvent, FlowEvent, event_for
-from edgesip.script.failed import FailedCall
-from edgesip.script.hooks import EVENTS, FAILURES, LATER, Script, ScriptError, explain, load, refusal_for
+from edgesip.script.hooks import EVENTS, LATER, UNDONE, Script, ScriptError, explain, load, refusal_for
 from edgesip.script.reply import ReplyCall
 from edgesip.script.rooms import Rooms
+from edgesip.script.undone import UndoneCall
 from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
 
 __all__ = [
     "EVENTS",
-    "FAILURES",
     "LATER",
+    "UNDONE",
     "Call",
     "Challenge",
     "ContactEvent",
     "Decision",
     "DialogEvent",
     "Drop",
-    "FailedCall",
     "FlowEvent",
     "Forward",
     "Redirect",
@@ -35,6 +34,7 @@ __all__ = [
     "Save",
     "Script",
     "ScriptError",
+    "UndoneCall",
     "event_for",
     "explain",
     "load",

@@ -15,14 +15,14 @@ from types import CodeType
 
 from edgesip.script.call import Call
 from edgesip.script.events import HookEvent
-from edgesip.script.failed import FailedCall
 from edgesip.script.reply import ReplyCall
 from edgesip.script.template import pieces
+from edgesip.script.undone import UndoneCall
 from edgesip.signal.decision import Decision, Reply
 from edgesip.signal.wire.grammar import ParseError
 
 Hook = Callable[[Call], Decision | Awaitable[Decision]]
-FailureHook = Callable[[FailedCall], Decision | Awaitable[Decision]]
+UndoneHook = Callable[[UndoneCall], Decision | Awaitable[Decision]]
 EventHook = Callable[[HookEvent], Awaitable[None] | None]
 
 EVENTS = (
@@ -32,7 +32,7 @@ EVENTS = (
 )
 """Hooks that are told of something and decide nothing."""
 
-FAILURES = ("save_failed",)
+UNDONE = ("save_failed",)
 """Hooks that decide again where a decision could not be carried out."""
 
 LATER = (
@@ -61,7 +61,7 @@ class Script:
     request: Hook
     in_dialog: Hook | None = None
     reply: Callable[[ReplyCall], None] | None = None
-    failures: Mapping[str, FailureHook] = field(default_factory=dict)
+    undone: Mapping[str, UndoneHook] = field(default_factory=dict)
     events: Mapping[str, EventHook] = field(default_factory=dict)
 
 
@@ -93,7 +93,7 @@ def load(path: Path) -> Script:
         functions["request"],
         functions.get("in_dialog"),
         functions.get("reply"),
-        {name: functions[name] for name in FAILURES if name in functions},
+        {name: functions[name] for name in UNDONE if name in functions},
         {name: functions[name] for name in EVENTS if name in functions},
     )
 

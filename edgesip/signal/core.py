@@ -23,7 +23,7 @@ from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import Closed, Failed, Happened, Inbound, Note, Passing, note
+from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Passing, Undone, note
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
@@ -51,7 +51,7 @@ class Arrived(NamedTuple):
     inbound: Inbound
 
 
-Event = Arrived | Write | Happened | Failed | Note
+Event = Arrived | Write | Happened | Undone | Note
 
 
 class SignalCore:
@@ -283,7 +283,7 @@ class SignalCore:
         if saved.status >= 300:
             self.counters["registrar:rejected_regs"] += 1
             self._waiting[inbound.key] = inbound
-            return [Failed("save_failed", inbound, Reply(saved.status, saved.reason, saved.headers))]
+            return [Undone("save_failed", inbound, Reply(saved.status, saved.reason, saved.headers))]
         registrar.apply(self.usrloc, saved.changes)
         events = [seen for change in saved.changes for seen in _seen(change, request.headers.call_id, flow)]
         if not (self._settings.durable and saved.changes):

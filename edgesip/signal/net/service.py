@@ -14,14 +14,14 @@ from typing import Any
 
 from edgesip.address import Flow
 from edgesip.control.trace import Ring
-from edgesip.script import Call, FailedCall, Rooms, Script, event_for, explain, refusal_for
+from edgesip.script import Call, Rooms, Script, UndoneCall, event_for, explain, refusal_for
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import TcpLinks
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.inbound import Failed, Happened, Inbound, Note
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator, Unresolved
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.store.api import Store, StoreError, Write
@@ -112,8 +112,8 @@ class SignalService:
                 queue += self._serve(event.inbound)
             elif isinstance(event, Write):
                 self._write(event)
-            elif isinstance(event, Failed):
-                queue += self._ask(event)
+            elif isinstance(event, Undone):
+                queue += self._again(event)
             elif isinstance(event, Happened):
                 self._tell(event)
             elif isinstance(event, Note):
@@ -198,20 +198,20 @@ class SignalService:
             self._log("error", "route script failed", {"call_id": call_id, "why": why})
         return refusal
 
-    def _ask(self, failed: Failed) -> list[Event]:
+    def _again(self, undone: Undone) -> list[Event]:
         """What was decided cannot be done: the script's hook may decide again, but for the same."""
         now = time.monotonic()
-        hook = self._script.failures.get(failed.hook)
+        hook = self._script.undone.get(undone.hook)
         if hook is None:
-            return self.core.carry(failed.inbound, failed.refusal, (), now)
+            return self.core.carry(undone.inbound, undone.refusal, (), now)
         try:
-            decision = hook(FailedCall(failed, self._rooms, now))
+            decision = hook(UndoneCall(undone, self._rooms, now))
         except Exception as error:
-            return self._place(failed.inbound, self._blame(failed.inbound, error), now)
+            return self._place(undone.inbound, self._blame(undone.inbound, error), now)
         if inspect.isawaitable(decision):
-            self._spawn(self._await_script(failed.inbound, decision))
+            self._spawn(self._await_script(undone.inbound, decision))
             return []
-        return self._place(failed.inbound, decision, now)
+        return self._place(undone.inbound, decision, now)
 
     def _tell(self, happened: Happened) -> None:
         """An event hook of the script is told; what it raises is a log line and nothing else."""

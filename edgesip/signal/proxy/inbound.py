@@ -74,7 +74,7 @@ class Happened(NamedTuple):
     about: Dialog | Binding | Closed
 
 
-class Failed(NamedTuple):
+class Undone(NamedTuple):
     """What a script decided on cannot be done: its hook of this name decides again, else `refusal` goes."""
 
     hook: str

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from edgesip.script.call import Call
 from edgesip.script.rooms import Rooms
-from edgesip.signal.proxy.inbound import Failed
+from edgesip.signal.proxy.inbound import Undone
 
 
-class FailedCall(Call):
+class UndoneCall(Call):
     """A request that failed, and the answer that its sender will hear unless the script decides otherwise."""
 
     __slots__ = ("_refusal",)
 
-    def __init__(self, failed: Failed, rooms: Rooms, now: float) -> None:
-        super().__init__(failed.inbound, rooms, now)
-        self._refusal = failed.refusal
+    def __init__(self, undone: Undone, rooms: Rooms, now: float) -> None:
+        super().__init__(undone.inbound, rooms, now)
+        self._refusal = undone.refusal
 
     @property
     def status(self) -> int:

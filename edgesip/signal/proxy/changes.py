@@ -13,6 +13,7 @@ from typing import Protocol
 from edgesip.address import Addr, Flow
 from edgesip.signal.nat.repair import add_contact_alias, fix_nated_contact, set_contact_alias, source_uri
 from edgesip.signal.wire.headers import Headers, prepended, replaced
+from edgesip.signal.wire.values import NameAddr
 
 _STALE = ("contacts", "routes", "record_routes")
 
@@ -108,5 +109,5 @@ class ReceivedParam:
         if not headers.contacts:
             return headers
         param = ("received", f'"{source_uri(source)}"')
-        values = [str(one._replace(params=(*one.params, param))) for one in headers.contacts]
+        values = [str(NameAddr(one.display, one.uri, (*one.params, param))) for one in headers.contacts]
         return headers.altered(replaced(headers.fields, "Contact", values), *_STALE)

@@ -28,7 +28,7 @@ from click import Argument, Command, Option, Parameter
 from pydantic import PlainValidator
 from pydantic.fields import FieldInfo
 
-from edgesip import profile, script
+from edgesip import profile, script, sections
 from edgesip.cli import fail
 from edgesip.script.aimed import Aimed
 from edgesip.script.edited import Edited
@@ -128,12 +128,13 @@ def toml_of(value: object) -> str:
 def keys_of(model: type[Any], section: str, names: Iterable[str]) -> str:
     """The table of one section."""
     docs = program.attribute_docstrings(Path(profile.__file__))
+    docs |= program.attribute_docstrings(Path(sections.__file__))
     rows = []
     for name in names:
         field: FieldInfo = model.model_fields[name]
         meaning = docs.get((model.__name__, name))
         if not meaning:
-            raise Mismatch(f"{section}{name} has no docstring in profile.py")
+            raise Mismatch(f"{section}{name} has no docstring")
         unit = next((one.lower() for one in UNITS if meaning.startswith(f"{one} ")), "")
         is_set = not field.is_required() and field.default is not None
         default = code(toml_of(field.default)) if is_set else ""

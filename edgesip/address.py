@@ -36,11 +36,15 @@ class Addr(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """One path between us and a peer: transport name in lower case, our end, their end (RFC 5626 §2)."""
+    """One path between us and a peer: transport name in lower case, our end, their end (RFC 5626 §2).
+
+    `peer` is the name that their end has to prove, over TLS that we open (RFC 5922).
+    """
 
     transport: str
     local: Addr
     remote: Addr
+    peer: str = ""
 
     def __str__(self) -> str:
         return f"{self.transport}:{self.local}<->{self.remote}"

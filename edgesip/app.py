@@ -10,6 +10,7 @@ import contextlib
 import os
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -39,10 +40,14 @@ from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.net.links import LinkError, expand, is_local, route
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
+from edgesip.signal.net.tls_files import COUNTERS as TLS_COUNTERS
+from edgesip.signal.net.tls_files import GAUGES as TLS_GAUGES
+from edgesip.signal.net.tls_files import CertificateError, Certificates, Pair, TlsSettings
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
-from edgesip.signal.transaction.layer import TmSettings, Transactions
+from edgesip.signal.transaction.layer import Transactions
+from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.wire.uri import parse_uri
 from edgesip.store.api import StoreError
 from edgesip.store.sqlite import SqliteStore
@@ -68,7 +73,31 @@ def provision(profile: Profile) -> Edge:
     for host in profile.relay.address:
         if not is_local(host):
             raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
-    return Edge(profile, script, tuple(listens))
+    certificates = _certificates(profile, any(transport == "tls" for transport, _ in listens))
+    return Edge(profile, script, tuple(listens), certificates)
+
+
+def _certificates(profile: Profile, wanted: bool) -> Certificates | None:
+    section = profile.tls
+    if section.certificate is None:
+        if wanted or section.domain:
+            where = profile.where("listen" if wanted else "tls.domain")
+            raise ConfigError(f"{where}: TLS needs a certificate: set tls.certificate and tls.private_key")
+        return None
+    pairs = [Pair("", section.certificate, section.private_key or section.certificate)]
+    pairs += [Pair(one.name, one.certificate, one.private_key or one.certificate) for one in section.domain]
+    clients = ssl.CERT_OPTIONAL if section.verify_client == "optional" else ssl.CERT_NONE
+    settings = TlsSettings(
+        tuple(pairs),
+        section.ca_list,
+        section.cipher_list,
+        section.verify_certificate,
+        ssl.CERT_REQUIRED if section.require_certificate else clients,
+    )
+    try:
+        return Certificates(settings)
+    except CertificateError as error:
+        raise ConfigError(f"{profile.where(error.key)}: {error.key}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +155,15 @@ class Answers:
 class Edge:
     """One server: made by `provision`, lives in `run`."""
 
-    def __init__(self, profile: Profile, script: Script, listens: tuple[tuple[str, Addr], ...]) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        script: Script,
+        listens: tuple[tuple[str, Addr], ...],
+        certificates: Certificates | None = None,
+    ) -> None:
         self.profile = profile
+        self.certificates = certificates
         self._script = script
         self._listens = listens
         self._wall_offset = time.time() - time.monotonic()
@@ -171,6 +207,8 @@ class Edge:
         collector = Collector()
         _background(stack, collector.run())
         service.start(loop)
+        if self.certificates is not None:
+            _background(stack, self.certificates.watch(self._log))
         answers = self._answers(service, media, resolver, collector)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, self._wall_offset)]
         control = ControlServer(Rpc(methods), profile.socket)
@@ -184,16 +222,11 @@ class Edge:
         return self._ready(max_sessions)
 
     async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
-        by_kind: dict[str, list[Addr]] = {"udp": [], "tcp": []}
-        for transport, addr in self._listens:
-            by_kind[transport].append(addr)
-        transport = "udp"
         try:
-            service.udp.open(by_kind[transport], loop)
-            transport = "tcp"
-            await service.tcp.open(by_kind[transport], loop)
+            service.udp.open([addr for transport, addr in self._listens if transport == "udp"], loop)
+            await service.streams.open([one for one in self._listens if one[0] != "udp"], loop)
         except LinkError as error:
-            raise ConfigError(bind_failure(transport, *error.addr, error)) from None
+            raise ConfigError(bind_failure(error.transport, *error.addr, error)) from None
 
     # -- the rooms, each with its slice ------------------------------------------------------------
 
@@ -253,7 +286,9 @@ class Edge:
             myself,
             Transactions(
                 TmSettings(
-                    profile.tm.fr_timer / 1000, profile.tm.fr_inv_timer / 1000, profile.tm.wt_timer / 1000
+                    fr_timer=profile.tm.fr_timer / 1000,
+                    fr_inv_timer=profile.tm.fr_inv_timer / 1000,
+                    wt_timer=profile.tm.wt_timer / 1000,
                 )
             ),
             usrloc,
@@ -277,6 +312,7 @@ class Edge:
             store,
             log.writer("edgesip.signal"),
             self._ring,
+            self.certificates,
         )
         return service, resolver, upstream
 
@@ -299,12 +335,17 @@ class Edge:
             lambda: core.dialogs.counters,
             core.dialogs.gauges,
             lambda: service.udp.counters,
-            lambda: service.tcp.counters,
-            service.tcp.gauges,
+            lambda: service.streams.counters,
+            service.streams.gauges,
             lambda: resolver.counters,
             collector.counters,
             self._ring.counters,
         ]
+        certificates = self.certificates
+        if certificates is not None:
+            sources += [lambda: certificates.counters, certificates.gauges]
+        else:
+            sources.append(lambda: dict.fromkeys((*TLS_COUNTERS, *TLS_GAUGES), 0))
         if media is not None:
             sources.append(lambda: media.counters)
         return Answers(time.monotonic(), service, media, tuple(sources))
@@ -328,7 +369,7 @@ class Edge:
 
     def _rehomed(self, binding: Binding) -> Binding:
         """The binding with a local end that we have: the listener it came by may be gone."""
-        transport, local, remote = binding.flow
+        transport, local, remote, _ = binding.flow
         if (transport, local) in self._listens:
             return binding
         fit = [addr for kind, addr in self._listens if kind == transport and addr.family == local.family]

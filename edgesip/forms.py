@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from edgesip.address import bracketed, is_ip, parse_hostport, parse_ip
 
+PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
+"""The transports that we listen on, and their ports (RFC 3261 §19.1.2)."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -36,6 +39,14 @@ class Advertised(NamedTuple):
 
     def __str__(self) -> str:
         return bracketed(self.host) + (f":{self.port}" if self.port else "")
+
+
+class TlsDomain(NamedTuple):
+    """The certificate for clients that ask for `name`; `private_key` None: the key is in the same file."""
+
+    name: str
+    certificate: Path
+    private_key: Path | None
 
 
 class Upstream(NamedTuple):
@@ -101,21 +112,21 @@ def _one_per_family(hosts: Iterable[str]) -> None:
 
 
 def parse_listen(text: str) -> Listen:
-    """Read `TRANSPORT:ADDR:PORT`, for example `udp:0.0.0.0:5060`; ValueError says what is wrong."""
+    """Read `TRANSPORT:ADDR[:PORT]`, for example `udp:0.0.0.0:5060`; ValueError says what is wrong."""
     transport, colon, rest = text.partition(":")
     transport = transport.lower()
     where = parse_hostport(rest) if colon else None
-    if where is None or where[1] is None:
+    if where is None:
         raise ValueError(f"{text!r} is not TRANSPORT:ADDR:PORT, for example udp:0.0.0.0:5060")
-    if transport in ("tls", "ws", "wss", "sctp"):
-        raise ValueError(f"{text}: this version listens on udp and tcp only")
-    if transport not in ("udp", "tcp"):
-        raise ValueError(f"{text}: {transport!r} is no transport, this version listens on udp and tcp")
-    return Listen(transport, _literal(where[0]), where[1])
+    if transport in ("ws", "wss", "sctp"):
+        raise ValueError(f"{text}: this version listens on udp, tcp and tls only")
+    if transport not in PORTS:
+        raise ValueError(f"{text}: {transport!r} is no transport, this version listens on udp, tcp and tls")
+    return Listen(transport, _literal(where[0]), where[1] or PORTS[transport])
 
 
 def listen(value: object) -> tuple[Listen, ...]:
-    """At least one `TRANSPORT:ADDR:PORT`."""
+    """At least one `TRANSPORT:ADDR:PORT`; without PORT 5060, for tls 5061."""
     found = tuple(parse_listen(item) for item in _items(value))
     if not found:
         raise ValueError("must name at least one TRANSPORT:ADDR:PORT")
@@ -223,6 +234,35 @@ def path(value: object) -> Path:
         return Path(value).expanduser()
     except RuntimeError:
         raise ValueError(f"{value!r}: ~ stands for a home directory that there is not") from None
+
+
+def tls_domains(value: object) -> tuple[TlsDomain, ...]:
+    """Sections `[tls.domain."NAME"]`, each with `certificate` and `private_key`."""
+    if not isinstance(value, dict):
+        raise ValueError('must be sections of the profile file: [tls.domain."sip.example.org"]')
+    found = []
+    for name, keys in value.items():
+        if not _DOMAIN.fullmatch(name.lower()):
+            raise ValueError(f"{name!r} is not a domain name; names with dots stand in quotes")
+        if not isinstance(keys, dict):
+            raise ValueError(
+                f'must be a section with a name of its own: [tls.domain."sip.example.org"], not {name}'
+            )
+        unknown = next((key for key in keys if key not in TlsDomain._fields[1:]), None)
+        if unknown is not None:
+            raise ValueError(f"{name}: unknown key {unknown}; there are certificate, private_key")
+        if "certificate" not in keys:
+            raise ValueError(f"{name}: certificate is missing")
+        key = path(keys["private_key"]) if "private_key" in keys else None
+        found.append(TlsDomain(name.lower().rstrip("."), path(keys["certificate"]), key))
+    return tuple(found)
+
+
+def ciphers(value: object) -> str:
+    """A cipher list in OpenSSL's form; empty for Python's choice."""
+    if not isinstance(value, str):
+        raise ValueError("must be a text: a cipher list in OpenSSL's form")
+    return value
 
 
 def db_url(value: object) -> str:

@@ -1,8 +1,8 @@
 """The profile: everything an operator can set, checked, typed and frozen.
 
-One pydantic model per section; `load` reads a TOML file, lays the command line's wishes over it and either
-answers a `Profile` or raises `ConfigError` that names file, line, key and the nearest valid name. It knows
-no socket, no script and no store: each constructor elsewhere gets its own slice of what is here.
+The models of its sections are in `sections.py`; `load` reads a TOML file, lays the command line's wishes
+over it and either answers a `Profile` or raises `ConfigError` that names file, line, key and the nearest
+valid name. It knows no socket, no script and no store: each constructor elsewhere gets its own slice.
 """
 
 from __future__ import annotations
@@ -14,14 +14,26 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, model_validator
+from pydantic import PlainValidator, ValidationError
 
 from edgesip import forms
-from edgesip.address import parse_ip
-from edgesip.forms import Advertised, Listen, Network, PortRange, Upstream
+from edgesip.forms import Advertised, Listen, PortRange, TlsDomain, Upstream
 from edgesip.places import ConfigError, location_db, socket_in, subscribers_db
+from edgesip.sections import (
+    Auth,
+    Dialog,
+    Nathelper,
+    Permissions,
+    Registrar,
+    Relay,
+    Section,
+    Siptrace,
+    Tls,
+    Tm,
+    Usrloc,
+)
 
 __all__ = [
     "BUILT_IN",
@@ -44,122 +56,7 @@ SEARCH: tuple[Path, ...] = (Path("/etc/edgesip/profiles"), BUILT_IN)
 """Where `--profile NAME` is looked up, in this order."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-
-class Auth(_Section):
-    """Who must prove who they are."""
-
-    enabled: bool = True
-    """`false`: anybody may register as any user of a local domain, and call, without a password."""
-    realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
-    """The realm of challenges. Users are stored with it: after a change, set their passwords again."""
-
-
-class Permissions(_Section):
-    """Sources that are believed without a password."""
-
-    trusted: Annotated[tuple[Network, ...], PlainValidator(forms.networks)] = ()
-    """Who may call our users without a password; never sent on to the upstream."""
-
-    def trusts(self, host: str) -> bool:
-        """True when this IP literal lies in one of the trusted networks."""
-        ip = parse_ip(host)
-        return ip is not None and any(ip in network for network in self.trusted)
-
-
-class Registrar(_Section):
-    """Registration (RFC 3261 §10.3); times in seconds, 0 for no upper bound."""
-
-    default_expires: Annotated[int, Field(ge=1, le=2**31 - 1)] = 3600
-    """Seconds that a binding lives when the phone asks for no time of its own."""
-    min_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 60
-    """Seconds that a phone must ask for at least; less is answered with 423 and Min-Expires."""
-    max_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7200
-    """Seconds that a binding gets at most, whatever is asked for; 0 for no limit."""
-    max_contacts: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Contacts of one user at a time; one more is answered with 503; 0 for no limit."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Registrar:
-        if self.min_expires > self.default_expires:
-            raise ValueError(
-                f"min_expires {self.min_expires} is above default_expires {self.default_expires}"
-            )
-        if self.max_expires and self.default_expires > self.max_expires:
-            raise ValueError(
-                f"default_expires {self.default_expires} is above max_expires {self.max_expires}"
-            )
-        return self
-
-
-class Usrloc(_Section):
-    """Where bindings outlive the process: None is SQLite in the state directory, "" memory only."""
-
-    db_url: Annotated[str | None, PlainValidator(forms.db_url)] = None
-    """Where bindings are kept; without it in STATE_DIR/location.db. A relative PATH starts at the state
-    directory, four slashes make it absolute. Empty: a restart forgets every binding."""
-
-
-class Nathelper(_Section):
-    """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
-
-    natping_interval: Annotated[int, Field(ge=0, le=3600)] = 25
-    """Seconds between two OPTIONS to each UDP binding, which keep its way through a NAT open; 0 for none."""
-
-
-class Tm(_Section):
-    """Transactions; milliseconds. `fr_inv_timer` is timer C (RFC 3261 §16.6 step 11)."""
-
-    fr_timer: Annotated[int, Field(ge=100, le=600_000)] = 30000
-    """Milliseconds to wait for any answer at all; then the next hop is tried, or the answer is 408."""
-    fr_inv_timer: Annotated[int, Field(ge=1000, le=3_600_000)] = 185000
-    """Milliseconds that a phone may ring; then it is cancelled and the caller gets 408."""
-    wt_timer: Annotated[int, Field(ge=100, le=600_000)] = 5000
-    """Milliseconds that a finished transaction is kept to answer repetitions."""
-
-
-class Dialog(_Section):
-    """Calls that pass through us."""
-
-    default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
-    """Seconds after the answer, or after the last request inside the call, that end it: BYE to both sides."""
-
-
-class Siptrace(_Section):
-    """The last messages and events, remembered for `edgesip trace`."""
-
-    trace_on: bool = True
-    """`false`: nothing is remembered until `edgesip rpc siptrace.status on`. (Kamailio's default is off.)"""
-    max_octets: Annotated[int, Field(ge=65_536, le=2**32)] = 8_388_608
-    """Octets of memory for it; the oldest messages make room for new ones."""
-    max_events: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
-    """Messages and events at most."""
-
-
-class Relay(_Section):
-    """The media relay; `timeout` in seconds without accepted media either way.
-
-    `address`: None of a family means the local address of each leg's SIP flow. `advertise` is what
-    stands in SDP; after `load` it holds the top key's addresses where the section has none.
-    """
-
-    enabled: bool = True
-    """`false`: SDP is left as it is and media goes from phone to phone."""
-    address: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
-    """Where media ports are opened; without it at the local address of each leg's signalling."""
-    advertise: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
-    """The address that phones find in SDP; without it the top key `advertise`, else where the ports are."""
-    ports: Annotated[PortRange, PlainValidator(forms.ports)] = PortRange(16384, 32767)
-    """UDP ports for media, four to a call with audio; the firewall has to let them in."""
-    path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
-    """What carries media. There is one path in this version, so both words mean the same."""
-    timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
-    """Seconds without any media, either way, that end an answered call; 3600 while it is on hold."""
-
-
-class Profile(_Section):
+class Profile(Section):
     """A whole profile. The first four fields are placed by `load`; the rest are keys of the TOML."""
 
     name: str
@@ -169,8 +66,8 @@ class Profile(_Section):
     """Where each key that was given stands: `tm.wt_timer` to `FILE:LINE` or `--set tm.wt_timer=5`."""
 
     listen: Annotated[tuple[Listen, ...], PlainValidator(forms.listen)] = (Listen("udp", "0.0.0.0", 5060),)
-    """Where SIP is listened for, over UDP or TCP. 0.0.0.0 and [::] stand for the addresses that this host
-    has at the start, link-local ones left out; every socket is bound to one address."""
+    """Where SIP is listened for, over UDP, TCP or TLS. 0.0.0.0 and [::] stand for the addresses that this
+    host has at the start, link-local ones left out; every socket is bound to one address."""
     advertise: Annotated[tuple[Advertised, ...], PlainValidator(forms.advertise)] = ()
     """The address others reach us by when it is not one of this host's own. It stands in Via, Record-Route
     and SDP in place of every local address of its family but loopback."""
@@ -194,6 +91,7 @@ class Profile(_Section):
     nathelper: Nathelper = Nathelper()
     tm: Tm = Tm()
     dialog: Dialog = Dialog()
+    tls: Tls = Tls()
     relay: Relay = Relay()
     siptrace: Siptrace = Siptrace()
 
@@ -230,11 +128,11 @@ class Profile(_Section):
 # ---- reading
 
 _PLACED = ("name", "file", "socket", "origins")
-_SECTIONS: Mapping[str, type[_Section]] = MappingProxyType(
+_SECTIONS: Mapping[str, type[Section]] = MappingProxyType(
     {
         name: field.annotation
         for name, field in Profile.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, _Section)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
     }
 )
 _TOP = tuple(name for name in Profile.model_fields if name not in _SECTIONS and name not in _PLACED)
@@ -321,13 +219,31 @@ def load(
             raise ConfigError(f"{origins['', 'route']}: route: there is no file {route}")
     except OSError as error:
         raise ConfigError(f"{origins['', 'route']}: route: {route}: {error.strerror}") from None
+    tls = _tls_files(profile.tls, profile.file.parent)
     state = profile.state_dir.absolute()
     relay = profile.relay
     if "advertise" not in relay.model_fields_set:
         relay = relay.model_copy(update={"advertise": tuple(one.host for one in profile.advertise)})
     return profile.model_copy(
-        update={"route": route, "state_dir": state, "socket": socket_in(state, socket), "relay": relay}
+        update={
+            "route": route,
+            "state_dir": state,
+            "socket": socket_in(state, socket),
+            "relay": relay,
+            "tls": tls,
+        }
     )
+
+
+def _tls_files(section: Tls, directory: Path) -> Tls:
+    """The section with every file where it is, whatever the working directory."""
+    files = {name: getattr(section, name) for name in ("certificate", "private_key", "ca_list")}
+    placed: dict[str, object] = {name: directory / file for name, file in files.items() if file is not None}
+    placed["domain"] = tuple(
+        TlsDomain(one.name, directory / one.certificate, directory / (one.private_key or one.certificate))
+        for one in section.domain
+    )
+    return section.model_copy(update=placed)
 
 
 def _keys(data: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

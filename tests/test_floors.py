@@ -35,13 +35,14 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.forms", 0),
     ("edgesip.places", 0),
     ("edgesip.profile", 0),
+    ("edgesip.sections", 0),
 )
 
 HOMES: dict[str, tuple[str, ...]] = {
     "typer": ("edgesip.cli",),
     "rich": ("edgesip.cli",),
     "uvloop": ("edgesip.cli.run", "edgesip.cli"),
-    "pydantic": ("edgesip.profile",),
+    "pydantic": ("edgesip.profile", "edgesip.sections"),
     "dns": ("edgesip.signal.net.resolver",),
     "orjson": ("edgesip.store", "edgesip.control"),
     "structlog": ("edgesip.control",),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from edgesip.forms import TlsDomain
 from edgesip.places import socket_in
 from edgesip.profile import (
     BUILT_IN,
@@ -74,7 +75,9 @@ def test_the_built_in_profile_says_what_the_models_say(tmp_path: Path) -> None:
     placed = ("name", "file", "socket", "origins")
     for name, field in Profile.model_fields.items():
         keys = getattr(field.annotation, "model_fields", [] if name in placed else [name])
-        assert all(f"\n{key} =" in text or f"\n# {key} =" in text for key in keys), name
+        for key in keys:
+            forms = (f"\n{key} =", f"\n# {key} =", f"\n# [{name}.{key}.")
+            assert any(form in text for form in forms), f"{name}.{key}"
 
 
 def test_every_form_is_read(tmp_path: Path) -> None:
@@ -167,12 +170,19 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ("[tm]\nwt_timer = 0\n", 3, "tm.wt_timer: "),
         ("[tm]\nwt_timer = 1\nwt_timer = 2\n", 4, "overwrite"),
         ("listen = [\n", 3, ""),
-        ('listen = "tls:0.0.0.0:5061"\n', 2, "this version listens on udp and tcp only"),
+        ('listen = "ws:0.0.0.0:5061"\n', 2, "this version listens on udp, tcp and tls only"),
+        ("[tls]\ncertficate = 'x'\n", 3, "unknown key tls.certficate; did you mean tls.certificate?"),
+        ("[tls]\ndomain = 'x'\n", 3, "tls.domain: must be sections"),
+        ("[tls]\n[tls.domain.a]\nkey = 'x'\n", 3, "tls.domain: a: unknown key key"),
+        ("[tls.domain.'a.b']\nprivate_key = 'x'\n", 2, "tls.domain: a.b: certificate is missing"),
+        ("[tls.domain.'-a']\ncertificate = 'x'\n", 2, "tls.domain: '-a' is not a domain name"),
+        ("[tls.domain]\ncertificate = 'x'\n", 2, "tls.domain: must be a section with a name of its own"),
+        ("[tls]\nverify_client = 'maybe'\n", 3, "tls.verify_client: "),
         ('listen = "udp:[fe80::1]:5060"\n', 2, "a link-local address"),
         ('listen = "udp:localhost:5060"\n', 2, "'localhost' is not an IP address"),
         ('listen = "udp:127.1:5060"\n', 2, "'127.1' is not an IP address"),
         ('listen = "5060"\n', 2, "is not TRANSPORT:ADDR:PORT"),
-        ('listen = "udp:0.0.0.0"\n', 2, "is not TRANSPORT:ADDR:PORT"),
+        ('listen = "udp:0.0.0.0:"\n', 2, "is not TRANSPORT:ADDR:PORT"),
         ('listen = "udp:0.0.0.0:99999"\n', 2, "is not TRANSPORT:ADDR:PORT"),
         ('listen = "foo:0.0.0.0:5060"\n', 2, "'foo' is no transport"),
         ("listen = []\n", 2, "must name at least one"),
@@ -226,7 +236,7 @@ def test_a_mistake_is_told_with_file_line_key_and_nearest_name(
         ("tm.wt_timer=٣", "must be a whole number"),
         ("auth.enabled=maybe", "auth.enabled: must be true or false, not 'maybe'"),
         ("relay.path=kernel", "this version has the user path only"),
-        ("listen=udp:0.0.0.0", "is not TRANSPORT:ADDR:PORT"),
+        ("listen=udp:0.0.0.0:x", "is not TRANSPORT:ADDR:PORT"),
         ("socket=/tmp/x", "unknown key socket"),
         ("tm.wt_timer", "must be KEY=VALUE"),
         ("a.b.c=1", "unknown section a.b"),
@@ -280,8 +290,38 @@ def test_without_a_default_the_state_directory_must_be_named(tmp_path: Path) -> 
     assert load(file, default_state_dir=None, state_dir=STATE).state_dir == STATE
 
 
+def test_a_listener_without_a_port_has_that_of_its_transport(tmp_path: Path) -> None:
+    wanted = ["udp:192.0.2.1", "tls:192.0.2.1", "TLS:[2001:db8::1]"]
+    profile = read(tmp_path, listen=wanted)
+    shown = [str(one) for one in profile.listen]
+    assert shown == ["udp:192.0.2.1:5060", "tls:192.0.2.1:5061", "tls:[2001:db8::1]:5061"]
+
+
+def test_certificates_are_found_beside_the_profile(tmp_path: Path) -> None:
+    profile = read(
+        tmp_path,
+        """
+        [tls]
+        certificate = "c.pem"
+        ca_list = "/etc/ca.pem"
+        [tls.domain."SIP.example.org"]
+        certificate = "keys/d.pem"
+        [tls.domain.b]
+        certificate = "/b.pem"
+        private_key = "b.key"
+        """,
+    )
+    tls = profile.tls
+    assert (tls.certificate, tls.private_key) == (tmp_path / "c.pem", None)
+    assert tls.ca_list == Path("/etc/ca.pem")
+    assert tls.domain == (
+        TlsDomain("sip.example.org", tmp_path / "keys/d.pem", tmp_path / "keys/d.pem"),
+        TlsDomain("b", Path("/b.pem"), tmp_path / "b.key"),
+    )
+
+
 def test_a_bad_listen_option_is_told_as_such(tmp_path: Path) -> None:
-    assert refusal(tmp_path, listen=["tls:0.0.0.0:5061"]).startswith("--listen tls:0.0.0.0:5061: listen: ")
+    assert refusal(tmp_path, listen=["wss:0.0.0.0:443"]).startswith("--listen wss:0.0.0.0:443: listen: ")
 
 
 def test_the_place_of_a_key_is_kept_for_messages_about_its_value(tmp_path: Path) -> None:

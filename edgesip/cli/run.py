@@ -86,7 +86,10 @@ def tried(
 ) -> Profile:
     """A profile that a server could be started with, or `Fail` with 78."""
     loaded = load_profile(name, listen, advertise, sets, state_dir, socket)
-    _provisioned(loaded)
+    edge = _provisioned(loaded)
+    if edge.certificates is not None:
+        for sentence in edge.certificates.ending():
+            say(f"warning: {sentence}")
     return loaded
 
 

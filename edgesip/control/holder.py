@@ -54,6 +54,7 @@ def _inodes(transport: str, host: str, port: int, proc: Path) -> Iterator[str]:
     Our IPv6 sockets take IPv6 only, so IPv4 ones are never in their way; the other way round they may be.
     """
     want = ip_address(host)
+    transport = "udp" if transport == "udp" else "tcp"
     for table in (transport, f"{transport}6") if want.version == 4 else (f"{transport}6",):
         try:
             lines = (proc / "net" / table).read_text("ascii", "replace").splitlines()[1:]

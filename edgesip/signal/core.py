@@ -6,7 +6,7 @@ rooms below and decides nothing that a script decides. Knows no socket, no clock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NamedTuple
@@ -345,14 +345,14 @@ class SignalCore:
         """True when a phone is registered over this flow."""
         return self.usrloc.one_by_flow(flow) is not None
 
-    def in_use(self, flow: Flow) -> bool:
-        """True when a phone is registered over this flow or a living call has an end there."""
-        if self.registered(flow):
-            return True
-        return any(
-            dialog.state is not DialogState.DELETED and flow in (dialog.caller.flow, dialog.callee.flow)
-            for dialog in self.dialogs
-        )
+    def in_calls(self, flows: Collection[Flow]) -> set[Flow]:
+        """Those of these flows at which a living call has an end; the calls are gone through once."""
+        found: set[Flow] = set()
+        for dialog in self.dialogs:
+            if dialog.state is not DialogState.DELETED:
+                ends = (dialog.caller.flow, dialog.callee.flow)
+                found.update(flow for flow in ends if flow is not None and flow in flows)
+        return found
 
     def media_timeout(self, key: tuple[str, str], branch: str, now: float) -> list[Event]:
         """No media passed either way for too long: BYE to both legs."""

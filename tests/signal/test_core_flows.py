@@ -146,9 +146,22 @@ def test_a_stream_that_lies_about_its_length_is_told_400() -> None:
     talk << (alice, 400)
     talk._step(talk.core.malformed(b"GET / HTTP/1.1\r\n\r\n", ParseError("no"), alice.flow))
     talk.silent()
-    assert talk.core.in_use(alice.flow) is False
+    assert talk.core.registered(alice.flow) is False
     talk.register(alice)
-    assert talk.core.in_use(alice.flow) is True
+    assert talk.core.registered(alice.flow) is True
+
+
+def test_the_flows_of_living_calls_are_known() -> None:
+    talk = Talk()
+    alice, bob, carol = (talk.phone(name, transport="tcp") for name in ("alice", "bob", "carol"))
+    talk.register(alice, bob)
+    everybody = [phone.flow for phone in (alice, bob, carol)]
+    invite, answer, _, _ = talk.answered(alice, bob)
+    assert talk.core.in_calls(everybody) == {alice.flow, bob.flow}
+    assert talk.core.in_calls([carol.flow]) == set()
+    talk >> alice.within(invite, answer, "BYE")
+    talk >> bob.reply(talk.request(bob, "BYE"), 200) << (alice, 200)
+    assert talk.core.in_calls(everybody) == set()
 
 
 def test_two_houses_with_the_same_private_address_are_two_phones_of_one_user() -> None:

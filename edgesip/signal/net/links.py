@@ -27,10 +27,11 @@ _RCVBUF = 1 << 20
 
 
 class LinkError(OSError):
-    """A listener that could not be opened; `addr` says which."""
+    """A listener that could not be opened; `transport` and `addr` say which."""
 
-    def __init__(self, error: OSError, addr: Addr) -> None:
+    def __init__(self, error: OSError, transport: str, addr: Addr) -> None:
         super().__init__(error.errno, error.strerror)
+        self.transport = transport
         self.addr = addr
 
 
@@ -160,5 +161,5 @@ def _bound(addr: Addr) -> socket.socket:
         sock.bind(addr)
     except OSError as error:
         sock.close()
-        raise LinkError(error, addr) from error
+        raise LinkError(error, "udp", addr) from error
     return sock

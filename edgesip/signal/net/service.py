@@ -19,7 +19,8 @@ from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
-from edgesip.signal.net.streams import TcpLinks
+from edgesip.signal.net.streams import StreamLinks
+from edgesip.signal.net.tls_files import Certificates
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator, Unresolved
@@ -44,10 +45,13 @@ class SignalService:
         store: Store | None,
         log: Log,
         trace: Ring,
+        certificates: Certificates | None = None,
     ) -> None:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._arm)
-        self.tcp = TcpLinks(self.receive, self._closed, self._malformed, core.in_use, core.registered)
+        self.streams = StreamLinks(
+            self.receive, self._closed, self._malformed, core.in_calls, core.registered, certificates, log
+        )
         self._script = script
         self._rooms = rooms
         self._locator = locator
@@ -75,7 +79,7 @@ class SignalService:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self.udp.close(asyncio.get_running_loop())
-        await self.tcp.close()
+        await self.streams.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -124,7 +128,7 @@ class SignalService:
             self._trace(now, False, flow, data)
             if flow.transport == "udp":
                 self.udp.send(flow, data)
-            elif not self.tcp.send(flow, data) and self._loop is not None:
+            elif not self.streams.send(flow, data) and self._loop is not None:
                 self._loop.call_soon(self._closed, flow)
 
     def _closed(self, flow: Flow) -> None:

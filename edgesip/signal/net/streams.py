@@ -1,4 +1,4 @@
-"""The TCP connections of signalling: accepted, framed, bounded, closed when they misbehave.
+"""All connections of signalling, TCP and TLS: accepted and opened, counted, and ended when they misbehave.
 
 One `Flow` per connection. Octets go up as whole messages, a lost connection as `closed`. Connections that
 we open ourselves have local port 0 in their flow, since nobody was told where they come from.
@@ -10,13 +10,17 @@ import asyncio
 import resource
 import socket
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.net.connection import WRITE_LIMIT, Connection
 from edgesip.signal.net.links import LinkError
-from edgesip.signal.wire.framer import PING, PONG, Framer
+from edgesip.signal.net.listener import Listener, listening
+from edgesip.signal.net.tls_files import Certificates
+from edgesip.signal.net.tls_names import speaks_for, told_names
+from edgesip.signal.net.tls_session import TlsError, TlsSession
 from edgesip.signal.wire.grammar import ParseError
 
 MESSAGE_DEADLINE = 10.0
@@ -24,99 +28,59 @@ MESSAGE_DEADLINE = 10.0
 IDLE = 120.0
 """Seconds of silence that close a connection without a registration."""
 CONNECT = 10.0
+HANDSHAKE = 5.0
+"""Seconds for TLS to be agreed on."""
+HANDSHAKES = 512
+"""Handshakes under way at a time; one more ends the oldest of them."""
 PER_HOST = 64
 """Connections of one address without a living registration (phones behind a carrier's NAT share one)."""
 TOTAL = 4096
-WRITE_LIMIT = 256 * 1024
-"""Octets that may wait for a peer that does not read, besides those in the kernel."""
-KERNEL_WRITE = 64 * 1024
 SEND_TIMEOUT = 10.0
 """Seconds for which something may wait without a pause (tcp_send_timeout)."""
 SWEEP = 2.0
-BACKLOG = 512
+ALIASES = 12
+"""Addresses that one connection may stand in for."""
+TLS_PORT = 5061
+
+COUNTERS = (
+    "tcp:passive_open",
+    "tcp:established",
+    "tcp:connect_success",
+    "tcp:connect_failed",
+    "tcp:local_reject",
+    "tcp:con_timeout",
+    "tcp:sendq_full",
+    "tcp:send_timeout",
+    "tcp:bad_streams",
+    "tcp:accept_paused",
+    "tls:handshakes",
+    "tls:handshakes_failed",
+    "tls:handshakes_ended",
+    "tls:aliases",
+)
+
+Log = Callable[[str, str, dict[str, Any]], None]
 
 
-class Connection(asyncio.Protocol):
-    """One TCP connection; `flow` is set once it is made."""
+class Listed(NamedTuple):
+    """A connection as operators see it; times in seconds."""
 
-    def __init__(self, links: TcpLinks, local: Addr, outgoing: bool) -> None:
-        self._links = links
-        self._local = local
-        self.outgoing = outgoing
-        self.flow: Flow | None = None
-        self.transport: asyncio.Transport | None = None
-        self.framer = Framer()
-        self.heard = time.monotonic()
-        self.begun = 0.0
-        self.blocked = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Accept, or refuse at once where a cap says so."""
-        self.transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        if not peer:
-            self.transport.abort()
-            return
-        sock = transport.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_WRITE)
-        self.transport.set_write_buffer_limits(high=0)
-        self.flow = Flow("tcp", self._local, Addr(str(peer[0]), int(peer[1])))
-        if not self._links.adopt(self):
-            self.flow = None
-            self.transport.abort()
-
-    def data_received(self, data: bytes) -> None:
-        """Frame what came and pass it up; a stream that is not SIP ends here."""
-        if self.flow is None:
-            return
-        self.heard = time.monotonic()
-        for message in self.framer.feed(data):
-            if message == PING:
-                self.write(PONG)
-            else:
-                self._links.receive(message, self.flow)
-        if self.framer.fault is not None:
-            self._links.count("tcp:bad_streams")
-            self._links.malformed(self.framer.rest, self.flow, self.framer.fault)
-            if self.transport is not None:
-                self.transport.close()
-            return
-        self.begun = (self.begun or self.heard) if self.framer.pending else 0.0
-
-    def write(self, data: bytes) -> bool:
-        """Send; False, and the connection ends, when the peer does not read what it gets."""
-        if self.transport is None or self.transport.is_closing():
-            return False
-        self.transport.write(data)
-        if self.transport.get_write_buffer_size() > WRITE_LIMIT:
-            self._links.count("tcp:sendq_full")
-            self.transport.abort()
-            return False
-        return True
-
-    def pause_writing(self) -> None:
-        """The peer does not take what we send: its time runs."""
-        self.blocked = time.monotonic()
-
-    def resume_writing(self) -> None:
-        """It has taken all of it."""
-        self.blocked = 0.0
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """The connection is gone, whoever ended it."""
-        self.transport = None
-        if self.flow is not None:
-            self._links.lost(self)
+    ident: int
+    flow: Flow
+    outgoing: bool
+    ready: bool
+    idle_left: float
+    version: str
+    cipher: str
+    names: str
 
 
-class TcpLinks:
-    """All TCP listeners and connections.
+class StreamLinks:
+    """All listeners and connections of TCP and TLS.
 
     `receive(data, flow)` gets each message, `closed(flow)` each connection that ended, `malformed(data,
     flow, error)` what ended a stream that is not SIP; `registered(flow)` says whether a phone lives there,
-    `in_use(flow)` whether a phone or a call does.
+    `in_calls(flows)` at which of these flows a living call has an end. No `certificates`: no TLS.
     """
 
     def __init__(
@@ -124,59 +88,58 @@ class TcpLinks:
         receive: Callable[[bytes, Flow], None],
         closed: Callable[[Flow], None],
         malformed: Callable[[bytes, Flow, ParseError], None],
-        in_use: Callable[[Flow], bool],
+        in_calls: Callable[[Collection[Flow]], set[Flow]],
         registered: Callable[[Flow], bool],
+        certificates: Certificates | None,
+        log: Log,
     ) -> None:
-        self.receive = receive
-        self.malformed = malformed
+        self._receive = receive
         self._closed = closed
-        self._in_use = in_use
+        self._malformed = malformed
+        self._in_calls = in_calls
         self._registered = registered
-        self._servers: list[asyncio.Server] = []
+        self._certificates = certificates
+        self._log = log
+        self._listeners: list[Listener] = []
         self._connections: dict[Flow, Connection] = {}
-        self._hosts: Counter[str] = Counter()
-        self._opening: dict[Flow, list[bytes]] = {}
+        self._hosts: dict[str, set[Flow]] = {}
+        self._shaking: dict[Connection, None] = {}
+        self._opening: dict[Flow, bytearray] = {}
+        self._aliases: dict[Addr, Connection] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._total = TOTAL
-        self.counters: dict[str, int] = dict.fromkeys(
-            (
-                "tcp:passive_open",
-                "tcp:established",
-                "tcp:connect_success",
-                "tcp:connect_failed",
-                "tcp:local_reject",
-                "tcp:con_timeout",
-                "tcp:sendq_full",
-                "tcp:send_timeout",
-                "tcp:bad_streams",
-            ),
-            0,
-        )
-
-    def count(self, name: str) -> None:
-        """One more of these."""
-        self.counters[name] += 1
+        self._last = 0
+        self.counters: dict[str, int] = dict.fromkeys(COUNTERS, 0)
 
     def gauges(self) -> dict[str, int]:
         """Connections now."""
-        return {"tcp:current_opened_connections": len(self._connections)}
+        tls = sum(1 for flow in self._connections if flow.transport == "tls")
+        return {
+            "tcp:current_opened_connections": len(self._connections),
+            "tls:current_opened_connections": tls,
+            "tls:current_handshakes": len(self._shaking),
+        }
 
-    async def open(self, addresses: Sequence[Addr], loop: asyncio.AbstractEventLoop) -> None:
-        """Listen on every address. Raises `LinkError`; nothing stays open then."""
+    def listed(self) -> list[Listed]:
+        """Every connection, the oldest first."""
+        now = time.monotonic()
+        return [_listed(connection, now) for connection in self._connections.values()]
+
+    async def open(self, listens: Sequence[tuple[str, Addr]], loop: asyncio.AbstractEventLoop) -> None:
+        """Listen for (transport, address) each. Raises `LinkError`; nothing stays open then."""
         self._loop = loop
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._total = min(TOTAL, soft // 4)
-        for addr in addresses:
+        for transport, addr in listens:
             try:
-                sock = _listening(addr)
+                sock = listening(transport, addr)
             except LinkError:
                 await self.close()
                 raise
-            server = await loop.create_server(lambda addr=addr: Connection(self, addr, False), sock=sock)  # type: ignore[misc]
-            self._servers.append(server)
-        if addresses:
+            self._listeners.append(Listener(sock, loop, partial(self._accept, transport, addr), self._short))
+        if listens:
             self._sweeper = loop.call_later(SWEEP, self._sweep)
 
     async def close(self) -> None:
@@ -184,112 +147,274 @@ class TcpLinks:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         for task in list(self._tasks):
             task.cancel()
         for connection in list(self._connections.values()):
-            if connection.transport is not None:
-                connection.transport.close()
+            connection.close()
         await asyncio.sleep(0)
+
+    # -- out ---------------------------------------------------------------------------------------
 
     def send(self, flow: Flow, data: bytes) -> bool:
         """Send a message over its connection; one with local port 0 is opened first if need be."""
+        waiting = self._opening.get(flow)
+        if waiting is not None:
+            if len(waiting) + len(data) > WRITE_LIMIT:
+                self.counters["tcp:sendq_full"] += 1
+                return False
+            waiting += data
+            return True
         connection = self._connections.get(flow)
         if connection is not None:
             return connection.write(data)
         if flow.local.port or self._loop is None:
             return False
-        waiting = self._opening.get(flow)
-        if waiting is not None:
-            waiting.append(data)
-            return True
+        connection = self._alias_for(flow)
+        if connection is not None:
+            return connection.write(data)
+        return self._open(flow, data, self._loop)
+
+    def _open(self, flow: Flow, data: bytes, loop: asyncio.AbstractEventLoop) -> bool:
         if len(self._connections) + len(self._opening) >= self._total:
-            self.count("tcp:local_reject")
+            self.counters["tcp:local_reject"] += 1
             return False
-        self._opening[flow] = [data]
-        task = self._loop.create_task(self._connect(flow, self._loop))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        session = None
+        if flow.transport == "tls":
+            try:
+                session = self._client_session(flow.peer)
+            except TlsError as error:
+                self._log("warning", "tls refused", {"server": str(flow.remote), "why": str(error)})
+                return False
+        self._opening[flow] = bytearray(data)
+        self._spawn(self._connect(self._new(flow, True, session), loop), loop)
         return True
 
-    async def _connect(self, flow: Flow, loop: asyncio.AbstractEventLoop) -> None:
+    def _client_session(self, name: str) -> TlsSession:
+        if self._certificates is None:
+            raise TlsError("this server has no tls.certificate")
+        return self._certificates.client_session(name)
+
+    async def _connect(self, connection: Connection, loop: asyncio.AbstractEventLoop) -> None:
+        flow = connection.flow
         try:
             work = loop.create_connection(
-                lambda: Connection(self, flow.local, True),
+                lambda: connection,
                 flow.remote.host,
                 flow.remote.port,
                 local_addr=(flow.local.host, 0),
             )
             await asyncio.wait_for(work, CONNECT)
         except (OSError, TimeoutError):
-            self.count("tcp:connect_failed")
+            self.counters["tcp:connect_failed"] += 1
             self._opening.pop(flow, None)
             self._closed(flow)
-            return
-        self.count("tcp:connect_success")
-        connection = self._connections.get(flow)
-        for data in self._opening.pop(flow, []):
-            if connection is None or not connection.write(data):
-                self._closed(flow)
-                return
 
-    def adopt(self, connection: Connection) -> bool:
+    # -- in ----------------------------------------------------------------------------------------
+
+    def _accept(self, transport: str, local: Addr, sock: socket.socket, peer: Addr) -> None:
         """Take a new connection in, unless there are too many in all, or of its address."""
-        flow = connection.flow
-        assert flow is not None
+        assert self._loop is not None
+        flow = Flow(transport, local, peer)
+        before = self._connections.get(flow)
+        if before is not None:  # the same ports again: what was there is dead
+            before.abort()
+            self.lost(before)
+        if not self._has_room(flow):
+            self.counters["tcp:local_reject"] += 1
+            sock.close()
+            return
+        session = None
+        if transport == "tls":
+            assert self._certificates is not None
+            session = self._certificates.server_session()
+        connection = self._new(flow, False, session)
+        self._adopt(connection)
+        self.counters["tcp:passive_open"] += 1
+        self._spawn(self._join(sock, connection, self._loop), self._loop)
+
+    async def _join(
+        self, sock: socket.socket, connection: Connection, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        try:
+            await loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError:
+            sock.close()
+            self.lost(connection)
+
+    def _has_room(self, flow: Flow) -> bool:
+        """True when one more may come; the oldest handshake under way may end for it."""
         host = flow.remote.host
-        if len(self._connections) >= self._total or (
-            not connection.outgoing and self._hosts[host] >= PER_HOST and self._unregistered(host) >= PER_HOST
-        ):
-            self.count("tcp:local_reject")
+        if flow.transport == "tls" and len(self._shaking) >= HANDSHAKES:
+            self._end_handshake(self._shaking)
+        if len(self._connections) >= self._total and not self._end_handshake(self._shaking):
             return False
-        self._connections[flow] = connection
-        self._hosts[host] += 1
-        self.count("tcp:established" if connection.outgoing else "tcp:passive_open")
+        there = self._hosts.get(host, ())
+        if len(there) < PER_HOST or sum(not self._registered(one) for one in there) < PER_HOST:
+            return True
+        return self._end_handshake(one for one in self._shaking if one.flow.remote.host == host)
+
+    def _end_handshake(self, candidates: Iterable[Connection]) -> bool:
+        oldest = next(iter(candidates), None)
+        if oldest is None:
+            return False
+        self.counters["tls:handshakes_ended"] += 1
+        oldest.abort()
+        self.lost(oldest)
         return True
 
-    def lost(self, connection: Connection) -> None:
-        """A connection ended: forget it, and say so."""
+    def _short(self, error: OSError) -> None:
+        self.counters["tcp:accept_paused"] += 1
+        self._log("error", "no descriptor for a connection", {"why": error.strerror or str(error)})
+
+    # -- the life of a connection ------------------------------------------------------------------
+
+    def _new(self, flow: Flow, outgoing: bool, session: TlsSession | None) -> Connection:
+        self._last += 1
+        return Connection(self, self._last, flow, outgoing, session)
+
+    def made(self, connection: Connection) -> None:
+        """The socket is connected; one that was accepted is counted already."""
+        if connection.outgoing:
+            self._adopt(connection)
+
+    def _adopt(self, connection: Connection) -> None:
+        """Count it; over TLS its time runs from here."""
         flow = connection.flow
-        assert flow is not None
+        self._connections[flow] = connection
+        self._hosts.setdefault(flow.remote.host, set()).add(flow)
+        if connection.session is not None and self._loop is not None:
+            self._shaking[connection] = None
+            connection.handshake = self._loop.call_later(HANDSHAKE, self._late, connection)
+
+    def _late(self, connection: Connection) -> None:
+        self.refused(connection, TlsError(f"no TLS within {HANDSHAKE:g} s"))
+        connection.abort()
+
+    def ready(self, connection: Connection) -> None:
+        """Messages can go either way: what waited for that goes now."""
+        self._shaken(connection)
+        connection.known = True
+        if connection.session is not None:
+            self.counters["tls:handshakes"] += 1
+        if connection.outgoing:
+            self.counters["tcp:established"] += 1
+            self.counters["tcp:connect_success"] += 1
+            waiting = self._opening.pop(connection.flow, None)
+            if waiting:
+                connection.write(bytes(waiting))
+
+    def _shaken(self, connection: Connection) -> None:
+        self._shaking.pop(connection, None)
+        if connection.handshake is not None:
+            connection.handshake.cancel()
+            connection.handshake = None
+
+    def refused(self, connection: Connection, why: TlsError) -> None:
+        """TLS came to nothing, or broke; the operator reads why."""
+        peer = str(connection.flow.remote)
+        if connection.outgoing:
+            named = {"server": peer, "name": connection.flow.peer, "why": str(why)}
+            self._log("warning", "tls refused", named)
+        else:
+            self._log("info", "tls refused", {"source": peer, "why": str(why)})
+
+    def heard(self, connection: Connection, message: bytes) -> None:
+        """A whole message."""
+        self._receive(message, connection.flow)
+
+    def malformed(self, connection: Connection, data: bytes, error: ParseError) -> None:
+        """What came is not SIP."""
+        self.counters["tcp:bad_streams"] += 1
+        self._malformed(data, connection.flow, error)
+
+    def flooded(self, connection: Connection) -> None:
+        """The peer does not read what it gets."""
+        self.counters["tcp:sendq_full"] += 1
+
+    def lost(self, connection: Connection) -> None:
+        """A connection ended: forget it, and say so to whoever may know it."""
+        flow = connection.flow
         if self._connections.get(flow) is not connection:
             return
+        if connection in self._shaking:
+            self.counters["tls:handshakes_failed"] += 1
+        self._shaken(connection)
         del self._connections[flow]
-        self._hosts[flow.remote.host] -= 1
-        if not self._hosts[flow.remote.host]:
+        there = self._hosts[flow.remote.host]
+        there.discard(flow)
+        if not there:
             del self._hosts[flow.remote.host]
-        self._closed(flow)
-
-    def _unregistered(self, host: str) -> int:
-        return sum(1 for flow in self._connections if flow.remote.host == host and not self._registered(flow))
+        self._opening.pop(flow, None)
+        for addr in [addr for addr, one in self._aliases.items() if one is connection]:
+            del self._aliases[addr]
+        if connection.known:
+            for other in (flow, *connection.aliases):
+                self._closed(other)
 
     def _sweep(self) -> None:
         """End connections whose message does not end, that take nothing, or are idle and without a use."""
         assert self._loop is not None
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         now = time.monotonic()
+        silent: dict[Flow, Connection] = {}
         for flow, connection in list(self._connections.items()):
-            slow = connection.begun and now - connection.begun > MESSAGE_DEADLINE
-            idle = now - connection.heard > IDLE and not self._in_use(flow)
             stuck = connection.blocked and now - connection.blocked > SEND_TIMEOUT
-            if (slow or idle or stuck) and connection.transport is not None:
-                self.count("tcp:send_timeout" if stuck else "tcp:con_timeout")
-                connection.transport.abort()
+            if stuck or (connection.begun and now - connection.begun > MESSAGE_DEADLINE):
+                self.counters["tcp:send_timeout" if stuck else "tcp:con_timeout"] += 1
+                connection.abort()
+            elif now - connection.heard > IDLE and not self._registered(flow):
+                silent[flow] = connection
+        talking = self._in_calls(silent.keys()) if silent else set()
+        for flow, connection in silent.items():
+            if flow not in talking:
+                self.counters["tcp:con_timeout"] += 1
+                connection.abort()
+
+    def _spawn(self, work: Any, loop: asyncio.AbstractEventLoop) -> None:
+        task = loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- alias (RFC 5923) --------------------------------------------------------------------------
+
+    def alias(self, flow: Flow, host: str, port: int | None) -> None:
+        """Its peer offers this connection for what is for `host`: taken if its certificate says that name."""
+        connection = self._connections.get(flow)
+        if connection is None or connection.outgoing or connection.session is None:
+            return
+        addr = Addr(flow.remote.host, port or TLS_PORT)
+        held = sum(one is connection for one in self._aliases.values())
+        if self._aliases.get(addr) is connection or held >= ALIASES:
+            return
+        if not speaks_for(connection.session.certificate, host):
+            self._log("debug", "alias not believed", {"source": str(flow.remote), "host": host})
+            return
+        self.counters["tls:aliases"] += 1
+        self._aliases[addr] = connection
+
+    def _alias_for(self, flow: Flow) -> Connection | None:
+        """A connection that the peer opened and that may stand in for one of ours to `flow.peer`."""
+        connection = self._aliases.get(flow.remote) if flow.transport == "tls" else None
+        if connection is None or connection.session is None:
+            return None
+        if not speaks_for(connection.session.certificate, flow.peer):
+            return None
+        connection.aliases.add(flow)
+        return connection
 
 
-def _listening(addr: Addr) -> socket.socket:
-    family = socket.AF_INET6 if addr.family == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if addr.family == 6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(addr)
-        sock.listen(BACKLOG)
-    except OSError as error:
-        sock.close()
-        raise LinkError(error, addr) from error
-    return sock
+def _listed(connection: Connection, now: float) -> Listed:
+    session = connection.session
+    return Listed(
+        connection.ident,
+        connection.flow,
+        connection.outgoing,
+        connection.is_ready,
+        max(0.0, IDLE - (now - connection.heard)),
+        session.version if session is not None else "",
+        session.cipher if session is not None else "",
+        told_names(session.certificate) if session is not None and session.certificate else "",
+    )

@@ -1,0 +1,157 @@
+"""The sections of a profile: one frozen model each, with the names that operators know from Kamailio.
+
+What a key means stands below it; the documentation is made of that. Knows no file and no command line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
+
+from edgesip import forms
+from edgesip.address import parse_ip
+from edgesip.forms import Network, PortRange, TlsDomain
+
+
+class Section(BaseModel):
+    """What all sections have in common: frozen, no unknown keys, no value of another type made to fit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class Auth(Section):
+    """Who must prove who they are."""
+
+    enabled: bool = True
+    """`false`: anybody may register as any user of a local domain, and call, without a password."""
+    realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
+    """The realm of challenges. Users are stored with it: after a change, set their passwords again."""
+
+
+class Permissions(Section):
+    """Sources that are believed without a password."""
+
+    trusted: Annotated[tuple[Network, ...], PlainValidator(forms.networks)] = ()
+    """Who may call our users without a password; never sent on to the upstream."""
+
+    def trusts(self, host: str) -> bool:
+        """True when this IP literal lies in one of the trusted networks."""
+        ip = parse_ip(host)
+        return ip is not None and any(ip in network for network in self.trusted)
+
+
+class Registrar(Section):
+    """Registration (RFC 3261 §10.3); times in seconds, 0 for no upper bound."""
+
+    default_expires: Annotated[int, Field(ge=1, le=2**31 - 1)] = 3600
+    """Seconds that a binding lives when the phone asks for no time of its own."""
+    min_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 60
+    """Seconds that a phone must ask for at least; less is answered with 423 and Min-Expires."""
+    max_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7200
+    """Seconds that a binding gets at most, whatever is asked for; 0 for no limit."""
+    max_contacts: Annotated[int, Field(ge=0, le=1000)] = 10
+    """Contacts of one user at a time; one more is answered with 503; 0 for no limit."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Registrar:
+        if self.min_expires > self.default_expires:
+            raise ValueError(
+                f"min_expires {self.min_expires} is above default_expires {self.default_expires}"
+            )
+        if self.max_expires and self.default_expires > self.max_expires:
+            raise ValueError(
+                f"default_expires {self.default_expires} is above max_expires {self.max_expires}"
+            )
+        return self
+
+
+class Usrloc(Section):
+    """Where bindings outlive the process: None is SQLite in the state directory, "" memory only."""
+
+    db_url: Annotated[str | None, PlainValidator(forms.db_url)] = None
+    """Where bindings are kept; without it in STATE_DIR/location.db. A relative PATH starts at the state
+    directory, four slashes make it absolute. Empty: a restart forgets every binding."""
+
+
+class Nathelper(Section):
+    """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
+
+    natping_interval: Annotated[int, Field(ge=0, le=3600)] = 25
+    """Seconds between two OPTIONS to each UDP binding, which keep its way through a NAT open; 0 for none."""
+
+
+class Tm(Section):
+    """Transactions; milliseconds. `fr_inv_timer` is timer C (RFC 3261 §16.6 step 11)."""
+
+    fr_timer: Annotated[int, Field(ge=100, le=600_000)] = 30000
+    """Milliseconds to wait for any answer at all; then the next hop is tried, or the answer is 408."""
+    fr_inv_timer: Annotated[int, Field(ge=1000, le=3_600_000)] = 185000
+    """Milliseconds that a phone may ring; then it is cancelled and the caller gets 408."""
+    wt_timer: Annotated[int, Field(ge=100, le=600_000)] = 5000
+    """Milliseconds that a finished transaction is kept to answer repetitions."""
+
+
+class Dialog(Section):
+    """Calls that pass through us."""
+
+    default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
+    """Seconds after the answer, or after the last request inside the call, that end it: BYE to both sides."""
+
+
+class Siptrace(Section):
+    """The last messages and events, remembered for `edgesip trace`."""
+
+    trace_on: bool = True
+    """`false`: nothing is remembered until `edgesip rpc siptrace.status on`. (Kamailio's default is off.)"""
+    max_octets: Annotated[int, Field(ge=65_536, le=2**32)] = 8_388_608
+    """Octets of memory for it; the oldest messages make room for new ones."""
+    max_events: Annotated[int, Field(ge=100, le=10_000_000)] = 20_000
+    """Messages and events at most."""
+
+
+class Tls(Section):
+    """TLS, version 1.2 at least. Files are PEM; a relative path starts at the profile's own directory. They
+    are looked at every second, and taken up again when they have changed.
+    """
+
+    certificate: Annotated[Path | None, PlainValidator(forms.path)] = None
+    """The certificate that we show, its issuers below it in the same file; `tls:` listeners need it."""
+    private_key: Annotated[Path | None, PlainValidator(forms.path)] = None
+    """Its key, without a password; without this key it is in the certificate's file."""
+    domain: Annotated[tuple[TlsDomain, ...], PlainValidator(forms.tls_domains)] = ()
+    """More certificates, each for the clients that ask for its NAME (SNI); the others get the one above."""
+    ca_list: Annotated[Path | None, PlainValidator(forms.path)] = None
+    """The issuers that we believe; without it the system's (package ca-certificates)."""
+    cipher_list: Annotated[str, PlainValidator(forms.ciphers)] = ""
+    """Ciphers of TLS 1.2; empty for those with forward secrecy."""
+    verify_certificate: bool = True
+    """Servers that we connect to must show a certificate from a believed issuer, for the domain that we want
+    (RFC 5922); `false` takes any."""
+    verify_client: Literal["off", "optional"] = "off"
+    """Whether clients are asked for a certificate: one that is shown must be from a believed issuer. Peers
+    need one for their connections to be used for our requests as well (RFC 5923)."""
+    require_certificate: bool = False
+    """Clients must show a certificate from a believed issuer, phones too."""
+
+
+class Relay(Section):
+    """The media relay; `timeout` in seconds without accepted media either way.
+
+    `address`: None of a family means the local address of each leg's SIP flow. `advertise` is what
+    stands in SDP; after `load` it holds the top key's addresses where the section has none.
+    """
+
+    enabled: bool = True
+    """`false`: SDP is left as it is and media goes from phone to phone."""
+    address: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
+    """Where media ports are opened; without it at the local address of each leg's signalling."""
+    advertise: Annotated[tuple[str, ...], PlainValidator(forms.hosts)] = ()
+    """The address that phones find in SDP; without it the top key `advertise`, else where the ports are."""
+    ports: Annotated[PortRange, PlainValidator(forms.ports)] = PortRange(16384, 32767)
+    """UDP ports for media, four to a call with audio; the firewall has to let them in."""
+    path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
+    """What carries media. There is one path in this version, so both words mean the same."""
+    timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds without any media, either way, that end an answered call; 3600 while it is on hold."""

@@ -1,11 +1,13 @@
 """JSON-RPC 2.0: a table of methods, octets in, octets out. Knows neither sockets nor what the methods do.
 
 A method gets its parameters as a list and returns the result, or raises `RpcFault`. One that returns an
-iterator has its items encoded one by one, so that a long list never stops the loop for long.
+iterator has its items encoded one by one, so that a long list never stops the loop for long; one that
+returns a future is waited for by whoever takes the pieces.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -21,6 +23,9 @@ INTERNAL_ERROR = -32603
 
 PIECE = 64 * 1024
 """Octets of a streamed result that are handed over at a time, at least."""
+
+Piece = bytes | asyncio.Future[Any]
+"""Octets to write, or a future to wait for before the next piece is asked for."""
 
 PAUSE = None
 """An item of an iterator that is no item: it has looked long enough, others have their turn."""
@@ -57,9 +62,9 @@ class Rpc:
 
     def handle(self, data: bytes) -> bytes | None:
         """The whole answer to one request or batch; None when none is due (notifications)."""
-        return b"".join(self.pieces(data)) or None
+        return b"".join(piece for piece in self.pieces(data) if isinstance(piece, bytes)) or None
 
-    def pieces(self, data: bytes) -> Iterator[bytes]:
+    def pieces(self, data: bytes) -> Iterator[Piece]:
         """The same in pieces, each made when it is asked for; nothing at all when no answer is due."""
         try:
             request = codec.loads(data)
@@ -76,6 +81,9 @@ class Rpc:
         for one in request:
             first = True
             for piece in self._answer(one):
+                if not isinstance(piece, bytes):
+                    yield piece
+                    continue
                 if first:
                     yield b"," if opened else b"["
                     first, opened = False, True
@@ -83,12 +91,15 @@ class Rpc:
         if opened:
             yield b"]"
 
-    def _answer(self, request: Any) -> Iterator[bytes]:
+    def _answer(self, request: Any) -> Iterator[Piece]:
         ident = request.get("id") if isinstance(request, dict) else None
         if isinstance(ident, bool) or not isinstance(ident, str | int | float | None):
             ident = None
         try:
             result = self._result(request)
+            if isinstance(result, asyncio.Future):
+                yield result
+                result = _outcome(result)
         except RpcFault as fault:
             if _is_notification(request):
                 return
@@ -145,6 +156,17 @@ def text(params: list[Any], index: int, name: str) -> str:
     except UnicodeEncodeError:  # half a character: no octets that a message could have held
         raise RpcFault(INVALID_PARAMS, f"Invalid params: {name} is not Unicode text") from None
     return str(value)
+
+
+def _outcome(future: asyncio.Future[Any]) -> Any:
+    """What became of a future that was waited for."""
+    try:
+        return future.result()
+    except RpcFault:
+        raise
+    except (Exception, asyncio.CancelledError):
+        _log.exception("rpc method failed")
+        raise RpcFault(INTERNAL_ERROR, "Internal error; the log has it") from None
 
 
 def _is_notification(request: Any) -> bool:

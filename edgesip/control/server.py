@@ -95,6 +95,9 @@ class ControlServer:
                 continue
             answered = False
             for piece in self._rpc.pieces(line):
+                if not isinstance(piece, bytes):
+                    await asyncio.wait((piece,))
+                    continue
                 writer.write(piece)
                 answered = True
                 await asyncio.wait_for(writer.drain(), IDLE)

@@ -10,14 +10,23 @@ from typing import Any
 
 import pytest
 
-from edgesip.control.rpc import Method, Rpc
+from edgesip.control.rpc import Method, Rpc, RpcFault
 from edgesip.control.server import LINE_MAX, ControlServer
 from edgesip.places import ConfigError
+
+
+async def later(params: list[Any]) -> Any:
+    await asyncio.sleep(0.01)
+    if params and params[0] == "fault":
+        raise RpcFault(404, "not found")
+    return 1 // len(params)
+
 
 RPC = Rpc(
     [
         Method("t.echo", lambda params: params, ""),
         Method("t.count", lambda params: (str(number) * 100 for number in range(params[0])), ""),
+        Method("t.later", lambda params: asyncio.ensure_future(later(params)), ""),
         Method("t.broken", lambda params: (1 // 0 for _ in range(1)), ""),
     ]
 )
@@ -202,3 +211,23 @@ def test_the_umask_is_as_before(tmp_path: Path) -> None:
         serving(tmp_path / "s.sock", talk)
     finally:
         os.umask(before)
+
+
+def test_what_takes_its_time_is_waited_for_and_delays_nobody_else(tmp_path: Path) -> None:
+    path = tmp_path / "s.sock"
+
+    async def talk() -> None:
+        reader, writer = await connect(path)
+        other_reader, other_writer = await connect(path)
+        writer.write(request("t.later", 1) + request("t.later", "fault") + request("t.later"))
+        other_writer.write(request("t.echo", 5))
+        assert json.loads(await other_reader.readline())["result"] == [5]
+        assert json.loads(await reader.readline())["result"] == 1
+        assert json.loads(await reader.readline())["error"]["code"] == 404
+        assert json.loads(await reader.readline())["error"]["code"] == -32603
+        writer.write(b"[" + request("t.later", 1).strip() + b"," + request("t.echo", 2).strip() + b"]\n")
+        assert [one["result"] for one in json.loads(await reader.readline())] == [1, [2]]
+        writer.close()
+        other_writer.close()
+
+    serving(path, talk)

@@ -99,7 +99,7 @@ def test_a_batch_is_answered_as_one() -> None:
 
 def test_a_long_result_comes_in_pieces_that_make_one_document() -> None:
     request = json.dumps({"jsonrpc": "2.0", "method": "t.count", "params": [50_000], "id": 1}).encode()
-    pieces = list(RPC.pieces(request))
+    pieces = [piece for piece in RPC.pieces(request) if isinstance(piece, bytes)]
     assert len(pieces) > 3
     assert all(len(piece) < 2 * PIECE for piece in pieces)
     assert json.loads(b"".join(pieces))["result"] == list(range(50_000))

@@ -28,7 +28,7 @@ from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
 from edgesip.relay.service import RelayService, limits
-from edgesip.script import ReplyCall, Rooms, Script, ScriptError, load
+from edgesip.script import Rooms, Script, ScriptError, hooks_of, load
 from edgesip.signal.core import CoreSettings, SignalCore
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
@@ -274,7 +274,9 @@ class Edge:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
         usrloc, digest = Usrloc(), Digest(profile.auth.realm, os.urandom(32))
         section = profile.registrar
-        reply = self._script.reply
+        rooms = Rooms(
+            myself, usrloc, subscribers, digest, profile.permissions.trusted, upstream, profile.auth.enabled
+        )
         core = SignalCore(
             CoreSettings(
                 registrar.Settings(
@@ -297,10 +299,7 @@ class Edge:
             Pinger(PingSettings(float(profile.nathelper.natping_interval)), os.urandom, myself.address_for),
             media.core if media is not None else None,
             os.urandom,
-            (lambda passing: reply(ReplyCall(passing))) if reply is not None else None,
-        )
-        rooms = Rooms(
-            myself, usrloc, subscribers, digest, profile.permissions.trusted, upstream, profile.auth.enabled
+            hooks_of(self._script, rooms, time.monotonic),
         )
         resolver = Resolver()
         service = SignalService(

@@ -19,7 +19,17 @@ from itertools import count
 from pathlib import Path
 
 from edgesip.address import Addr, Flow
-from edgesip.script import Call, ReplyCall, Rooms, Script, UndoneCall, event_for, load, refusal_for
+from edgesip.script import (
+    Call,
+    FailureCall,
+    Rooms,
+    Script,
+    UndoneCall,
+    event_for,
+    hooks_of,
+    load,
+    refusal_for,
+)
 from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
 from edgesip.signal.decision import Forward
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
@@ -28,12 +38,15 @@ from edgesip.signal.location import registrar
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
+from edgesip.signal.proxy.asked import Asked, Failure
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.uac import Heard
 from edgesip.signal.proxy.upstream import Upstream
-from edgesip.signal.transaction.layer import TmSettings, Transactions
+from edgesip.signal.transaction.layer import Transactions
+from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import REASONS, Request, Response, parse
@@ -299,6 +312,7 @@ class Talk:
         self.writes: list[Write] = []
         self.happened: list[Happened] = []
         self.sent: list[tuple[Flow, bytes]] = []
+        self.heard: list[Heard] = []
         self.hold_store = False
         serial = count(1)
         listens = (("udp", SERVER), ("tcp", SERVER), ("udp", SERVER6), ("tcp", SERVER6))
@@ -311,7 +325,6 @@ class Talk:
         usrloc, digest = Usrloc(), Digest("edgesip", b"k" * 32)
         self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth)
         self.locator = Locator(myself, lambda host: SERVER.host, usrloc.get)
-        reply = self.script.reply
         self.core = SignalCore(
             CoreSettings(registrar.Settings(3600, 60, 7200, 10), durable, 0.0),
             myself,
@@ -322,7 +335,7 @@ class Talk:
             Pinger(PingSettings(ping), entropy, myself.address_for),
             self.media if relay else None,
             entropy,
-            (lambda passing: reply(ReplyCall(passing))) if reply else None,
+            hooks_of(self.script, self.rooms, lambda: self.now),
         )
 
     def phone(self, name: str, *, nat: bool = False, at: Addr | None = None, transport: str = "udp") -> Phone:
@@ -404,6 +417,10 @@ class Talk:
                 self.happened.append(event)
                 if event.hook in self.script.events:
                     self.script.events[event.hook](event_for(event.about, self.rooms, self.now))
+            elif isinstance(event, Asked):
+                queue += self._failed(event.failure)
+            elif isinstance(event, Heard):
+                self.heard.append(event)
             else:
                 self.notes.append(event)
         self.sent += self.core.take_sends()
@@ -419,6 +436,21 @@ class Talk:
             found = self.locator.locate(inbound, decision.targets)
             targets = [one for one in found if isinstance(one, Target)]
         return self.core.carry(inbound, decision, targets, self.now)  # type: ignore[arg-type]
+
+    def _failed(self, failure: Failure) -> list[Event]:
+        hook = {"branch_failure": self.script.branch_failure, "failure": self.script.failure}.get(
+            failure.hook
+        )
+        decision = None
+        if failure.hook == "redirected":
+            decision = Forward(tuple(uri for uri, _ in failure.contacts))
+        elif hook is not None:
+            decision = hook(FailureCall(failure, self.rooms, self.now))  # type: ignore[assignment]
+        targets: list[Target] = []
+        if isinstance(decision, Forward):
+            found = self.locator.locate(failure.inbound, decision.targets)
+            targets = [one for one in found if isinstance(one, Target)]
+        return self.core.resume(failure, decision, targets, self.now)
 
     # -- whole passages ----------------------------------------------------------------------------
 

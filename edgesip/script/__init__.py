@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from edgesip.script.call import Call
 from edgesip.script.events import ContactEvent, DialogEvent, FlowEvent, event_for
-from edgesip.script.hooks import EVENTS, LATER, UNDONE, Script, ScriptError, explain, load, refusal_for
+from edgesip.script.failure import BranchCall, FailureCall
+from edgesip.script.hooks import (
+    EVENTS,
+    LATER,
+    UNDONE,
+    Script,
+    ScriptError,
+    explain,
+    hooks_of,
+    load,
+    refusal_for,
+)
 from edgesip.script.reply import ReplyCall
 from edgesip.script.rooms import Rooms
 from edgesip.script.undone import UndoneCall
@@ -19,12 +30,14 @@ __all__ = [
     "EVENTS",
     "LATER",
     "UNDONE",
+    "BranchCall",
     "Call",
     "Challenge",
     "ContactEvent",
     "Decision",
     "DialogEvent",
     "Drop",
+    "FailureCall",
     "FlowEvent",
     "Forward",
     "Redirect",
@@ -37,6 +50,7 @@ __all__ = [
     "UndoneCall",
     "event_for",
     "explain",
+    "hooks_of",
     "load",
     "refusal_for",
 ]

@@ -15,17 +15,25 @@ from types import CodeType
 
 from edgesip.script.call import Call
 from edgesip.script.events import HookEvent
+from edgesip.script.failure import BranchCall, FailureCall
 from edgesip.script.reply import ReplyCall
+from edgesip.script.rooms import Rooms
 from edgesip.script.template import pieces
 from edgesip.script.undone import UndoneCall
-from edgesip.signal.decision import Decision, Reply
+from edgesip.signal.decision import Decision, Drop, Forward, Reply
+from edgesip.signal.proxy.asked import Hooks
 from edgesip.signal.wire.grammar import ParseError
 
 Hook = Callable[[Call], Decision | Awaitable[Decision]]
 UndoneHook = Callable[[UndoneCall], Decision | Awaitable[Decision]]
 EventHook = Callable[[HookEvent], Awaitable[None] | None]
+NextHook = Callable[[FailureCall], Forward | Reply | Awaitable[Forward | Reply | None] | None]
 
 EVENTS = (
+    "dialog_start",
+    "dialog_end",
+    "dialog_failed",
+    "dialog_timeout",
     "rtp_timeout",
     "contact_expired",
     "tcp_closed",
@@ -35,14 +43,10 @@ EVENTS = (
 UNDONE = ("save_failed",)
 """Hooks that decide again where a decision could not be carried out."""
 
+PLAIN = ("reply", "branch")
+"""Hooks that are called on a message's way, so that they must be a plain def."""
+
 LATER = (
-    "branch",
-    "branch_failure",
-    "failure",
-    "dialog_start",
-    "dialog_end",
-    "dialog_failed",
-    "dialog_timeout",
     "media_failed",
     "http_request",
 )
@@ -63,6 +67,9 @@ class Script:
     reply: Callable[[ReplyCall], None] | None = None
     undone: Mapping[str, UndoneHook] = field(default_factory=dict)
     events: Mapping[str, EventHook] = field(default_factory=dict)
+    branch: Callable[[BranchCall], Drop | None] | None = None
+    branch_failure: NextHook | None = None
+    failure: NextHook | None = None
 
 
 def load(path: Path) -> Script:
@@ -85,8 +92,9 @@ def load(path: Path) -> Script:
         raise ScriptError(f"{path}: this version does not call the hook {unknown[0]!r}")
     if "request" not in functions:
         raise ScriptError(f"{path}: the route script has no function request(call)")
-    if inspect.iscoroutinefunction(functions.get("reply")):
-        raise ScriptError(f"{path}: reply(call) must be a plain def")
+    for name in PLAIN:
+        if inspect.iscoroutinefunction(functions.get(name)):
+            raise ScriptError(f"{path}: {name}(call) must be a plain def")
     _check_texts(path, code_text)
     return Script(
         str(path),
@@ -95,6 +103,22 @@ def load(path: Path) -> Script:
         functions.get("reply"),
         {name: functions[name] for name in UNDONE if name in functions},
         {name: functions[name] for name in EVENTS if name in functions},
+        functions.get("branch"),
+        functions.get("branch_failure"),
+        functions.get("failure"),
+    )
+
+
+def hooks_of(script: Script, rooms: Rooms, clock: Callable[[], float]) -> Hooks:
+    """What of a script the core itself calls or asks about."""
+    reply, branch = script.reply, script.branch
+    asks = {"branch_failure": script.branch_failure, "failure": script.failure}
+    return Hooks(
+        (lambda passing: reply(ReplyCall(passing))) if reply is not None else None,
+        (lambda leaving: not isinstance(branch(BranchCall(leaving, rooms, clock())), Drop))
+        if branch is not None
+        else None,
+        frozenset(name for name, hook in asks.items() if hook is not None),
     )
 
 

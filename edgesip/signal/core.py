@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
@@ -18,22 +17,31 @@ from edgesip.signal.dialog.state import DialogState
 from edgesip.signal.dialog.table import Dialogs
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location import registrar
+from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
-from edgesip.signal.nat.repair import source_uri
+from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Passing, Undone, note
+from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone, note
+from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.proxy.stateful import StatefulProxy
-from edgesip.signal.transaction.layer import Transactions, TxKey, server_key
+from edgesip.signal.proxy.orders import Orders
+from edgesip.signal.proxy.redirect import contacts_of
+from edgesip.signal.proxy.stateful import Dead, StatefulProxy
+from edgesip.signal.proxy.stateless import Stateless
+from edgesip.signal.proxy.uac import Asking, Heard, LocalRequests
+from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent, TxKey, server_key
 from edgesip.signal.transaction.tables import State
+from edgesip.signal.transaction.timers import Timers
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import REASONS, Request, Response, parse, reply_to
 from edgesip.store.api import Write
 
 SHORTEST = 32
+PATIENCE = 0.2
+"""Seconds until an INVITE hears 100 when its script or a name takes longer (RFC 3261 §17.2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,7 @@ class Arrived(NamedTuple):
     inbound: Inbound
 
 
-Event = Arrived | Write | Happened | Undone | Note
+Event = Arrived | Asked | Heard | Write | Happened | Undone | Note
 
 
 class SignalCore:
@@ -68,25 +76,26 @@ class SignalCore:
         pinger: Pinger,
         media: Media | None,
         entropy: Callable[[int], bytes],
-        on_reply: Callable[[Passing], None] | None = None,
+        hooks: Hooks = Hooks(),  # noqa: B008 - a value
+        dead: Dead | None = None,
     ) -> None:
-        self._settings = settings
         self.myself = myself
         self.transactions = transactions
         self.usrloc = usrloc
         self.dialogs = dialogs
         self._digest = digest
         self._pinger = pinger
-        self._entropy = entropy
-        self._tag_key = entropy(16)
         self._waiting: dict[TxKey, Inbound] = {}
-        self._unstored: dict[int, tuple[Inbound, registrar.Saved]] = {}
-        self._next_token = 0
+        self._late: Timers[TxKey] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []
+        self._stateless = Stateless(myself, entropy, self._sends)
+        self._saver = Saver(usrloc, settings.registrar, settings.durable, settings.wall_offset, entropy)
+        self._local = LocalRequests(transactions, myself, entropy, self._sends)
         self._proxy = StatefulProxy(
-            transactions, dialogs, media, myself, entropy, self._to_tag, on_reply, usrloc.get
+            transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.get, dead
         )
-        self.counters: dict[str, int] = {
+        self.orders = Orders(transactions, self._proxy, self._local)
+        self._counts: dict[str, int] = {
             "core:rcv_requests": 0,
             "core:rcv_replies": 0,
             "core:fwd_requests": 0,
@@ -94,10 +103,16 @@ class SignalCore:
             "core:drop_replies": 0,
             "core:err_requests": 0,
             "core:bad_msg_hdr": 0,
-            "registrar:accepted_regs": 0,
-            "registrar:rejected_regs": 0,
-            "sl:sent_replies": 0,
         }
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """The statistics of the core, of `sl` and of the registrar."""
+        return self._counts | self._stateless.counters | self._saver.counters
+
+    def use(self, hooks: Hooks) -> None:
+        """Another script is in force from now on."""
+        self._proxy.launcher.hooks = hooks
 
     # -- what comes in -----------------------------------------------------------------------------
 
@@ -127,19 +142,22 @@ class SignalCore:
         return self._gather(self._unreadable(error, request, flow))
 
     def _unreadable(self, error: ParseError, request: Request | None, flow: Flow) -> list[Event]:
-        self.counters["core:bad_msg_hdr"] += 1
+        self._counts["core:bad_msg_hdr"] += 1
         if request is None or request.method == "ACK":
             return [note("debug", "not SIP", source=str(flow.remote), why=error.reason)]
-        self._answer(request, flow, error.status, error.reason)
+        self._stateless.counters["sl:sent_err_replies"] += 1
+        self._stateless.answer(request, flow, error.status, error.reason)
         call_id = request.headers.get("Call-ID") or ""
         return [note("info", "bad request", call_id, source=str(flow.remote), why=error.reason)]
 
     def _request(self, request: Request, flow: Flow, now: float) -> list[Event]:
-        self.counters["core:rcv_requests"] += 1
+        self._counts["core:rcv_requests"] += 1
         key = server_key(request)
         if request.method == "CANCEL":
-            return self._cancel(request, key, flow, now)
-        if self.transactions.absorb(request, key, now) or key in self._waiting:
+            events = self._cancel(request, key, flow, now)
+            if events is not None:
+                return events
+        elif self.transactions.absorb(request, key, now) or key in self._waiting:
             return []
         request = with_source(request, flow.remote)
         refused = check_request(request)
@@ -150,52 +168,81 @@ class SignalCore:
         inbound = Inbound(request, flow, key, routed.foreign, routed.own, uri=request.uri)
         if request.headers.to.tag:
             found = self.dialogs.find(request.headers, routed.did)
+            if found is None and request.method == "ACK":
+                if not self._stateless.is_answered(request):
+                    self._counts["core:drop_requests"] += 1
+                return []
             if found is None or (found[0].state is DialogState.DELETED and not _may_follow(request)):
                 return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
             inbound.dialog, inbound.side = found
         elif request.method == "ACK":
-            self.counters["core:drop_requests"] += 1
+            self._counts["core:drop_requests"] += 1
             return []
         elif routed.foreign:
             return self._refuse(request, flow, 403, "Preloaded Route Not Allowed")
-        if request.method != "ACK":
+        elif is_loop(request, loop_mark(request)):
+            return self._refuse(request, flow, 482)
+        elif breadth_of(request) <= 0:
+            return self._refuse(request, flow, 440)
+        if request.method not in ("ACK", "CANCEL"):
             self._waiting[key] = inbound
         if request.method == "INVITE" and inbound.dialog is None:
             registered = self.usrloc.one_by_flow(flow)
             inbound.ruid = registered.ruid if registered is not None else ""
         return [Arrived(inbound)]
 
-    def _cancel(self, request: Request, key: TxKey, flow: Flow, now: float) -> list[Event]:
+    def _cancel(self, request: Request, key: TxKey, flow: Flow, now: float) -> list[Event] | None:
+        """End what a CANCEL is for; None when that is unknown and the script shall see it."""
         waiting = self._waiting.get(key)
         server = self.transactions.find_server(key)
         if waiting is None and server is None:
+            mode = self.transactions.settings.unmatched_cancel
+            if mode == 1:
+                return None
+            if mode == 2:
+                self._counts["core:drop_requests"] += 1
+                return []
             return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
-        self._answer(request, flow, 200, "canceling")
+        self._stateless.answer(request, flow, 200, "canceling")
         if waiting is not None and not waiting.cancelled:
             waiting.cancelled = True
             held = self.transactions.open_server(waiting.request, key, waiting.flow, now)
-            final = reply_to(waiting.request, 487, to_tag=self._to_tag(waiting.request))
+            final = reply_to(waiting.request, 487, to_tag=self._stateless.to_tag(waiting.request))
             self.transactions.respond(held, final, now)
         if server is not None and server.state is State.PROCEEDING:
             self._proxy.cancel(server, now, request.headers.get("Reason") or "")
         return []
 
     def _response(self, response: Response, flow: Flow, now: float) -> list[Event]:
-        self.counters["core:rcv_replies"] += 1
+        self._counts["core:rcv_replies"] += 1
         read_all(response.headers)
         if self._pinger.hear(self.usrloc, response, now):
             return []
         client, events = self.transactions.on_response(response, now)
         if client is None:
             return self._stray(response)
-        self._proxy.handle(events, now)
-        return []
+        return self._handle(events, now)
+
+    def _handle(self, events: Sequence[TxEvent], now: float) -> list[Event]:
+        """What the transactions report goes to whoever opened them."""
+        heard: list[Event] = []
+        for event in events:
+            owner = event.client.owner if isinstance(event, Answered) else event.tx.owner
+            if isinstance(owner, Asking):
+                news = self._local.take(event, now)
+                if news is not None:
+                    heard.append(news)
+            else:
+                self._proxy.handle(event, now)
+        return heard
 
     def _stray(self, response: Response) -> list[Event]:
         """A response without a transaction: a 2xx of a living call, whose first copy or whose ACK got lost.
 
         It is answered as the first was: with the same Contact and the same SDP.
         """
+        if self._stateless.relay(response):
+            return []
         headers = response.headers
         found = self.dialogs.find(headers) if 200 <= response.status < 300 else None
         sent_by = Addr(headers.via.host, headers.via.port or 5060)
@@ -206,7 +253,7 @@ class SignalCore:
             if living and flow is not None and first is not None and _is_repeated(first.headers, headers):
                 self._sends.append((flow, bytes(first)))
                 return []
-        self.counters["core:drop_replies"] += 1
+        self._counts["core:drop_replies"] += 1
         return []
 
     # -- what was decided --------------------------------------------------------------------------
@@ -221,9 +268,9 @@ class SignalCore:
         request, flow = inbound.request, inbound.flow
         events: list[Event] = []
         if isinstance(decision, Forward):
-            events = self._forward(inbound, targets, now)
+            events = self._forward(inbound, decision, targets, now)
         elif request.method == "ACK":
-            self.counters["core:drop_requests"] += 1
+            self._counts["core:drop_requests"] += 1
         elif isinstance(decision, Save):
             events = self._save(inbound, now)
         elif isinstance(decision, Reply):
@@ -231,36 +278,52 @@ class SignalCore:
             if decision.status >= 300:
                 events = self._refuse(request, flow, decision.status, decision.reason, headers)
             else:
-                self._answer(request, flow, decision.status, decision.reason, headers)
+                self._stateless.answer(request, flow, decision.status, decision.reason, headers)
         elif isinstance(decision, Challenge):
             events = self._challenge(inbound, decision, now)
         elif isinstance(decision, Redirect):
-            contacts = tuple(("Contact", f"<{uri}>") for uri in decision.contacts)
-            self._answer(request, flow, 302, "", contacts + inbound.edits.answer)
+            headers = contacts_of(decision.contacts) + inbound.edits.answer
+            self._stateless.answer(request, flow, decision.status, "", headers)
         else:
-            self.counters["core:drop_requests"] += 1
+            self._counts["core:drop_requests"] += 1
         return self._gather(events)
 
-    def _forward(self, inbound: Inbound, targets: Sequence[Target], now: float) -> list[Event]:
+    def _forward(
+        self, inbound: Inbound, decision: Forward, targets: Sequence[Target], now: float
+    ) -> list[Event]:
         request = inbound.request
         if not targets:
             if request.method == "ACK":
                 return []
             return self._refuse(request, inbound.flow, 478, "Unresolvable destination")
-        self.counters["core:fwd_requests"] += 1
+        self._counts["core:fwd_requests"] += 1
         if inbound.edits.body is not None:
-            inbound.request = inbound.edits.with_body(request)
-        if request.method == "ACK":
-            self._proxy.forward_ack(inbound, targets[0], now)
+            inbound.request = request = inbound.edits.with_body(request)
+        if decision.stateless or request.method == "CANCEL":
+            self._stateless.forward(request, inbound.flow, targets[0], inbound.edits)
+        elif request.method == "ACK":
+            self._proxy.launcher.forward_ack(inbound, targets[0], now)
         else:
-            self._proxy.forward(inbound, targets, now)
+            self._proxy.forward(inbound, targets, now, decision)
         return []
+
+    def resume(
+        self, failure: Failure, decision: Decision | None, targets: Sequence[Target], now: float
+    ) -> list[Event]:
+        """Do what the script said of a failure: Forward adds `targets`, Reply is the answer; None: go on."""
+        self._proxy.resume(failure, decision, targets, now)
+        return self._gather([])
+
+    def waits(self, inbound: Inbound, now: float) -> None:
+        """The decision on this request takes its time: an INVITE hears 100 before its sender repeats it."""
+        if inbound.request.method == "INVITE" and self.transactions.settings.auto_inv_100:
+            self._late.set(inbound.key, now + PATIENCE)
 
     def _challenge(self, inbound: Inbound, decision: Challenge, now: float) -> list[Event]:
         name = "WWW-Authenticate" if decision.status == 401 else "Proxy-Authenticate"
         value = self._digest.challenge(now, decision.stale, peer=inbound.flow.remote.host)
         request, flow = inbound.request, inbound.flow
-        self._answer(request, flow, decision.status, "", ((name, value), *inbound.edits.answer))
+        self._stateless.answer(request, flow, decision.status, "", ((name, value), *inbound.edits.answer))
         if not inbound.why:
             return []
         call_id, source = request.headers.call_id, str(flow.remote)
@@ -269,52 +332,30 @@ class SignalCore:
         ]
 
     def _save(self, inbound: Inbound, now: float) -> list[Event]:
-        request, flow = inbound.request, inbound.flow
-        saved = registrar.save(
-            self.usrloc,
-            self._settings.registrar,
-            request,
-            flow,
-            now,
-            received=source_uri(flow),
-            nated=inbound.nated,
-            entropy=self._entropy,
-        )
-        if saved.status >= 300:
-            self.counters["registrar:rejected_regs"] += 1
+        outcome = self._saver.save(inbound, now)
+        if outcome.status >= 300:
             self._waiting[inbound.key] = inbound
-            return [Undone("save_failed", inbound, Reply(saved.status, saved.reason, saved.headers))]
-        registrar.apply(self.usrloc, saved.changes)
-        events = [seen for change in saved.changes for seen in _seen(change, request.headers.call_id, flow)]
-        if not (self._settings.durable and saved.changes):
-            self._registered(inbound, saved, now)
-            return events
-        self._next_token += 1
-        token = self._next_token
-        self._waiting[inbound.key] = inbound
-        self._unstored[token] = (inbound, saved)
-        last = len(saved.changes) - 1
-        for index, change in enumerate(saved.changes):
-            record = change.binding.record(self._settings.wall_offset) if change.binding else None
-            events.append(Write(token if index == last else None, ("location", change.ruid), record))
-        return events
+            refusal = Reply(outcome.status, outcome.reason, tuple(outcome.headers))
+            return [Undone("save_failed", inbound, refusal)]
+        if outcome.status:
+            self._saved(inbound, outcome)
+        else:
+            self._waiting[inbound.key] = inbound
+        return [*outcome.events]
 
     def stored(self, token: int, now: float, error: str | None = None) -> list[Event]:
         """The store has, or has failed to, keep what was written under `token`: now its 200 may go."""
-        waiting = self._unstored.pop(token, None)
-        if waiting is None:
+        found = self._saver.stored(token, now, error)
+        if found is None:
             return []
-        inbound, saved = waiting
+        inbound, outcome = found
         self._waiting.pop(inbound.key, None)
-        self._registered(inbound, saved, now)
-        if error is None:
-            return []
-        return [note("error", "binding kept in memory only", inbound.request.headers.call_id, why=error)]
+        self._saved(inbound, outcome)
+        return [*outcome.events]
 
-    def _registered(self, inbound: Inbound, saved: registrar.Saved, now: float) -> None:
-        self.counters["registrar:accepted_regs"] += 1
-        headers = registrar.reply_headers(self.usrloc, saved.aor, now)
-        self._answer(inbound.request, inbound.flow, 200, "", (*headers, *inbound.edits.answer))
+    def _saved(self, inbound: Inbound, outcome: Outcome) -> None:
+        headers = (*outcome.headers, *inbound.edits.answer)
+        self._stateless.answer(inbound.request, inbound.flow, 200, "", headers)
 
     # -- orders and time ---------------------------------------------------------------------------
 
@@ -322,24 +363,26 @@ class SignalCore:
         """Take these bindings away by an operator's order."""
         for binding in bindings:
             self.usrloc.remove(binding)
-        return self._written_off(bindings, "unregistered by order")
+        return [*self._saver.gone(bindings, "unregistered by order")]
 
-    def _written_off(self, gone: Sequence[Binding], event: str) -> list[Event]:
-        events: list[Event] = []
-        for binding in gone:
-            events.append(note("info", event, binding.call_id, aor=binding.aor, contact=binding.contact))
-            if self._settings.durable:
-                events.append(Write(None, ("location", binding.ruid), None))
-        return events
+    def news(self) -> list[Event]:
+        """What has happened since somebody last asked: after `orders`, which give no events themselves."""
+        return self._gather([])
 
     def flow_closed(self, flow: Flow, now: float) -> list[Event]:
         """A connection is gone: its bindings go with it (handle_lost_tcp), and whatever waited for it."""
         gone = self.usrloc.by_flow(flow)
         for binding in gone:
             self.usrloc.remove(binding)
-        self._proxy.flow_closed(flow, now)
-        events = self._written_off(gone, "contact lost its connection")
-        return self._gather([*events, Happened("tcp_closed", Closed(flow, tuple(gone)))])
+        closed, orphans = self.transactions.flow_closed(flow)
+        heard = self._handle(closed, now)
+        self._proxy.orphaned(orphans, now)
+        events = self._saver.gone(gone, "contact lost its connection")
+        return self._gather([*heard, *events, Happened("tcp_closed", Closed(flow, tuple(gone)))])
+
+    def unsendable(self, data: bytes, now: float) -> list[Event]:
+        """These octets, or a request that begins with them, could not be delivered: the next hop, if any."""
+        return self._gather(self._handle(self.transactions.unsendable(data), now))
 
     def registered(self, flow: Flow) -> bool:
         """True when a phone is registered over this flow."""
@@ -364,12 +407,14 @@ class SignalCore:
 
     def tick(self, now: float) -> list[Event]:
         """Do all that has become due."""
-        self._proxy.handle(self.transactions.tick(now), now)
+        events = self._handle(self.transactions.tick(now), now)
+        for key in self._late.due(now):
+            self._trying(key)
         for dialog, why in self.dialogs.tick(now):
             self._proxy.calls.terminate(dialog, why, now)
         self._sends += self._pinger.due(self.usrloc, now)
         expired = self.usrloc.expire(now)
-        events = self._written_off(expired, "contact expired")
+        events += self._saver.gone(expired, "contact expired")
         events += [Happened("contact_expired", binding) for binding in expired]
         return self._gather(events)
 
@@ -377,6 +422,7 @@ class SignalCore:
         """When `tick` is next due (monotonic seconds)."""
         dues = (
             self.transactions.deadline(),
+            self._late.deadline(),
             self.dialogs.deadline(),
             self.usrloc.deadline(),
             self._pinger.deadline(now),
@@ -386,8 +432,14 @@ class SignalCore:
     def take_sends(self) -> list[tuple[Flow, bytes]]:
         """What is to be sent, in order: each with the flow it leaves by."""
         sends = self._sends + self._proxy.take_sends() + self.transactions.take_sends()
-        self._sends = []
+        self._sends.clear()
         return sends
+
+    def _trying(self, key: TxKey) -> None:
+        inbound = self._waiting.get(key)
+        if inbound is not None and not inbound.cancelled:
+            reason = self.transactions.settings.auto_inv_100_reason
+            self._stateless.answer(inbound.request, inbound.flow, 100, reason)
 
     # -- answers without a transaction -------------------------------------------------------------
 
@@ -400,10 +452,10 @@ class SignalCore:
         headers: Sequence[tuple[str, str]] = (),
     ) -> list[Event]:
         if request.method == "ACK":
-            self.counters["core:drop_requests"] += 1
+            self._counts["core:drop_requests"] += 1
             return []
-        self.counters["core:err_requests"] += 1
-        self._answer(request, flow, status, reason, headers)
+        self._counts["core:err_requests"] += 1
+        self._stateless.answer(request, flow, status, reason, headers)
         return [
             note(
                 "info",
@@ -418,38 +470,8 @@ class SignalCore:
             )
         ]
 
-    def _answer(
-        self,
-        request: Request,
-        flow: Flow,
-        status: int,
-        reason: str = "",
-        headers: Sequence[tuple[str, str]] = (),
-    ) -> None:
-        """Send a response statelessly, to where the request came from (RFC 3261 §8.2.7, RFC 3581)."""
-        response = reply_to(request, status, reason, to_tag=self._to_tag(request), headers=headers)
-        self.counters["sl:sent_replies"] += 1
-        self._sends.append((flow, bytes(response)))
-
-    def _to_tag(self, request: Request) -> str:
-        """The same tag for every answer to the same request, however often it comes (§8.2.7)."""
-        text = "\0".join(request.headers.get(name) or "" for name in ("Call-ID", "From", "CSeq"))
-        octets = text.encode("utf-8", "surrogateescape")
-        return blake2b(octets, key=self._tag_key, digest_size=8).hexdigest()
-
-    def _gather(self, events: list[Event]) -> list[Event]:
-        return [*events, *self._proxy.take_notes()]
-
-
-def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Event]:
-    """What the operator reads of a change: a phone came or went; a refresh is not news."""
-    if change.binding is not None and change.old is not None:
-        return []
-    event = "registered" if change.binding else "unregistered"
-    binding = change.binding or change.old
-    if binding is None:
-        return []
-    return [note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=str(flow.remote))]
+    def _gather(self, events: Sequence[Event]) -> list[Event]:
+        return [*events, *self._proxy.take_said()]
 
 
 def _may_follow(request: Request) -> bool:

@@ -14,10 +14,16 @@ Headers = tuple[tuple[str, str], ...]
 class Forward:
     """Proxy the request (RFC 3261 §16) to these targets in parallel; none means the request URI itself.
 
-    A target is a SIP URI text or a binding returned by `call.lookup()`.
+    A target is a SIP URI text or a binding returned by `call.lookup()`. `serial`: one after the other, each
+    when those before it have failed; neighbours among bindings that have the same q ring together. `recurse`:
+    contacts of a 3xx are tried instead of passed on. `stateless`: to the first target, without a transaction
+    (§16.11): no failover, no media, no dialog.
     """
 
     targets: tuple[object, ...] = ()
+    serial: bool = False
+    recurse: bool = False
+    stateless: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +50,10 @@ class Save:
 
 @dataclass(frozen=True, slots=True)
 class Redirect:
-    """Answer 302 with these contact URIs."""
+    """Answer 302, or another 3xx, with these contacts, URI texts or bindings: the highest q first."""
 
-    contacts: tuple[str, ...]
+    contacts: tuple[object, ...]
+    status: int = 302
 
 
 @dataclass(frozen=True, slots=True)

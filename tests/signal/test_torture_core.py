@@ -19,7 +19,7 @@ from edgesip.signal.wire.message import Request, parse
 
 TRANSPORTS = ("udp", "tcp")
 REGISTERS = [message for message in MESSAGES if message.registrar is not None]
-OURS = {"Via", "Max-Forwards", "Content-Length", "Record-Route"}
+OURS = {"Via", "Max-Breadth", "Max-Forwards", "Content-Length", "Record-Route"}
 
 
 def forward(call: Call) -> Decision:

@@ -20,6 +20,7 @@ from edgesip.signal.wire.uri import Uri
 NOACK_TIMEOUT = 60.0
 END_TIMEOUT = 300.0
 HASH_SIZE = 4096
+LIFETIME = "lifetime is over"
 MOST_ANSWERS = 32
 """Dialogs of one INVITE at most: a forking callee has no more To tags, a hostile one stops there."""
 
@@ -208,7 +209,7 @@ class Dialogs:
                 over.append((dialog, "no ACK came"))
             else:
                 self.counters["dialog:expired_dialogs"] += 1
-                over.append((dialog, "lifetime is over"))
+                over.append((dialog, LIFETIME))
         return over
 
     # -- the indexes -------------------------------------------------------------------------------

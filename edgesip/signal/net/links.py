@@ -24,6 +24,7 @@ LARGEST = 65535
 _SIOCGIFCONF = 0x8912
 _LINK_LOCAL = "20"
 _RCVBUF = 1 << 20
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
 
 
 class LinkError(OSError):
@@ -91,9 +92,18 @@ def is_local(host: str) -> bool:
 
 
 class UdpLinks:
-    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest()` after each batch."""
+    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest()` after each batch.
 
-    def __init__(self, receive: Callable[[bytes, Flow], None], rest: Callable[[], None]) -> None:
+    `refused(octets)` is told the beginning of a datagram that an ICMP error came back for.
+    """
+
+    def __init__(
+        self,
+        receive: Callable[[bytes, Flow], None],
+        rest: Callable[[], None],
+        refused: Callable[[bytes], None],
+    ) -> None:
+        self._refused = refused
         self._receive = receive
         self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
@@ -123,12 +133,31 @@ class UdpLinks:
         sock = self._sockets.get(flow.local)
         if sock is None:
             return False
-        try:
-            sock.sendto(data, flow.remote)
-        except OSError:
-            self.counters["core:send_errors"] += 1
-            return False
-        return True
+        for _ in range(2):
+            try:
+                sock.sendto(data, flow.remote)
+            except BlockingIOError:
+                break
+            except OSError:  # this datagram's, or an ICMP error that an earlier one earned
+                if not self._drain_errors(sock):
+                    self.counters["core:send_errors"] += 1
+                    return False
+            else:
+                return True
+        self.counters["core:send_errors"] += 1
+        return True  # lost on the way, like any other datagram
+
+    def _drain_errors(self, sock: socket.socket) -> bool:
+        """Tell of every datagram that came back by ICMP; False when there was none."""
+        found = False
+        for _ in range(BATCH):
+            try:
+                data, _, _, _ = sock.recvmsg(LARGEST, 512, socket.MSG_ERRQUEUE)
+            except OSError:
+                break
+            found = True
+            self._refused(data)
+        return found
 
     def _readable(self, addr: Addr, sock: socket.socket) -> None:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
@@ -139,6 +168,7 @@ class UdpLinks:
             except BlockingIOError:
                 break
             except OSError:
+                self._drain_errors(sock)
                 continue
             if source[1]:
                 self._receive(data, Flow("udp", addr, Addr(source[0], source[1])))
@@ -157,6 +187,9 @@ def _bound(addr: Addr) -> socket.socket:
         sock.setblocking(False)
         if addr.family == 6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
         sock.bind(addr)
     except OSError as error:

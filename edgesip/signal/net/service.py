@@ -12,19 +12,23 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from edgesip.address import Flow
+from edgesip.address import Addr, Flow
 from edgesip.control.trace import Ring
-from edgesip.script import Call, Rooms, Script, UndoneCall, event_for, explain, refusal_for
+from edgesip.script import Call, FailureCall, Rooms, Script, UndoneCall, event_for, explain, refusal_for
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import StreamLinks
 from edgesip.signal.net.tls_files import Certificates
+from edgesip.signal.proxy.asked import BRANCH_FAILURE, REDIRECTED, Asked, Failure
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator, Unresolved
+from edgesip.signal.proxy.uac import Heard
 from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, Response
 from edgesip.store.api import Store, StoreError, Write
 
 SCRIPT_DEADLINE = 5.0
@@ -48,7 +52,7 @@ class SignalService:
         certificates: Certificates | None = None,
     ) -> None:
         self.core = core
-        self.udp = UdpLinks(self._datagram, self._arm)
+        self.udp = UdpLinks(self._datagram, self._arm, self._unsent)
         self.streams = StreamLinks(
             self.receive, self._closed, self._malformed, core.in_calls, core.registered, certificates, log
         )
@@ -60,6 +64,7 @@ class SignalService:
         self._log = log
         self._ring = trace
         self._trace = trace.message
+        self._asked: dict[int, asyncio.Future[Response]] = {}
         self._writes: list[Write] = []
         self._committing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -122,14 +127,23 @@ class SignalService:
                 self._tell(event)
             elif isinstance(event, Note):
                 self._say(event)
+            elif isinstance(event, Asked):
+                queue += self._follow(event.failure)
+            else:
+                self._heard(event)
         sends = self.core.take_sends()
         now = time.monotonic() if sends else 0.0
         for flow, data in sends:
             self._trace(now, False, flow, data)
             if flow.transport == "udp":
-                self.udp.send(flow, data)
+                if not self.udp.send(flow, data) and self._loop is not None:
+                    self._loop.call_soon(self._unsent, data)
             elif not self.streams.send(flow, data) and self._loop is not None:
                 self._loop.call_soon(self._closed, flow)
+
+    def _unsent(self, data: bytes) -> None:
+        """Octets that could not leave, or that an ICMP error came back for."""
+        self.step(self.core.unsendable(data, time.monotonic()))
 
     def _closed(self, flow: Flow) -> None:
         """A connection is gone, or is not there to send over."""
@@ -183,9 +197,42 @@ class SignalService:
         except Exception as error:
             return self._place(inbound, self._blame(inbound, error), now)
         if inspect.isawaitable(decision):
+            self.core.waits(inbound, now)
             self._spawn(self._await_script(inbound, decision))
             return []
         return self._place(inbound, decision, now)
+
+    def _follow(self, failure: Failure) -> list[Event]:
+        """The script is asked what becomes of a failure."""
+        now = time.monotonic()
+        if failure.hook == REDIRECTED:
+            wanted = Forward(tuple(uri for uri, _ in failure.contacts))
+            return self._place(failure.inbound, wanted, now, failure)
+        script = self._script
+        hook = script.branch_failure if failure.hook == BRANCH_FAILURE else script.failure
+        if hook is None:
+            return self.core.resume(failure, None, (), now)
+        try:
+            decision = hook(FailureCall(failure, self._rooms, now))
+        except Exception as error:
+            return self._unasked(failure, error)
+        if inspect.isawaitable(decision):
+            self._spawn(self._await_failure(failure, decision))
+            return []
+        return self._place(failure.inbound, decision, now, failure)
+
+    async def _await_failure(self, failure: Failure, awaited: Awaitable[Forward | Reply | None]) -> None:
+        try:
+            decision = await asyncio.wait_for(awaited, SCRIPT_DEADLINE)
+        except Exception as error:
+            self.step(self._unasked(failure, error))
+            return
+        self.step(self._place(failure.inbound, decision, time.monotonic(), failure))
+
+    def _unasked(self, failure: Failure, error: Exception) -> list[Event]:
+        """The hook raised: the failure goes on as if there were none."""
+        self._hook_failed(failure.hook, error)
+        return self.core.resume(failure, None, (), time.monotonic())
 
     async def _await_script(self, inbound: Inbound, awaited: Awaitable[Decision]) -> None:
         try:
@@ -239,8 +286,14 @@ class SignalService:
     def _hook_failed(self, hook: str, error: Exception) -> None:
         self._log("error", "event hook failed", {"hook": hook, "why": explain(error, self._script.path)})
 
-    def _place(self, inbound: Inbound, decision: object, now: float) -> list[Event]:
+    def _place(
+        self, inbound: Inbound, decision: object, now: float, failure: Failure | None = None
+    ) -> list[Event]:
         """Find the hops of a `Forward`, by DNS only where a name stands in the way; then carry."""
+        if failure is not None and not isinstance(decision, Forward):
+            if decision is not None and not isinstance(decision, Reply):
+                return self._unasked(failure, TypeError(f"{failure.hook} returned {decision!r}"))
+            return self.core.resume(failure, decision, (), now)
         if not isinstance(decision, Forward):
             if not isinstance(decision, Decision):
                 decision = self._blame(
@@ -252,35 +305,86 @@ class SignalService:
         try:
             found = self._locator.locate(inbound, decision.targets)
         except Exception as error:
-            return self._fail(inbound, error, now)
+            return self._fail(inbound, error, now, failure)
         if any(isinstance(one, Unresolved) for one in found):
-            self._spawn(self._resolve(inbound, decision, found))
+            if failure is None:
+                self.core.waits(inbound, now)
+            self._spawn(self._resolve(inbound, decision, found, failure))
             return []
-        return self.core.carry(inbound, decision, [one for one in found if isinstance(one, Target)], now)
+        targets = [one for one in found if isinstance(one, Target)]
+        return self._carry(inbound, decision, targets, now, failure)
+
+    async def _named(self, inbound: Inbound, one: Unresolved) -> Target | None:
+        addresses = await self._resolver.resolve(one.host, one.port, one.transport)
+        return self._locator.at(inbound, one.uri, addresses, one.transport)
+
+    def _carry(
+        self,
+        inbound: Inbound,
+        decision: Forward,
+        targets: Sequence[Target],
+        now: float,
+        failure: Failure | None,
+    ) -> list[Event]:
+        if failure is not None:
+            return self.core.resume(failure, decision, targets, now)
+        return self.core.carry(inbound, decision, targets, now)
 
     async def _resolve(
-        self, inbound: Inbound, decision: Forward, found: Sequence[Target | Unresolved]
+        self,
+        inbound: Inbound,
+        decision: Forward,
+        found: Sequence[Target | Unresolved],
+        failure: Failure | None,
     ) -> None:
         targets: list[Target] = []
         try:
             for one in found:
-                if isinstance(one, Unresolved):
-                    addresses = await self._resolver.resolve(one.host, one.port, one.transport)
-                    target = self._locator.at(inbound, one.uri, addresses, one.transport)
-                    if target is not None:
-                        targets.append(target)
-                else:
-                    targets.append(one)
+                target = await self._named(inbound, one) if isinstance(one, Unresolved) else one
+                if target is not None:
+                    targets.append(target)
         except Exception as error:
-            self.step(self._fail(inbound, error, time.monotonic()))
+            self.step(self._fail(inbound, error, time.monotonic(), failure))
             return
-        self.step(self.core.carry(inbound, decision, targets, time.monotonic()))
+        self.step(self._carry(inbound, decision, targets, time.monotonic(), failure))
 
-    def _fail(self, inbound: Inbound, error: Exception, now: float) -> list[Event]:
-        """Nothing waits for ever because we failed: the sender hears 500."""
+    def _fail(
+        self, inbound: Inbound, error: Exception, now: float, failure: Failure | None = None
+    ) -> list[Event]:
+        """Nothing waits for ever because we failed: the sender hears 500, or what he would have heard."""
         call_id = inbound.request.headers.call_id
         self._log("error", "message failed", {"call_id": call_id, "error": repr(error), "exc": error})
+        if failure is not None:
+            return self.core.resume(failure, None, (), now)
         return self.core.carry(inbound, Reply(500), (), now)
+
+    # -- requests of our own -----------------------------------------------------------------------
+
+    async def request(
+        self, method: str, uri: str, headers: Sequence[tuple[str, str]], body: bytes
+    ) -> Response | None:
+        """Send a request of our own and give its final response; None when it leads nowhere."""
+        nowhere = Request(method, uri, Headers(()), b"")
+        here = Flow("udp", *self._locator.myself.listens[0][1:], Addr("127.0.0.1", 0))
+        inbound = Inbound(nowhere, here, (), uri=uri)
+        target = None
+        for one in self._locator.locate(inbound, (uri,)):
+            target = await self._named(inbound, one) if isinstance(one, Unresolved) else one
+        if target is None or self._loop is None:
+            return None
+        token = self.core.orders.request(method, target, headers, body, time.monotonic())
+        heard: asyncio.Future[Response] = self._loop.create_future()
+        self._asked[token] = heard
+        self.step(self.core.news())
+        try:
+            return await heard
+        finally:
+            self._asked.pop(token, None)
+
+    def _heard(self, heard: Heard) -> None:
+        waiting = self._asked.get(heard.token)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(heard.response)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

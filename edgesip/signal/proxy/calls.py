@@ -11,10 +11,11 @@ from edgesip.address import Flow
 from edgesip.signal.dialog.local import ack_for_answer, bye_for
 from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
 from edgesip.signal.dialog.state import Dialog, DialogState, On, other
-from edgesip.signal.dialog.table import MOST_ANSWERS, Dialogs, callee_leg
+from edgesip.signal.dialog.table import LIFETIME, MOST_ANSWERS, Dialogs, callee_leg
 from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.proxy.asked import Said
 from edgesip.signal.proxy.fork import Branch, Fork
-from edgesip.signal.proxy.inbound import Inbound, Note, note
+from edgesip.signal.proxy.inbound import Happened, Inbound, note
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.transaction.layer import COOKIE, Transactions
 from edgesip.signal.wire.headers import Headers
@@ -24,7 +25,7 @@ OFFERING = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 
 class Calls:
-    """The calls of one server; `binding` finds a binding by its ruid, `notes` is where news is left."""
+    """The calls of one server; `binding` finds a binding by its ruid, `said` is where news is left."""
 
     def __init__(
         self,
@@ -34,7 +35,7 @@ class Calls:
         myself: Myself,
         entropy: Callable[[int], bytes],
         binding: Callable[[str], Binding | None],
-        notes: list[Note],
+        said: list[Said],
     ) -> None:
         self._transactions = transactions
         self._dialogs = dialogs
@@ -42,7 +43,7 @@ class Calls:
         self._myself = myself
         self._entropy = entropy
         self._binding = binding
-        self._notes = notes
+        self._said = said
         self.sends: list[tuple[Flow, bytes]] = []
 
     # -- requests ----------------------------------------------------------------------------------
@@ -57,7 +58,7 @@ class Calls:
             return []
         dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
         dialog.relayed = inbound.edits.relay and self.media is not None
-        self._notes.append(
+        self._said.append(
             note(
                 "info",
                 "call started",
@@ -119,9 +120,10 @@ class Calls:
         leg = callee_leg(response, branch.flow, target.nated, target.ruid, self._myself.is_myself)
         found = self._dialogs.heard(fork.dialogs, leg, branch.name, final)
         if found is not None and final and self._dialogs.answered(found, leg, branch.name, now):
-            self._notes.append(
+            self._said.append(
                 note("info", "call answered", found.call_id, ruri=found.ruri, contact=leg.contact)
             )
+            self._said.append(Happened("dialog_start", found))
         return found
 
     def response_body(
@@ -156,7 +158,7 @@ class Calls:
                 dialog.preview = body
             result = media.answer(key, name, tag, side, body, branch.flow, fork.inbound, final, now)
         if not isinstance(result, bytes):
-            self._notes.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
+            self._said.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
             return body
         if role is Role.OFFER:
             dialog.late, branch.offer = side, (body, result)
@@ -186,15 +188,16 @@ class Calls:
         if not fork.in_dialog:
             self._dialogs.branch_failed(fork.dialogs, branch.name)
 
-    def failed(self, fork: Fork, response: Response, now: float) -> None:
+    def failed(self, fork: Fork, response: Response | None, now: float) -> None:
         """The final answer of an INVITE that opens a call is a failure."""
-        if fork.in_dialog or fork.request.method != "INVITE" or not fork.dialogs:
+        if response is None or fork.in_dialog or fork.request.method != "INVITE" or not fork.dialogs:
             return
         dialog = fork.dialogs[0]
         self._dialogs.end(dialog, On.FAILURE, f"{response.status} {response.reason}", now)
-        self._notes.append(
+        self._said.append(
             note("info", "call failed", dialog.call_id, status=response.status, reason=response.reason)
         )
+        self._said.append(Happened("dialog_failed", dialog))
         self._close_media(dialog, [branch.name for branch in fork.branches], now)
 
     def repeated(self, fork: Fork, branch: Branch, response: Response, now: float) -> Response | None:
@@ -228,13 +231,15 @@ class Calls:
         if fork.in_dialog or leg.tag in branch.hung_up or len(branch.hung_up) >= MOST_ANSWERS:
             return
         branch.hung_up.add(leg.tag)
-        self._notes.append(note("info", "answer came too late", dialog.call_id, contact=leg.contact))
+        self._said.append(note("info", "answer came too late", dialog.call_id, contact=leg.contact))
         self._bye(dialog, side, "Answered too late", now)
 
     def terminate(self, dialog: Dialog, why: str, now: float) -> None:
         """End a call from the middle: BYE to both legs, state 5, ports back."""
         if dialog.state not in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED):
             return
+        if why == LIFETIME:
+            self._said.append(Happened("dialog_timeout", dialog))
         for side in ("caller", "callee"):
             binding = self._binding(dialog.leg(side).ruid)
             if binding is not None:
@@ -253,7 +258,7 @@ class Calls:
         return f"{COOKIE}{self._entropy(8).hex()}.0"
 
     def _over(self, dialog: Dialog, now: float) -> None:
-        self._notes.append(
+        self._said.append(
             note(
                 "info",
                 "call ended",
@@ -262,6 +267,7 @@ class Calls:
                 seconds=round(now - dialog.start, 1) if dialog.start else 0,
             )
         )
+        self._said.append(Happened("dialog_end", dialog))
         self._close_media(dialog, [dialog.branch], now)
 
     def _close_media(self, dialog: Dialog, branches: Sequence[str], now: float) -> None:

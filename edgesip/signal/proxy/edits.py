@@ -5,7 +5,7 @@ Holds the intentions, not the messages: what was received stays as it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesip.address import Flow
 from edgesip.signal.nat.repair import set_contact_alias
@@ -37,6 +37,10 @@ class Edits:
         body, kind = self.body
         fields = replaced(request.headers.fields, "Content-Type", [kind] if body else [])
         return Request(request.method, request.uri, Headers(fields), body)
+
+    def copied(self) -> Edits:
+        """The same changes, to which others are added without changing these."""
+        return replace(self)
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with every recorded change; `source` is the flow the message came in by."""

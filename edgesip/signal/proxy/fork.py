@@ -1,6 +1,6 @@
 """A forwarded request and its branches: what has come back, and which answer is the best.
 
-Holds the response context of RFC 3261 §16.7 and its choice. Sends nothing: `core` does what it says.
+Holds the response context of RFC 3261 §16.7 and its choice. Sends nothing: `stateful` does what it says.
 """
 
 from __future__ import annotations
@@ -12,18 +12,25 @@ from edgesip.address import Flow
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.transaction.layer import ClientTx, ServerTx
+from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
+
+CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of."""
+    """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of.
+
+    `q` is the preference of a contact (-1.0: it has none); None when it is no contact.
+    """
 
     uri: str
     hops: tuple[Flow, ...]
     nated: bool = False
     ruid: str = ""
+    q: float | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -31,8 +38,9 @@ class Branch:
     """One copy of the request: `name` is its media branch, `final` its answer once it has one.
 
     `cancel` is the Reason of a CANCEL that has to wait for a provisional response ("none" without one);
-    `offer` is the SDP of a response that was an offer, as it came and as it went on; `hung_up` are the To
-    tags that answered too late.
+    `replied` when anything ever came back, `faked` when `final` is our own, `dropped` when it may not be
+    chosen any more. `offer` is the SDP of a response that was an offer, as it came and as it went on;
+    `hung_up` are the To tags that answered too late.
     """
 
     name: str
@@ -40,10 +48,13 @@ class Branch:
     hop: int = 0
     client: ClientTx | None = None
     provisional: bool = False
+    replied: bool = False
     cancelled: bool = False
     cancel: str = ""
     edits: Edits = field(default_factory=Edits)
     final: Response | None = None
+    faked: bool = False
+    dropped: bool = False
     offer: tuple[bytes, bytes] = (b"", b"")
     hung_up: set[str] = field(default_factory=set)
 
@@ -58,15 +69,28 @@ class Fork:
     """The response context: one server transaction and its branches.
 
     `dialogs` is the one that the request stands in, or those that its answers open; the branches of an
-    INVITE are branches of its media.
+    INVITE are branches of its media. `queue` are the targets that wait until the present ones have failed,
+    `until` when no new one is tried any more, `waiting` how many questions the script is thinking about,
+    `asked` whether it has seen the present failure, `reply` what it wants answered instead of the best.
     """
 
     server: ServerTx
     request: Request
     inbound: Flow
-    branches: list[Branch]
+    edits: Edits
+    tm: TmSettings
     dialogs: list[Dialog]
-    side: str = "caller"
+    side: str
+    until: float
+    mark: str = ""
+    breadth: int = 0
+    recurse: bool = False
+    branches: list[Branch] = field(default_factory=list)
+    queue: list[tuple[Target, ...]] = field(default_factory=list)
+    newest: int = 0
+    waiting: int = 0
+    asked: bool = False
+    reply: Response | None = None
     answered: bool = False
     failed: bool = False
     cancelled: bool = False
@@ -80,14 +104,43 @@ class Fork:
         """Branches without a final response."""
         return [branch for branch in self.branches if branch.final is None]
 
+    def finals(self) -> list[Branch]:
+        """Branches whose final response may be chosen."""
+        return [branch for branch in self.branches if branch.final is not None and not branch.dropped]
 
-def priority(status: int) -> int:
+    def tries(self, uri: str) -> bool:
+        """True when this URI has been, or will be, a target."""
+        queued = (target for group in self.queue for target in group)
+        return any(branch.target.uri == uri for branch in self.branches) or any(
+            target.uri == uri for target in queued
+        )
+
+
+def groups_of(targets: Sequence[Target], serial: bool, breadth: int) -> list[tuple[Target, ...]]:
+    """The targets as they are tried: all at once, or `serial`: neighbours of equal q together, then the next.
+
+    No group is wider than `breadth` (RFC 5393 §5.3.3).
+    """
+    if not serial and len(targets) <= breadth:
+        return [tuple(targets)]
+    groups: list[list[Target]] = []
+    for target in targets:
+        last = groups[-1] if groups else []
+        apart = serial and (target.q is None or not last or last[-1].q != target.q)
+        if not groups or apart or len(last) >= breadth:
+            groups.append([target])
+        else:
+            last.append(target)
+    return [tuple(group) for group in groups]
+
+
+def priority(status: int, disable_6xx_block: bool = False) -> int:
     """tm's order among final responses: the lowest number wins (RFC 3261 §16.7 step 6)."""
     group, rest = divmod(status, 100)
     if group == 2:
         return rest
     if group == 6:
-        return 1000 + rest
+        return (6000 if disable_6xx_block else 1000) + rest
     if group == 3:
         return 3000 + rest
     if group == 4:
@@ -95,20 +148,28 @@ def priority(status: int) -> int:
     return 5000 + rest
 
 
-def best(fork: Fork) -> Response:
-    """The final response to send when no branch is pending: challenges gathered."""
-    finals = [branch.final for branch in fork.branches if branch.final is not None]
-    chosen = min(finals, key=lambda response: priority(response.status))
-    if chosen.status in (401, 407):
-        return _gathered(chosen, finals)
-    return chosen
+def best(fork: Fork) -> Branch | None:
+    """The branch whose final response is to be sent when none is pending; None when there is none."""
+    tm = fork.tm
+
+    def rank(branch: Branch) -> int:
+        assert branch.final is not None
+        own = tm.faked_reply_prio if branch.faked else 0
+        return priority(branch.final.status, tm.disable_6xx_block) + own
+
+    finals = fork.finals()
+    return min(finals, key=rank) if finals else None
 
 
-def _gathered(chosen: Response, finals: Sequence[Response]) -> Response:
-    """§16.7 step 7: every challenge of every 401 and 407 goes into the one that is sent."""
-    fields = list(chosen.headers.fields)
-    for other in finals:
-        if other is not chosen and other.status in (401, 407):
-            for name in ("WWW-Authenticate", "Proxy-Authenticate"):
-                fields += [(name, value) for value in other.headers.all(name)]
-    return Response(chosen.status, chosen.reason, Headers(tuple(fields)), chosen.body)
+def gathered(fork: Fork, chosen: Branch) -> Response:
+    """Its final response, with every challenge of every 401 and 407 when it is one (§16.7 step 7)."""
+    response = chosen.final
+    assert response is not None
+    if response.status not in (401, 407) or not fork.tm.aggregate_challenges or len(fork.branches) == 1:
+        return response
+    fields = list(response.headers.fields)
+    for branch in fork.finals():
+        other = branch.final
+        if branch is not chosen and other is not None and other.status in (401, 407):
+            fields += [(name, value) for name in CHALLENGES for value in other.headers.all(name)]
+    return Response(response.status, response.reason, Headers(tuple(fields)), response.body)

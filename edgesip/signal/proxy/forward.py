@@ -125,6 +125,7 @@ class Copy(NamedTuple):
     did: str = ""
     body: bytes | None = None
     rr: str = ""
+    breadth: int = 0
 
 
 def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
@@ -143,6 +144,8 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
     fields += [(name, left if name == "Max-Forwards" else value) for name, value in kept]
     if "Max-Forwards" not in request.headers.first:
         fields.append(("Max-Forwards", left))
+    if copy.breadth:
+        fields.append(("Max-Breadth", str(copy.breadth)))
     body = request.body if copy.body is None else copy.body
     headers = request.headers.altered(fields, "vias", "record_routes", "max_forwards")
     headers = headers.with_vias(via, None)

@@ -1,27 +1,41 @@
-"""The stateful proxy: branches opened, answered, cancelled; dialogs and media moved along with them.
+"""The stateful proxy: branches opened, answered, cancelled, followed by others when they fail.
 
 Acts on decisions that were already taken and on what the transactions report. Knows neither scripts nor
-how a target was found. RFC 3261 §16.6-16.10.
+how a target was found; dialogs and media are `calls`'. RFC 3261 §16.6-16.10.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Protocol
 
-from edgesip.address import Flow
+from edgesip.address import Addr, Flow
+from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import other
 from edgesip.signal.dialog.table import Dialogs
 from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.proxy.asked import (
+    BRANCH_FAILURE,
+    FAILURE,
+    REDIRECTED,
+    Asked,
+    Failure,
+    Hooks,
+    Said,
+)
 from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
-from edgesip.signal.proxy.fork import Branch, Fork, Target, best
-from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
-from edgesip.signal.proxy.inbound import Inbound, Note, Passing, note
+from edgesip.signal.proxy.fork import Branch, Fork, Target, best, gathered, groups_of
+from edgesip.signal.proxy.forward import strip_via
+from edgesip.signal.proxy.inbound import Inbound, Passing, note
+from edgesip.signal.proxy.launch import Launcher, again
+from edgesip.signal.proxy.loops import breadth_of, loop_mark
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.transaction.layer import (
-    COOKIE,
     Answered,
+    Broken,
     ClientTx,
     Ended,
     ServerTx,
@@ -33,14 +47,19 @@ from edgesip.signal.transaction.layer import (
 )
 from edgesip.signal.wire.message import Request, Response, reply_to
 
-RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
-TRYING = "trying -- your call is important to us"
+ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
+
+
+class Dead(Protocol):
+    """Who is told of destinations that do not answer (`dst_blocklist`)."""
+
+    def add(self, transport: str, addr: Addr, now: float, why: str, seconds: float = 0.0) -> None:
+        """It did not answer; `seconds` to leave it alone, 0 for as long as is usual."""
+        ...
 
 
 class StatefulProxy:
-    """Every fork under way; `on_reply` is the script's `reply` hook, `to_tag` tags what we answer, `binding`
-    finds a binding by its ruid.
-    """
+    """Every fork under way; `to_tag` tags what we answer, `binding` finds a binding by its ruid."""
 
     def __init__(
         self,
@@ -50,92 +69,62 @@ class StatefulProxy:
         myself: Myself,
         entropy: Callable[[int], bytes],
         to_tag: Callable[[Request], str],
-        on_reply: Callable[[Passing], None] | None,
+        hooks: Hooks,
         binding: Callable[[str], Binding | None],
+        dead: Dead | None,
     ) -> None:
         self._transactions = transactions
-        self._myself = myself
-        self._entropy = entropy
-        self._to_tag = to_tag
-        self._on_reply = on_reply
-        self._notes: list[Note] = []
-        self.calls = Calls(transactions, dialogs, media, myself, entropy, binding, self._notes)
-        self._sends = self.calls.sends
+        self._dead = dead
+        self._said: list[Said] = []
+        self.calls = Calls(transactions, dialogs, media, myself, entropy, binding, self._said)
+        self.launcher = Launcher(transactions, self.calls, myself, entropy, to_tag, hooks, self._said)
 
     def take_sends(self) -> list[tuple[Flow, bytes]]:
         """Octets to send that belong to no transaction: ACKs of 2xx."""
-        sends = self._sends[:]
-        self._sends.clear()
+        sends = self.calls.sends[:]
+        self.calls.sends.clear()
         return sends
 
-    def take_notes(self) -> list[Note]:
-        """What happened since the last call, for the log."""
-        notes = self._notes[:]
-        self._notes.clear()
-        return notes
+    def take_said(self) -> list[Said]:
+        """What happened since the last call: for the log, for hooks, and what the script is asked."""
+        said = self._said[:]
+        self._said.clear()
+        return said
 
     # -- requests ----------------------------------------------------------------------------------
 
-    def forward(self, inbound: Inbound, targets: Sequence[Target], now: float) -> None:
-        """Send copies of a request to all targets at once; answer it when none could be sent."""
+    def forward(
+        self,
+        inbound: Inbound,
+        targets: Sequence[Target],
+        now: float,
+        decision: Forward | None = None,
+    ) -> None:
+        """Send copies of a request to its targets; answer it when none could be sent."""
         request = inbound.request
-        server = self._transactions.open_server(request, inbound.key, inbound.flow, now)
-        branches = [Branch(self._entropy(6).hex(), target) for target in targets]
-        if request.method == "INVITE":
-            self._transactions.respond(server, reply_to(request, 100, TRYING), now)
-        dialogs = self.calls.begin(inbound, len(branches), now)
-        fork = Fork(server, request, inbound.flow, branches, dialogs, inbound.side)
+        tm = inbound.tm or self._transactions.settings
+        server = self._transactions.open_server(request, inbound.key, inbound.flow, now, inbound.tm)
+        invite = request.method == "INVITE"
+        if invite and tm.auto_inv_100:
+            trying = reply_to(request, 100, tm.auto_inv_100_reason)
+            self._transactions.respond(server, trying, now)
+        dialogs = self.calls.begin(inbound, len(targets), now)
+        lifetime = tm.max_inv_lifetime if invite else tm.max_noninv_lifetime
+        fork = Fork(
+            server, request, inbound.flow, inbound.edits, tm, dialogs, inbound.side, until=now + lifetime
+        )
         server.owner = fork
-        for branch in branches:
-            self._launch(fork, branch, inbound.edits, now)
+        if not fork.in_dialog:
+            fork.mark, fork.breadth = loop_mark(request), breadth_of(request)
+        if decision is not None:
+            fork.recurse = decision.recurse
+        if len(targets) == 1:
+            self.launcher.launch_all(fork, targets, fork.edits, now)
+        else:
+            serial = decision is not None and decision.serial
+            first, *fork.queue = groups_of(targets, serial, max(fork.breadth, 1))
+            self.launcher.launch_all(fork, first, fork.edits, now)
         self._conclude(fork, now)
-
-    def forward_ack(self, inbound: Inbound, target: Target, now: float) -> None:
-        """Pass the ACK of a 2xx on, without a transaction (§16.11)."""
-        dialog = inbound.dialog
-        assert dialog is not None
-        self.calls.follow_request(dialog, inbound.side, inbound.request, now)
-        flow = target.hops[0]
-        body = self.calls.request_body(
-            dialog, dialog.branch, inbound.side, inbound.request, inbound.flow, flow, now
-        )
-        if not isinstance(body, bytes):
-            body = inbound.request.body
-        copy = Copy(target.uri, self._branch_id(0), flow, False, inbound.flow, body=body)
-        self._sends.append((flow, bytes(self._copy(inbound.request, copy, inbound.edits))))
-
-    def _launch(self, fork: Fork, branch: Branch, edits: Edits, now: float) -> None:
-        request, flow = fork.request, branch.flow
-        dialog = fork.dialogs[0] if fork.dialogs else None
-        name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
-        body = self.calls.request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
-        if not isinstance(body, bytes):
-            headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
-            branch.final = self._own(fork, body.status, body.reason, headers)
-            self._notes.append(
-                note("warning", "media refused", request.headers.call_id, status=body.status, why=body.reason)
-            )
-            return
-        record_route = request.method in RECORD_ROUTED and not request.headers.to.tag
-        index = fork.branches.index(branch)
-        did = dialog.did if dialog is not None else ""
-        copy = Copy(
-            branch.target.uri, self._branch_id(index), flow, record_route, fork.inbound, did, body, edits.rr
-        )
-        branch.edits = edits
-        branch.provisional = False
-        branch.client = self._transactions.open_client(
-            self._copy(request, copy, edits), flow, (fork, branch), now
-        )
-
-    def _copy(self, request: Request, copy: Copy, edits: Edits) -> Request:
-        headers = edits.apply(request.headers, copy.inbound)
-        if headers is not request.headers:
-            request = Request(request.method, request.uri, headers, request.body)
-        return copy_for(request, copy, self._myself)
-
-    def _branch_id(self, index: int) -> str:
-        return f"{COOKIE}{self._entropy(8).hex()}.{index}"
 
     # -- CANCEL ------------------------------------------------------------------------------------
 
@@ -145,42 +134,61 @@ class StatefulProxy:
         if not isinstance(fork, Fork) or fork.cancelled or fork.answered:
             return
         fork.cancelled = True
-        self._notes.append(note("info", "call cancelled", fork.request.headers.call_id))
+        fork.queue.clear()
+        self._said.append(note("info", "call cancelled", fork.request.headers.call_id))
         for branch in fork.pending():
-            self._cancel(branch, now, reason)
+            self._cancel(fork, branch, now, reason if fork.tm.e2e_cancel_reason else "")
         self._conclude(fork, now)
 
-    def flow_closed(self, flow: Flow, now: float) -> None:
-        """A connection is gone: who waits over it waits in vain, and what it asked for is given up."""
-        events, orphans = self._transactions.flow_closed(flow)
-        self.handle(events, now)
+    def orphaned(self, orphans: Sequence[ServerTx], now: float) -> None:
+        """The connection over which these were asked is gone: what they asked for is given up."""
         for server in orphans:
             self.cancel(server, now, 'SIP;cause=408;text="The caller is gone"')
             self._transactions.forget(server)
 
-    def _cancel(self, branch: Branch, now: float, reason: str) -> None:
+    def _cancel(self, fork: Fork, branch: Branch, now: float, reason: str) -> None:
+        """CANCEL one branch; before a provisional response as `cancel_b_method` says."""
         client = branch.client
         if client is None or client.request.method != "INVITE" or branch.cancelled:
             return
-        if not branch.provisional:
+        if not branch.provisional and fork.tm.cancel_b_method == 1:
             branch.cancel = reason or "none"
             return
+        if not branch.provisional:
+            self._transactions.silence(client)
+            if fork.tm.cancel_b_method == 0:
+                branch.cancel = reason or "none"
+                branch.final, branch.faked = self.launcher.own(fork, 487), True
+                self.calls.branch_failed(fork, branch, now)
+                return
         branch.cancelled = True
         cancel = cancel_for(client.request, "" if reason == "none" else reason)
         self._transactions.open_client(cancel, client.flow, None, now)
         self._transactions.cancelled(client, now)
 
+    def _cancel_others(self, fork: Fork, now: float, reason: str) -> None:
+        for pending in fork.pending():
+            self._cancel(fork, pending, now, reason if fork.tm.local_cancel_reason else "")
+
     # -- responses ---------------------------------------------------------------------------------
 
-    def handle(self, events: Sequence[TxEvent], now: float) -> None:
-        """What the transactions report."""
-        for event in events:
+    def handle(self, event: TxEvent, now: float) -> None:
+        """What a transaction reports; a fault of ours in it costs no other."""
+        try:
             if isinstance(event, Answered):
                 self._answered(event.client, event.response, now)
             elif isinstance(event, TimedOut):
                 self._timed_out(event, now)
             elif isinstance(event, Ended):
                 self._ended(event.tx)
+            else:
+                self._broken(event, now)
+        except Exception as error:
+            self._said.append(note("error", "transaction failed", why=repr(error)))
+
+    def _broken(self, event: Broken, now: float) -> None:
+        self._said.append(note("error", "transaction failed", why=repr(event.error)))
+        self._timed_out(TimedOut(event.tx, False, True), now)
 
     def _ended(self, tx: Transaction) -> None:
         if isinstance(tx, ClientTx) and tx.owner is not None:
@@ -196,13 +204,14 @@ class StatefulProxy:
         if branch.client is not client:
             return
         status = response.status
+        branch.replied = True
         if status >= 200 and len(response.headers.vias) < 2:
-            response = self._own(fork, 502, "Bad Gateway")
+            response = self.launcher.own(fork, 502, "Bad Gateway")
             status = 502
         if status < 200:
             branch.provisional = True
             if branch.cancel:
-                self._cancel(branch, now, branch.cancel)
+                self._cancel(fork, branch, now, branch.cancel)
             if status > 100 and not (fork.answered or fork.cancelled or branch.final):
                 self._pass(fork, branch, response, now)
             return
@@ -211,71 +220,229 @@ class StatefulProxy:
             return
         if branch.final is not None:
             return
-        if status == 503 and self._next_hop(fork, branch, now):
-            return
+        if self._fails_over(fork.tm.failover_codes, fork.tm.failover_classes, status):
+            if self._dead is not None and status == 503 and fork.tm.blst_503:
+                self._blocked(branch, response, fork.tm.blst_503, now)
+            if self._next_hop(fork, branch, now):
+                return
         branch.final = response
-        self.calls.branch_failed(fork, branch, now)
-        if status >= 600:
-            for pending in fork.pending():
-                self._cancel(pending, now, "")
-        self._conclude(fork, now)
+        if status >= 600 and not fork.tm.disable_6xx_block:
+            fork.queue.clear()
+            self._cancel_others(fork, now, "")
+        self._lost(fork, branch, now)
 
     def _success(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
-        first = not fork.answered
-        if not first and (fork.request.method != "INVITE" or fork.failed):
-            if fork.failed and fork.request.method == "INVITE":
+        invite = fork.request.method == "INVITE"
+        if fork.answered and (fork.failed or not invite):
+            if fork.failed and invite:
                 self.calls.hang_up(fork, branch, response, now)
             return
+        first = not fork.answered
         again = None if first else self.calls.repeated(fork, branch, response, now)
         branch.final = response
         if again is not None:
-            self._transactions.respond(fork.server, again, now)
+            self._transactions.respond(fork.server, again, now, True)
             return
         fork.answered = True
+        fork.queue.clear()
         self._pass(fork, branch, response, now)
         if first:
-            for pending in fork.pending():
-                self._cancel(pending, now, 'SIP;cause=200;text="Call completed elsewhere"')
+            self._cancel_others(fork, now, ELSEWHERE)
 
     def _timed_out(self, event: TimedOut, now: float) -> None:
         tx = event.tx
-        if isinstance(tx, ServerTx):
-            return
-        if tx.owner is None:
+        if isinstance(tx, ServerTx) or tx.owner is None:
             return
         fork, branch = tx.owner
         if branch.client is not tx or branch.final is not None:
             return
         if event.timer_c:
-            self._cancel(branch, now, "")
-        elif not branch.provisional and not fork.cancelled and self._next_hop(fork, branch, now):
-            return
-        branch.final = self._own(fork, 408, "Request Timeout")
-        self.calls.branch_failed(fork, branch, now)
-        self._conclude(fork, now)
+            self._cancel(fork, branch, now, "")
+        elif not branch.provisional:
+            if self._dead is not None and not fork.cancelled:
+                why = "cannot be reached" if event.gone else "did not answer"
+                self._dead.add(branch.flow.transport, branch.flow.remote, now, why)
+            if self._next_hop(fork, branch, now):
+                return
+        if fork.request.method == "INVITE":
+            branch.final = self.launcher.own(fork, fork.tm.reply_408_code, fork.tm.reply_408_reason)
+        else:
+            branch.final = self.launcher.own(fork, 503 if event.gone else 408)
+        branch.faked = True
+        self._lost(fork, branch, now)
+
+    @staticmethod
+    def _fails_over(codes: frozenset[int], classes: frozenset[int], status: int) -> bool:
+        return status == 503 or status in codes or status // 100 in classes
+
+    def _blocked(
+        self, branch: Branch, response: Response, blst: tuple[float, float, float], now: float
+    ) -> None:
+        """`blst_503`: whoever says 503 is left alone for as long as its Retry-After says, within bounds."""
+        assert self._dead is not None
+        usual, least, most = blst
+        text = (response.headers.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip()
+        seconds = float(text[:9]) if text.isascii() and text.isdigit() else usual
+        if seconds:
+            flow = branch.flow
+            self._dead.add(flow.transport, flow.remote, now, "said 503", min(max(seconds, least), most))
 
     def _next_hop(self, fork: Fork, branch: Branch, now: float) -> bool:
-        if fork.cancelled or fork.answered or branch.hop + 1 >= len(branch.target.hops):
+        if fork.cancelled or fork.answered or branch.hop + 1 >= len(branch.target.hops) or now >= fork.until:
             return False
         branch.hop += 1
-        self._launch(fork, branch, branch.edits, now)
+        self.launcher.launch(fork, branch, now)
         return branch.final is None
 
-    def _conclude(self, fork: Fork, now: float) -> None:
-        """Send the final answer when no branch is left that could give a better one (§16.7 step 6)."""
+    def _lost(self, fork: Fork, branch: Branch, now: float) -> None:
+        """A branch has its negative answer: whatever may follow it is tried, or asked for."""
+        response = branch.final
+        assert response is not None
         if fork.answered or fork.pending():
+            self.calls.branch_failed(fork, branch, now)
+        if not (fork.answered or fork.cancelled):
+            if (
+                fork.recurse
+                and not fork.in_dialog
+                and 300 <= response.status < 380
+                and response.status != 305
+            ):
+                self._recurse(fork, branch, response)
+            elif BRANCH_FAILURE in self.launcher.hooks.asks and not fork.in_dialog:
+                self._ask(fork, BRANCH_FAILURE, branch, response)
+        self._conclude(fork, now)
+
+    def _recurse(self, fork: Fork, branch: Branch, response: Response) -> None:
+        """A 3xx whose contacts are tried instead of passed on (§16.5), best q first."""
+        found = []
+        for contact in response.headers.contacts:
+            uri, q = str(contact.uri), _q_of(contact.param("q"))
+            if contact.uri.scheme in ("sip", "sips") and not fork.tries(uri):
+                found.append((uri, q))
+        if found:
+            found.sort(key=lambda one: -one[1])
+            self._ask(fork, REDIRECTED, branch, response, tuple(found))
+
+    # -- failures ----------------------------------------------------------------------------------
+
+    def _conclude(self, fork: Fork, now: float) -> None:
+        """Go on when no branch is pending: the next targets, the script's, or the best answer (§16.7)."""
+        while not (fork.answered or fork.waiting or fork.pending()):
+            if fork.queue and not fork.cancelled and now < fork.until:
+                self.launcher.launch_all(fork, fork.queue.pop(0), fork.edits, now)
+                self._close_failed(fork, now)
+                continue
+            if FAILURE in self.launcher.hooks.asks and not (fork.cancelled or fork.asked or fork.in_dialog):
+                chosen = best(fork)
+                if chosen is not None and chosen.final is not None:
+                    fork.asked = True
+                    self._ask(fork, FAILURE, chosen, gathered(fork, chosen))
+                    return
+            self._finish(fork, now)
+
+    def _ask(
+        self,
+        fork: Fork,
+        hook: str,
+        branch: Branch,
+        response: Response,
+        contacts: tuple[tuple[str, float], ...] = (),
+    ) -> None:
+        fork.waiting += 1
+        inbound = again(fork, fork.edits.copied())
+        self._said.append(Asked(Failure(hook, inbound, fork, branch, response, contacts)))
+
+    def resume(
+        self, failure: Failure, decision: Decision | None, targets: Sequence[Target], now: float
+    ) -> None:
+        """The script has said what becomes of a failure: more targets, another answer, or nothing."""
+        fork = failure.fork
+        fork.waiting -= 1
+        if fork.answered or fork.cancelled:
+            self._conclude(fork, now)
             return
+        if isinstance(decision, Reply):
+            tm = fork.tm
+            valid = 300 <= decision.status < 700
+            status, reason = (
+                (decision.status, decision.reason) if valid else (tm.default_code, tm.default_reason)
+            )
+            fork.reply = self.launcher.own(fork, status, reason, decision.headers)
+            fork.queue.clear()
+            self._cancel_others(fork, now, "")
+        elif isinstance(decision, Forward) and targets and now < fork.until:
+            self._add(failure, decision, targets, now)
+        elif failure.drop:
+            _drop(fork, failure.drop)
+        self._conclude(fork, now)
+
+    def _add(self, failure: Failure, decision: Forward, targets: Sequence[Target], now: float) -> None:
+        fork = failure.fork
+        if failure.hook == REDIRECTED:
+            assert failure.branch is not None
+            failure.branch.dropped = True
+            quality = dict(failure.contacts)
+            targets = [replace(target, q=quality.get(target.uri, -1.0)) for target in targets]
+        elif failure.hook == FAILURE:
+            fork.recurse = decision.recurse
+            _drop(fork, failure.drop or {1: "a", 2: "l", 3: "a"}.get(fork.tm.failure_reply_mode, "n"))
+        fork.asked = False
+        serial = decision.serial or failure.hook == REDIRECTED
+        first, *rest = groups_of(targets, serial, max(fork.breadth, 1))
+        fork.queue[:0] = rest
+        self.launcher.launch_all(fork, first, failure.inbound.edits, now)
+        self._close_failed(fork, now)
+
+    def answer(self, fork: Fork, reply: Reply, to_tag: str, body: bytes, now: float) -> None:
+        """Answer a request that is under way, by order, with a final response."""
+        request = fork.request
+        tag = to_tag or self.launcher.own(fork, reply.status).headers.to.tag
+        fork.reply = reply_to(
+            request, reply.status, reply.reason, to_tag=tag, headers=reply.headers, body=body
+        )
+        fork.queue.clear()
+        fork.waiting = 0
+        for pending in fork.pending():
+            self._cancel(fork, pending, now, "")
+        self._finish(fork, now)
+
+    def _close_failed(self, fork: Fork, now: float) -> None:
+        """The media of what has failed goes once something else has its own: the caller's ports stay."""
+        for branch in fork.branches[: fork.newest]:
+            if branch.final is not None:
+                self.calls.branch_failed(fork, branch, now)
+
+    def _finish(self, fork: Fork, now: float) -> None:
+        """Send the final answer."""
         fork.answered = fork.failed = True
-        response = best(fork)
-        if fork.cancelled and fork.request.method == "INVITE":
-            response = self._own(fork, 487, "Request Terminated")
-        elif _is_passed_on(fork, response):
-            stripped = strip_via(response)
-            if stripped is None or stripped.status == 503:
-                stripped = self._own(fork, 500)
-            response = stripped
-        self._transactions.respond(fork.server, response, now)
+        response, relayed = self._final(fork)
+        if response is None:
+            self._transactions.abandon(fork.server, now)
+        else:
+            self._transactions.respond(fork.server, response, now, relayed)
+        for branch in fork.branches:
+            self.calls.branch_failed(fork, branch, now)
         self.calls.failed(fork, response, now)
+
+    def _final(self, fork: Fork) -> tuple[Response | None, bool]:
+        """The best answer, and whether it came from further on; None for what gets none (RFC 4320 §4.2)."""
+        invite = fork.request.method == "INVITE"
+        if fork.cancelled and invite:
+            return self.launcher.own(fork, 487, "Request Terminated"), False
+        if fork.reply is not None:
+            return fork.reply, False
+        chosen = best(fork)
+        if chosen is None or chosen.final is None:
+            return self.launcher.own(fork, 480), False
+        response = chosen.final
+        if not invite and response.status == 408:
+            return None, False
+        if chosen.faked or not _is_passed_on(fork, response):
+            return response, False
+        stripped = strip_via(gathered(fork, chosen))
+        if stripped is None or (stripped.status == 503 and fork.tm.remap_503_500):
+            return self.launcher.own(fork, 500), False
+        return stripped, True
 
     def _pass(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
         """Send a provisional or a 2xx on to the one who asked (§16.7 steps 3-9)."""
@@ -290,17 +457,17 @@ class StatefulProxy:
         stripped = self._edited(stripped, branch, fork, body)
         if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
             dialog.success = stripped
-        self._transactions.respond(fork.server, stripped, now)
+        self._transactions.respond(fork.server, stripped, now, True)
 
     def _edited(self, response: Response, branch: Branch, fork: Fork, body: bytes) -> Response:
         edits = Edits()
-        if self._on_reply is not None:
+        if self.launcher.hooks.reply is not None:
             passing = Passing(response, branch.flow, fork, self._responder_nated(fork, branch), edits)
             try:
-                self._on_reply(passing)
+                self.launcher.hooks.reply(passing)
             except Exception as error:  # a script's fault costs its edits, not the answer
                 call_id = response.headers.call_id
-                self._notes.append(note("error", "reply script failed", call_id, why=repr(error)))
+                self._said.append(note("error", "reply script failed", call_id, why=repr(error)))
                 edits = Edits()
         headers = edits.apply(response.headers, branch.flow)
         return Response(response.status, response.reason, headers, body)
@@ -310,12 +477,22 @@ class StatefulProxy:
             return fork.dialogs[0].leg(other(fork.side)).nated
         return branch.target.nated
 
-    def _own(
-        self, fork: Fork, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()
-    ) -> Response:
-        return reply_to(fork.request, status, reason, to_tag=self._to_tag(fork.request), headers=headers)
-
 
 def _is_passed_on(fork: Fork, response: Response) -> bool:
     """True when a downstream element made the response: it has our Via on top of those of the request."""
     return len(response.headers.vias) > len(fork.request.headers.vias)
+
+
+def _drop(fork: Fork, which: str) -> None:
+    """`t_drop_replies`: all answers so far, those of the last targets, or none are not chosen any more."""
+    places = {"a": 0, "l": fork.newest, "n": len(fork.branches)}
+    for branch in fork.branches[places[which] :]:
+        branch.dropped = True
+
+
+def _q_of(text: str | None) -> float:
+    """A q parameter, 0 to 1; 1 when there is none that can be read (§20.10)."""
+    whole, _, rest = (text or "1").partition(".")
+    if whole not in ("0", "1") or not (rest or "0").isdigit() or len(rest) > 3 or not rest.isascii():
+        return 1.0
+    return min(float(f"{whole}.{rest or '0'}"), 1.0)

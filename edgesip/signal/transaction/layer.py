@@ -316,6 +316,14 @@ class Transactions:
         self._end(tx)
         return [TimedOut(tx, False, True), Ended(tx)]
 
+    def silence(self, tx: ClientTx) -> None:
+        """Send this request no more; what comes back is still awaited."""
+        self._stop(tx, On.RETRANSMIT)
+
+    def abandon(self, tx: ServerTx, now: float) -> None:
+        """There is no answer to give: repetitions find silence for a while (RFC 4320 §4.2)."""
+        self._arm_wait(tx, now)
+
     def forget(self, tx: Transaction) -> None:
         """Forget a transaction whose other end is gone."""
         self._end(tx)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class TmSettings:
     """Kamailio's parameters of `tm`. Times are seconds here (the profile has milliseconds).
 
-    `failover_codes` and `failover_classes` are `failover_reply_codes` taken apart; `max_branches` is the
-    core's.
+    `failover_codes` and `failover_classes` are `failover_reply_codes` taken apart, `blst_503` are
+    `blst_503_def_timeout`, `_min` and `_max`; `max_branches` is the core's.
     """
 
     fr_timer: float = 30.0
@@ -38,4 +38,5 @@ class TmSettings:
     reply_408_reason: str = "Request Timeout"
     default_code: int = 500
     default_reason: str = "Server Internal Error"
+    blst_503: tuple[float, float, float] | None = None
     max_branches: int = 12

@@ -1,0 +1,114 @@
+"""What `branch_failure`, `failure` and `branch` scripts see: what has failed, a copy that is about to leave.
+
+Reads answer at once; new targets and other answers are returned, never done here.
+"""
+
+from __future__ import annotations
+
+import re
+
+from edgesip.script.call import Call
+from edgesip.script.rooms import Rooms
+from edgesip.signal.proxy.asked import Failure, Leaving
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.uri import Uri, parse_uri
+
+
+class FailureCall:
+    """A final response that is no success. `call` is the request again: its changes go with new targets.
+
+    Return `Forward(...)` to try something else, `Reply(...)` to answer something else, None to go on.
+    """
+
+    __slots__ = ("_failure", "call")
+
+    def __init__(self, failure: Failure, rooms: Rooms, now: float) -> None:
+        self._failure = failure
+        self.call = Call(failure.inbound, rooms, now)
+
+    @property
+    def status(self) -> int:
+        """`$T_reply_code`: the status of the branch, or of the best answer."""
+        return self._failure.response.status
+
+    @property
+    def reason(self) -> str:
+        """`$T_reply_reason`: its reason phrase."""
+        return self._failure.response.reason
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields of that answer, as they came."""
+        return self._failure.response.headers
+
+    @property
+    def target(self) -> str:
+        """The URI that it is the answer of."""
+        branch = self._failure.branch
+        return branch.target.uri if branch is not None else ""
+
+    @property
+    def branches(self) -> int:
+        """How many targets have been tried so far."""
+        return len(self._failure.fork.branches)
+
+    def t_check_status(self, pattern: str) -> bool:
+        """tm's test: the status matches the regular expression, as in `4[08]6`."""
+        return re.fullmatch(pattern, str(self.status)) is not None
+
+    def t_grep_status(self, code: int) -> bool:
+        """tm's test: some branch ended with this status."""
+        return any(branch.final and branch.final.status == code for branch in self._failure.fork.branches)
+
+    def t_branch_timeout(self) -> bool:
+        """tm's test: it is no answer, but none that came in time."""
+        branch = self._failure.branch
+        return branch is not None and branch.faked
+
+    def t_branch_replied(self) -> bool:
+        """tm's test: something came back from this target, if only a 180."""
+        branch = self._failure.branch
+        return branch is not None and branch.replied
+
+    def t_any_timeout(self) -> bool:
+        """tm's test: some branch has not answered in time."""
+        return any(branch.faked for branch in self._failure.fork.branches)
+
+    def t_any_replied(self) -> bool:
+        """tm's test: something came back from some target."""
+        return any(branch.replied for branch in self._failure.fork.branches)
+
+    def t_is_canceled(self) -> bool:
+        """tm's test: the caller has given up meanwhile; new targets will not be tried."""
+        return self._failure.fork.cancelled
+
+    def t_drop_replies(self, which: str = "a") -> None:
+        """tm: answers so far are not chosen any more: `a` all, `l` those of the last targets, `n` none."""
+        if which not in ("a", "l", "n"):
+            raise ValueError("t_drop_replies takes a, l or n")
+        self._failure.drop = which
+
+
+class BranchCall:
+    """A copy that is about to leave. What `call` changes goes with it alone; `Drop()` keeps it back."""
+
+    __slots__ = ("_leaving", "call")
+
+    def __init__(self, leaving: Leaving, rooms: Rooms, now: float) -> None:
+        self._leaving = leaving
+        self.call = Call(leaving.inbound, rooms, now)
+
+    @property
+    def target(self) -> Uri:
+        """`$ru` in a branch route: the URI that this copy carries."""
+        return parse_uri(self._leaving.inbound.uri)
+
+    @property
+    def index(self) -> int:
+        """`$T_branch_idx`: its number, from 0."""
+        return self._leaving.index
+
+    @property
+    def nated(self) -> bool:
+        """True when the phone that it goes to is behind a NAT."""
+        return self._leaving.target.nated

@@ -1,0 +1,116 @@
+"""From a REGISTER to its answer: the registrar's changes applied, written, and only then confirmed.
+
+Holds what waits for a store. Knows neither the store nor how an answer is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from edgesip.address import Flow
+from edgesip.signal.location import registrar
+from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.nat.repair import source_uri
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note, note
+from edgesip.store.api import Write
+
+Field = tuple[str, str]
+News = Write | Happened | Note
+
+
+class Outcome(NamedTuple):
+    """What a REGISTER gets: a status, 0 when that waits for the store; and what happened."""
+
+    status: int
+    reason: str
+    headers: Sequence[Field]
+    events: list[News]
+
+
+class Saver:
+    """The registrar of one server; `durable` when bindings are written to a store."""
+
+    def __init__(
+        self,
+        usrloc: Usrloc,
+        settings: registrar.Settings,
+        durable: bool,
+        wall_offset: float,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self._usrloc = usrloc
+        self._settings = settings
+        self._durable = durable
+        self._wall_offset = wall_offset
+        self._entropy = entropy
+        self._next_token = 0
+        self.unstored: dict[int, tuple[Inbound, registrar.Saved]] = {}
+        self.counters: dict[str, int] = {"registrar:accepted_regs": 0, "registrar:rejected_regs": 0}
+
+    def save(self, inbound: Inbound, now: float) -> Outcome:
+        """Run the registrar on a REGISTER (RFC 3261 §10.3)."""
+        request, flow = inbound.request, inbound.flow
+        saved = registrar.save(
+            self._usrloc,
+            self._settings,
+            request,
+            flow,
+            now,
+            received=source_uri(flow),
+            nated=inbound.nated,
+            entropy=self._entropy,
+        )
+        if saved.status >= 300:
+            self.counters["registrar:rejected_regs"] += 1
+            return Outcome(saved.status, saved.reason, saved.headers, [])
+        registrar.apply(self._usrloc, saved.changes)
+        events: list[News] = []
+        for change in saved.changes:
+            events += _seen(change, request.headers.call_id, flow)
+        if not (self._durable and saved.changes):
+            return Outcome(200, "", self._confirmed(saved, now), events)
+        self._next_token += 1
+        token = self._next_token
+        self.unstored[token] = (inbound, saved)
+        last = len(saved.changes) - 1
+        for index, change in enumerate(saved.changes):
+            record = change.binding.record(self._wall_offset) if change.binding else None
+            events.append(Write(token if index == last else None, ("location", change.ruid), record))
+        return Outcome(0, "", (), events)
+
+    def stored(self, token: int, now: float, error: str | None) -> tuple[Inbound, Outcome] | None:
+        """The store has, or has failed to, keep what was written under `token`: now its 200 may go."""
+        waiting = self.unstored.pop(token, None)
+        if waiting is None:
+            return None
+        inbound, saved = waiting
+        events: list[News] = []
+        if error is not None:
+            call_id = inbound.request.headers.call_id
+            events.append(note("error", "binding kept in memory only", call_id, why=error))
+        return inbound, Outcome(200, "", self._confirmed(saved, now), events)
+
+    def gone(self, bindings: Sequence[Binding], event: str) -> list[News]:
+        """What there is to say and to write when bindings have been removed."""
+        events: list[News] = []
+        for binding in bindings:
+            events.append(note("info", event, binding.call_id, aor=binding.aor, contact=binding.contact))
+            if self._durable:
+                events.append(Write(None, ("location", binding.ruid), None))
+        return events
+
+    def _confirmed(self, saved: registrar.Saved, now: float) -> Sequence[Field]:
+        self.counters["registrar:accepted_regs"] += 1
+        return registrar.reply_headers(self._usrloc, saved.aor, now)
+
+
+def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Note]:
+    """What the operator reads of a change: a phone came or went; a refresh is not news."""
+    if change.binding is not None and change.old is not None:
+        return []
+    event = "registered" if change.binding else "unregistered"
+    binding = change.binding or change.old
+    if binding is None:
+        return []
+    return [note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=str(flow.remote))]

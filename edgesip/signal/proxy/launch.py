@@ -1,0 +1,140 @@
+"""Copies that leave: a branch for each target, its body, its route set, its transaction.
+
+Sends what it is told to, where it is told to. Knows nothing of answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from edgesip.signal.proxy.asked import Hooks, Leaving, Said
+from edgesip.signal.proxy.calls import Calls
+from edgesip.signal.proxy.edits import Edits
+from edgesip.signal.proxy.fork import Branch, Fork, Target
+from edgesip.signal.proxy.forward import Copy, copy_for
+from edgesip.signal.proxy.inbound import Inbound, note
+from edgesip.signal.proxy.loops import NAME as MAX_BREADTH
+from edgesip.signal.proxy.loops import with_breadth
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.transaction.layer import COOKIE, Transactions
+from edgesip.signal.wire.message import Request, Response, reply_to
+
+RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+
+
+class Launcher:
+    """Opens branches; `to_tag` tags what we answer, `said` is where news is left."""
+
+    def __init__(
+        self,
+        transactions: Transactions,
+        calls: Calls,
+        myself: Myself,
+        entropy: Callable[[int], bytes],
+        to_tag: Callable[[Request], str],
+        hooks: Hooks,
+        said: list[Said],
+    ) -> None:
+        self._transactions = transactions
+        self._calls = calls
+        self._myself = myself
+        self._entropy = entropy
+        self._to_tag = to_tag
+        self.hooks = hooks
+        self._said = said
+
+    def forward_ack(self, inbound: Inbound, target: Target, now: float) -> None:
+        """Pass the ACK of a 2xx on, without a transaction (§16.11)."""
+        dialog = inbound.dialog
+        assert dialog is not None
+        self._calls.follow_request(dialog, inbound.side, inbound.request, now)
+        flow = target.hops[0]
+        body = self._calls.request_body(
+            dialog, dialog.branch, inbound.side, inbound.request, inbound.flow, flow, now
+        )
+        if not isinstance(body, bytes):
+            body = inbound.request.body
+        copy = Copy(target.uri, f"{self._branch_id()}.0", flow, False, inbound.flow, body=body)
+        self._calls.sends.append((flow, bytes(self._copy(inbound.request, copy, inbound.edits))))
+
+    def launch_all(self, fork: Fork, targets: Sequence[Target], edits: Edits, now: float) -> None:
+        """Open a branch for each target, at most as many as a request may have."""
+        fork.newest = len(fork.branches)
+        room = max(0, fork.tm.max_branches - len(fork.branches))
+        branches = []
+        for target in targets[:room]:
+            branch = Branch(self._entropy(6).hex(), target, edits=edits)
+            if self._leaves(fork, branch):
+                branches.append(branch)
+        fork.branches += branches
+        for branch in branches:
+            self.launch(fork, branch, now, len(branches))
+
+    def _leaves(self, fork: Fork, branch: Branch) -> bool:
+        """The script's `branch` hook: it may change this copy, or keep it back."""
+        if self.hooks.branch is None or fork.in_dialog:
+            return True
+        inbound = again(fork, branch.edits.copied())
+        leaving = Leaving(inbound, fork, branch.target, len(fork.branches))
+        inbound.uri = branch.target.uri
+        try:
+            wanted = self.hooks.branch(leaving)
+        except Exception as error:  # a script's fault costs its edits, not the branch
+            call_id = fork.request.headers.call_id
+            self._said.append(note("error", "branch script failed", call_id, why=repr(error)))
+            return True
+        if inbound.uri != branch.target.uri:
+            branch.target = replace(branch.target, uri=inbound.uri)
+        branch.edits = inbound.edits
+        return wanted
+
+    def launch(self, fork: Fork, branch: Branch, now: float, beside: int = 1) -> None:
+        """Send the copy of one branch to its present hop; `beside` branches go out together."""
+        request, flow = fork.request, branch.flow
+        dialog = fork.dialogs[0] if fork.dialogs else None
+        name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
+        body = self._calls.request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
+        if not isinstance(body, bytes):
+            headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
+            branch.final, branch.faked = self.own(fork, body.status, body.reason, headers), True
+            self._said.append(
+                note("warning", "media refused", request.headers.call_id, status=body.status, why=body.reason)
+            )
+            return
+        record_route = request.method in RECORD_ROUTED and not fork.in_dialog
+        did = dialog.did if dialog is not None else ""
+        mark = f"{self._branch_id()}{fork.mark or '.'}{fork.branches.index(branch)}"
+        copy = Copy(branch.target.uri, mark, flow, record_route, fork.inbound, did, body, branch.edits.rr)
+        if fork.breadth:
+            copy = copy._replace(breadth=max(1, fork.breadth // beside))
+        branch.provisional = False
+        leaving = self._copy(request, copy, branch.edits)
+        branch.client = self._transactions.open_client(
+            leaving, flow, (fork, branch), now, fork.tm, fork.until
+        )
+
+    def _copy(self, request: Request, copy: Copy, edits: Edits) -> Request:
+        headers = edits.apply(request.headers, copy.inbound)
+        if copy.breadth and MAX_BREADTH in headers.first:
+            headers, copy = with_breadth(headers, copy.breadth), copy._replace(breadth=0)
+        if headers is not request.headers:
+            request = Request(request.method, request.uri, headers, request.body)
+        return copy_for(request, copy, self._myself)
+
+    def _branch_id(self) -> str:
+        return f"{COOKIE}{self._entropy(8).hex()}"
+
+    def own(
+        self, fork: Fork, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()
+    ) -> Response:
+        """An answer of our own to the request of a fork."""
+        return reply_to(fork.request, status, reason, to_tag=self._to_tag(fork.request), headers=headers)
+
+
+def again(fork: Fork, edits: Edits) -> Inbound:
+    """The request as it came, for a script to look at once more."""
+    request, dialog = fork.request, fork.dialogs[0] if fork.in_dialog and fork.dialogs else None
+    return Inbound(
+        request, fork.inbound, fork.server.key, dialog=dialog, side=fork.side, uri=request.uri, edits=edits
+    )

@@ -50,7 +50,8 @@ class Connection(asyncio.Protocol):
 
     `heard` is when its last octets came, `begun` when the message began that is not complete yet, `blocked`
     since when the peer takes nothing (0: it does); all in monotonic seconds. `known` says whether anybody
-    else has heard of its flow, `aliases` are the flows to its far end that it stands in for (RFC 5923).
+    else has heard of its flow; its peer has `offered` it for our requests too (RFC 5923), and `aliases` are
+    the flows to its far end that it stands in for.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Connection(asyncio.Protocol):
         self.begun = 0.0
         self.blocked = 0.0
         self.known = outgoing
+        self.offered = False
         self._over = False
         self.handshake: asyncio.TimerHandle | None = None
         self.aliases: set[Flow] = set()

@@ -22,6 +22,7 @@ from edgesip.signal.net.tls_files import Certificates
 from edgesip.signal.net.tls_names import speaks_for, told_names
 from edgesip.signal.net.tls_session import TlsError, TlsSession
 from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.message import parse
 
 MESSAGE_DEADLINE = 10.0
 """Seconds for a message to be complete once it has begun."""
@@ -38,8 +39,6 @@ TOTAL = 4096
 SEND_TIMEOUT = 10.0
 """Seconds for which something may wait without a pause (tcp_send_timeout)."""
 SWEEP = 2.0
-ALIASES = 12
-"""Addresses that one connection may stand in for."""
 TLS_PORT = 5061
 
 COUNTERS = (
@@ -323,6 +322,9 @@ class StreamLinks:
 
     def heard(self, connection: Connection, message: bytes) -> None:
         """A whole message."""
+        session = connection.session
+        if session is not None and session.certificate and not (connection.offered or connection.outgoing):
+            self._look_for_alias(connection, message)
         self._receive(message, connection.flow)
 
     def malformed(self, connection: Connection, data: bytes, error: ParseError) -> None:
@@ -380,20 +382,28 @@ class StreamLinks:
 
     # -- alias (RFC 5923) --------------------------------------------------------------------------
 
-    def alias(self, flow: Flow, host: str, port: int | None) -> None:
-        """Its peer offers this connection for what is for `host`: taken if its certificate says that name."""
-        connection = self._connections.get(flow)
-        if connection is None or connection.outgoing or connection.session is None:
+    def _look_for_alias(self, connection: Connection, message: bytes) -> None:
+        """The first request with `alias` in its top Via offers this connection for what is for its sender.
+
+        It is taken when the certificate names the host that the Via does.
+        """
+        if b";alias" not in message.lower():
             return
-        addr = Addr(flow.remote.host, port or TLS_PORT)
-        held = sum(one is connection for one in self._aliases.values())
-        if self._aliases.get(addr) is connection or held >= ALIASES:
+        try:
+            via = parse(message).headers.via
+        except ParseError:
             return
-        if not speaks_for(connection.session.certificate, host):
-            self._log("debug", "alias not believed", {"source": str(flow.remote), "host": host})
+        if via.param("alias") is None:
             return
-        self.counters["tls:aliases"] += 1
-        self._aliases[addr] = connection
+        connection.offered = True
+        assert connection.session is not None
+        if speaks_for(connection.session.certificate, via.host):
+            self.counters["tls:aliases"] += 1
+            self._aliases[Addr(connection.flow.remote.host, via.port or TLS_PORT)] = connection
+        else:
+            names = told_names(connection.session.certificate)
+            fields = {"source": str(connection.flow.remote), "host": via.host, "names": names}
+            self._log("warning", "alias not believed", fields)
 
     def _alias_for(self, flow: Flow) -> Connection | None:
         """A connection that the peer opened and that may stand in for one of ours to `flow.peer`."""

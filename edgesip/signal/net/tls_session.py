@@ -21,7 +21,11 @@ class TlsError(Exception):
 
 
 class TlsSession:
-    """A server, or a client when `outward`: it asks for `name` (SNI) and, to `verify`, believes no other."""
+    """A server, or a client when `outward`: it asks for `name` (SNI) and, to `verify`, believes no other.
+
+    `certificate` is the other end's, empty when it showed none or nobody checked it; `ended` when it has
+    said that it is done.
+    """
 
     def __init__(
         self, context: ssl.SSLContext, *, outward: bool = False, name: str = "", verify: bool = False
@@ -39,6 +43,7 @@ class TlsSession:
         self._verify = verify
         self._head = b""
         self._left = 0
+        self.certificate: Certificate = {}
         self.established = False
         self.ended = False
 
@@ -79,11 +84,6 @@ class TlsSession:
         return self.take()
 
     @property
-    def certificate(self) -> Certificate:
-        """The other end's certificate, empty when it showed none or nobody checked it."""
-        return self._tls.getpeercert() or {} if self.established else {}
-
-    @property
     def version(self) -> str:
         """`TLSv1.3`; empty before the end of the handshake."""
         return self._tls.version() or "" if self.established else ""
@@ -121,6 +121,7 @@ class TlsSession:
         except ssl.SSLError as error:
             raise TlsError(_why(error, self._outward)) from None
         self.established = True
+        self.certificate = self._tls.getpeercert() or {}
         if self._verify and not speaks_for(self.certificate, self._name):
             names = told_names(self.certificate)
             raise TlsError(f"its certificate is for {names}, not for {self._name} (RFC 5922)")
@@ -174,7 +175,8 @@ _REASONS = MappingProxyType(
 def _why(error: ssl.SSLError, outward: bool) -> str:
     """A sentence for an error of OpenSSL's; its own words where we have none."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        issuer = " (tls.ca_list does not have it)" if "issuer" in error.verify_message else ""
+        unknown = "issuer" in error.verify_message or "self-signed" in error.verify_message
+        issuer = "; tls.ca_list does not have its issuer" if unknown else ""
         whose = "its certificate" if outward else "the client's certificate"
         return f"{whose} is not to be believed: {error.verify_message}{issuer}"
     reason = error.reason or ""

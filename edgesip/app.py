@@ -27,6 +27,7 @@ from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
+from edgesip.relay.moments import Moment
 from edgesip.relay.service import RelayService, limits
 from edgesip.script import Rooms, Script, ScriptError, hooks_of, load
 from edgesip.signal.core import CoreSettings, SignalCore
@@ -251,14 +252,19 @@ class Edge:
         )
         return RelayService(settings, loop, self._media_events)
 
-    def _media_events(self, events: Sequence[relay.Event]) -> None:
+    def _media_events(self, events: Sequence[relay.Event | Moment]) -> None:
         now = time.monotonic()
         for event in events:
-            if isinstance(event, relay.MediaTimeout):
+            if isinstance(event, Moment):
+                self._ring.note(event.at, "debug", event.event, event.call_id, event.fields)
+            elif isinstance(event, relay.MediaTimeout):
+                self._ring.note(now, "warning", "media timeout", event.key[0], ())
                 self._log("warning", "media timeout", {"call_id": event.key[0]})
                 self._service.step(self._service.core.media_timeout(event.key, event.branch, now))
             else:
-                self._log("warning", "media from a stranger", {"call_id": event.key[0], **_fields(event)})
+                fields = _fields(event)
+                self._ring.note(now, "warning", "media from a stranger", event.key[0], tuple(fields.items()))
+                self._log("warning", "media from a stranger", {"call_id": event.key[0], **fields})
 
     def _signal(
         self, subscribers: SqliteSubscribers, store: SqliteStore | None, media: RelayService | None

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import edgesip
-from edgesip.cli import background, dlg, profiles, rpc, rtp, run, stats, subscriber, ul
+from edgesip.cli import background, dlg, profiles, rpc, rtp, run, stats, subscriber, trace, ul
 from edgesip.cli.fail import FAILED, Fail
 from edgesip.cli.output import drain, put, say
 
@@ -36,6 +36,7 @@ app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(ul.app, name="ul")
 app.add_typer(dlg.app, name="dlg")
 app.add_typer(rtp.app, name="rtp")
+app.command()(trace.trace)
 app.command()(stats.stats)
 app.command()(stats.uptime)
 app.command()(rpc.rpc)

@@ -249,29 +249,29 @@ def told(number: int, entry: Entry, wall_offset: float) -> dict[str, Any]:
 
 NAT_SIGNS = {
     1: "private Contact",
-    2: "Via is not the source",
+    2: "Via differs",
     4: "private Via",
     8: "private SDP",
-    16: "source port is not the Via's",
+    16: "port differs",
     32: "private source",
     64: "WebSocket",
-    128: "source port is not the Contact's",
-    256: "SDP is not the source",
-    512: "next hop is not the URI",
+    128: "Contact port differs",
+    256: "SDP differs",
+    512: "hop differs",
 }
-"""The bits of nat_uac_test in a few words."""
+"""The bits of nat_uac_test in a few words; what differs, differs from the source address."""
 
 
 def _decided(one: Decided) -> dict[str, object]:
     """A decision in words."""
     fields: dict[str, object] = {"decision": _in_words(one.decision)}
     if one.nat:
-        signs = [f"{bit} {words}" for bit, words in NAT_SIGNS.items() if one.nat & bit]
-        fields["nat_uac_test"] = ", ".join(signs)
+        signs = [words for bit, words in NAT_SIGNS.items() if one.nat & bit]
+        fields["nat_uac_test"] = f"{one.nat} ({', '.join(signs)})"
     if one.saved and isinstance(one.decision, Save):
-        fields["contact"] = "reached at its source address"
+        fields["contact"] = "is reached at its source"
     if one.alias:
-        fields["contact"] = "gets the alias of its source address"
+        fields["contact"] = "gets an alias of its source"
     if one.dst is not None:
         fields["alias"] = f"leads to {one.dst}"
     if one.relay:
@@ -281,14 +281,15 @@ def _decided(one: Decided) -> dict[str, object]:
 
 def _in_words(decision: Decision) -> str:
     if isinstance(decision, Forward):
-        targets = [_target(one) for one in decision.targets]
-        return f"forward to {', '.join(targets)}" if targets else "forward to the request URI"
+        targets = [_target(one) for one in decision.targets] or ["the request URI"]
+        how = " serially" * decision.serial + " statelessly" * decision.stateless
+        return f"forward{how} to {', '.join(targets)}"
     if isinstance(decision, Reply):
         return f"reply {decision.status} {decision.reason}".rstrip()
     if isinstance(decision, Challenge):
         return f"challenge {decision.status}{' (stale nonce)' if decision.stale else ''}"
     if isinstance(decision, Redirect):
-        return f"redirect to {', '.join(decision.contacts)}"
+        return f"redirect {decision.status} to {', '.join(map(_target, decision.contacts))}"
     if isinstance(decision, Drop):
         return "drop"
     return "save the contacts"
@@ -334,7 +335,7 @@ class _Questions:
             raise RpcFault(INVALID_PARAMS, "Invalid params: SINCE must be a whole number")
         user = text(params, 1, "USER") if len(params) > 1 else ""
         calls = [text(params, index, "CALL-ID") for index in range(2, len(params))]
-        return self._told(self._ring.since(since), Wanted(user, calls), max(since, self._ring.last))
+        return self._told(self._ring.since(since), Wanted(user, calls), self._ring.last)
 
     def _told(self, entries: Sequence[tuple[int, Entry]], wanted: Wanted, last: int) -> Iterator[Any]:
         """The entries in order, then the number to ask on with."""

@@ -16,6 +16,7 @@ from edgesip.address import Addr, Flow, is_loopback, parse_ip
 from edgesip.relay.latch import Judgement, Reach, Sample
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.listing import listed
+from edgesip.relay.moments import Moments
 from edgesip.relay.path import Path
 from edgesip.relay.ports import Pair, Ports
 from edgesip.relay.rtp import RTCP, RTP, classify, header, is_valid_rtcp
@@ -106,6 +107,7 @@ class RelayCore:
         self._places: dict[Addr, _Place] = {}
         self._due: list[tuple[float, Key]] = []
         self._events: list[Event] = []
+        self.moments = Moments()
         names = "packets octets src_mismatch relatch invalid stray muted no_target unproven timeout refused"
         self._counts = dict.fromkeys(names.split(), 0)
 
@@ -161,6 +163,8 @@ class RelayCore:
             return self._full("No media ports left")
         self._keep(session)
         self._settle(session)
+        if fresh:
+            self.moments.opened(now, key[0], (session.caller, place.leg))
         return output
 
     def answer(
@@ -213,6 +217,7 @@ class RelayCore:
         session = self._sessions.get(key)
         place = None if session is None else session.branches.get(branch)
         if session is not None and place is not None:
+            self.moments.closed(now, key[0], (session.caller, place.leg), self.path)
             session.close(place, self, now)
             self._keep(session)
             self._settle(session)
@@ -308,12 +313,15 @@ class RelayCore:
         locked, relatches = latch.locked, latch.relatches
         judgement = latch.judge(source, sample, now)
         if latch.locked != locked:
+            self.moments.learned(now, session.key[0], leg, line, at_rtcp)
             self._counts["relatch"] += latch.relatches - relatches
             if latch is line.rtp and latch.locked is not None:
                 line.rtcp.tie(latch.locked.host)
             self._settle(session)
         if judgement is not Judgement.TAKEN:
             if judgement is Judgement.MISMATCH:
+                if latch.mismatches == 1:
+                    self.moments.refused(now, session.key[0], leg, line, source)
                 self._strange(session, leg, line, source, now)
                 return self._no("src_mismatch")
             return self._no("invalid")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from edgesip.address import Addr
 from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings
+from edgesip.relay.moments import Moment
 from edgesip.relay.path import Entry, Path, UserPath
 from edgesip.relay.ports import Pair
 from edgesip.relay.rule import RTP_HEADER
@@ -66,16 +67,16 @@ def forward(
 class RelayService:
     """The relay as the process has it: `core` is what signalling is given as its media.
 
-    `on_events` gets what each sweep brought; it is called from the loop. Construct and use it in the
-    loop's thread. A `path` of one's own must carry by itself; without one settled streams go through
-    `forward`.
+    `on_events` gets the moments and what each sweep brought; it is called from the loop. Construct and use
+    it in the loop's thread. A `path` of one's own must carry by itself; without one settled streams go
+    through `forward`.
     """
 
     def __init__(
         self,
         settings: Settings,
         loop: asyncio.AbstractEventLoop,
-        on_events: Callable[[Sequence[Event]], None],
+        on_events: Callable[[Sequence[Event | Moment]], None],
         *,
         path: Path | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -191,7 +192,7 @@ class RelayService:
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
-        events = self.core.tick(self._clock())
+        events = [*self.core.moments.take(), *self.core.tick(self._clock())]
         if events:
             self._on_events(events)
 

@@ -15,6 +15,7 @@ from relay_talk import ports_in, rtcp, rtp, sdp
 
 from edgesip.address import Addr, Flow
 from edgesip.relay.core import Event, MediaTimeout, Settings
+from edgesip.relay.moments import Moment
 from edgesip.relay.ports import Pair
 from edgesip.relay.service import RelayService, limits
 
@@ -69,13 +70,18 @@ class House:
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
         self.loop = loop
         self.events: list[Event] = []
+        self.moments: list[Moment] = []
         settings = Settings(True, (), (), LOW, HIGH, 60.0, 20)
         self.service = RelayService(settings, loop, self.hear, clock=clock)
         self.alice, self.bob = Phone(0xA), Phone(0xB)
         self.clock = clock
 
-    def hear(self, events: Sequence[Event]) -> None:
-        self.events.extend(events)
+    def hear(self, events: Sequence[Event | Moment]) -> None:
+        for event in events:
+            if isinstance(event, Moment):
+                self.moments.append(event)
+            else:
+                self.events.append(event)
 
     def connect(self, key: tuple[str, str] = KEY) -> None:
         core, now = self.service.core, self.clock()
@@ -294,7 +300,7 @@ def test_the_sweep_tells_of_silence_and_survives_its_listener() -> None:
         house.service._sweep()
         assert house.events == [MediaTimeout(KEY, "b1")]
 
-        def broken(events: Sequence[Event]) -> None:
+        def broken(events: Sequence[Event | Moment]) -> None:
             raise RuntimeError("the listener fails")
 
         house.service._on_events = broken

@@ -46,7 +46,7 @@ class Locator:
         found: list[Target | Unresolved] = []
         for one in wanted or (None,):
             if isinstance(one, Binding):
-                found.append(Target(one.contact, (one.flow,), one.nated, one.ruid))
+                found.append(Target(one.contact, (one.flow,), one.nated, one.ruid, one.q))
                 continue
             target = self._by_uri(inbound, str(one) if one is not None else inbound.uri, one is None)
             if target is not None:

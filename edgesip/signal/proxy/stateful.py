@@ -322,6 +322,8 @@ class StatefulProxy:
         if found:
             found.sort(key=lambda one: -one[1])
             self._ask(fork, REDIRECTED, branch, response, tuple(found))
+        else:
+            branch.dropped = True
 
     # -- failures ----------------------------------------------------------------------------------
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, parse
+
 TORTURE = Path(__file__).parent / "torture"
 INDEX: dict[str, Any] = json.loads((TORTURE / "index.json").read_text())
 
@@ -72,6 +75,24 @@ TWICE = {"dblreq"}
 """Over a stream: two requests."""
 CUT_BADDN = (TORTURE / "rfc4475" / "baddn.dat").read_bytes()
 """As the archive has it, without the empty line: over a stream it never ends."""
+
+
+def plain(message: Message) -> bytes:
+    """The same request as a simple phone would write it."""
+    request = parse(message.octets)
+    assert isinstance(request, Request)
+    tag = f";tag={request.headers.to.tag}" if request.headers.to.tag else ""
+    fields = [
+        ("Via", f"SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK.plain.{message.name}"),
+        ("Max-Forwards", "70"),
+        ("From", "<sip:caller@example.net>;tag=1"),
+        ("To", f"<{request.headers.to.uri}>{tag}"),
+        ("Call-ID", f"plain.{message.name}"),
+        ("CSeq", f"1 {request.method}"),
+        ("Contact", "<sip:caller@192.0.2.1>"),
+        *(("Route", f"<{route.uri}>") for route in request.headers.routes),
+    ]
+    return bytes(Request(request.method, request.uri, Headers(fields), request.body))
 
 
 def judge(message: Message, verdict: Verdict, outcome: Outcome, plain: Outcome) -> str:

@@ -10,11 +10,21 @@ import pytest
 from forwarding import SINK, ForwardingTalk
 from strict import strictly_read
 from talk import SERVER, Packet, Phone
-from verdicts import BROKEN_FRAMES, BY_NAME, CUT_BADDN, ENDLESS, MESSAGES, TWICE, Message, Outcome, judge
+from verdicts import (
+    BROKEN_FRAMES,
+    BY_NAME,
+    CUT_BADDN,
+    ENDLESS,
+    MESSAGES,
+    TWICE,
+    Message,
+    Outcome,
+    judge,
+    plain,
+)
 
 from edgesip.script import Call, Decision, Forward, Reply, Save
 from edgesip.signal.wire.framer import Framer
-from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, parse
 
 TRANSPORTS = ("udp", "tcp")
@@ -59,24 +69,6 @@ class Line:
         assert len(answers) + len(onward) == len(self.talk.sent), "nothing goes anywhere else"
         statuses = [int(answer[8:11]) for answer in answers]
         return Outcome(tuple(status for status in statuses if status > 100), tuple(onward))
-
-
-def plain(message: Message) -> bytes:
-    """The same request as a simple phone would write it."""
-    request = parse(message.octets)
-    assert isinstance(request, Request)
-    tag = f";tag={request.headers.to.tag}" if request.headers.to.tag else ""
-    fields = [
-        ("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKplain"),
-        ("Max-Forwards", "70"),
-        ("From", "<sip:caller@example.net>;tag=1"),
-        ("To", f"<{request.headers.to.uri}>{tag}"),
-        ("Call-ID", "plain"),
-        ("CSeq", f"1 {request.method}"),
-        ("Contact", "<sip:caller@192.0.2.1>"),
-        *(("Route", f"<{route.uri}>") for route in request.headers.routes),
-    ]
-    return bytes(Request(request.method, request.uri, Headers(fields), request.body))
 
 
 def plain_outcome(message: Message, transport: str) -> Outcome:

@@ -92,6 +92,10 @@ class Launcher:
     def launch(self, fork: Fork, branch: Branch, now: float, beside: int = 1) -> None:
         """Send the copy of one branch to its present hop; `beside` branches go out together."""
         request, flow = fork.request, branch.flow
+        if branch.hop:
+            before = str(branch.target.hops[branch.hop - 1].remote)
+            news = note("debug", "next hop", request.headers.call_id, to=str(flow.remote), after=before)
+            self._said.append(news)
         dialog = fork.dialogs[0] if fork.dialogs else None
         name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
         body = self._calls.request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
@@ -124,6 +128,15 @@ class Launcher:
 
     def _branch_id(self) -> str:
         return f"{COOKIE}{self._entropy(8).hex()}"
+
+    def given_up(self, fork: Fork, branch: Branch, gone: bool) -> Response:
+        """Our answer for a branch that is not waited for any longer; `gone` when it cannot be reached."""
+        why = "cannot be reached" if gone else "no final answer" if branch.provisional else "no answer"
+        call_id, to = fork.request.headers.call_id, str(branch.flow.remote)
+        self._said.append(note("debug", "timed out", call_id, to=to, why=why))
+        if fork.request.method == "INVITE":
+            return self.own(fork, fork.tm.reply_408_code, fork.tm.reply_408_reason)
+        return self.own(fork, 503 if gone else 408)
 
     def own(
         self, fork: Fork, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()

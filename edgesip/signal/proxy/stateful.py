@@ -264,11 +264,7 @@ class StatefulProxy:
                 self._dead.add(branch.flow.transport, branch.flow.remote, now, why)
             if self._next_hop(fork, branch, now):
                 return
-        if fork.request.method == "INVITE":
-            branch.final = self.launcher.own(fork, fork.tm.reply_408_code, fork.tm.reply_408_reason)
-        else:
-            branch.final = self.launcher.own(fork, 503 if event.gone else 408)
-        branch.faked = True
+        branch.final, branch.faked = self.launcher.given_up(fork, branch, event.gone), True
         self._lost(fork, branch, now)
 
     @staticmethod

@@ -16,7 +16,14 @@ _PRIVATE = tuple(
     ipaddress.IPv4Network(net)
     for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "192.0.0.0/24")
 )
+_INSIDE: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = (
+    *_PRIVATE,
+    *(ipaddress.IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "198.18.0.0/15")),
+    *(ipaddress.IPv6Network(net) for net in ("::/127", "fc00::/7", "fe80::/10", "fec0::/10")),
+)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
 _BROADCAST = ipaddress.IPv4Address("255.255.255.255")
 
 
@@ -111,6 +118,25 @@ def is_loopback(host: str) -> bool:
     return ip is not None and ip.is_loopback
 
 
+@lru_cache(maxsize=8192)
+def is_internal(host: str) -> bool:
+    """True for what only its own network or host can reach: private, link-local, loopback (threat 24)."""
+    ip = _mapped_out(parse_ip(host))
+    return ip is not None and any(ip in net for net in _INSIDE)
+
+
+def _mapped_out(ip: IPAddress | None) -> IPAddress | None:
+    """The IPv4 address that an IPv6 address is only another way to: NAT64, 6to4 or "IPv4-compatible"."""
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return ip
+    number = int(ip)
+    if ip in _NAT64_LOCAL or (1 < number < 1 << 32):
+        return ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if ip in _SIX_TO_FOUR:
+        return ipaddress.IPv4Address(number >> 80 & 0xFFFFFFFF)
+    return ip
+
+
 def is_unspecified(host: str) -> bool:
     """True for 0.0.0.0 and ::, the addresses that mean "nowhere" (hold) or "everywhere" (listen)."""
     ip = parse_ip(host)
@@ -124,7 +150,7 @@ def is_sendable(host: str, loopback: bool = False) -> bool:
     Unspecified, multicast, broadcast, reserved and IPv6 link-local addresses are not; loopback only
     where the caller allows it.
     """
-    ip = parse_ip(host)
+    ip = _mapped_out(parse_ip(host))
     if ip is None or ip.is_unspecified or ip.is_multicast or ip == _BROADCAST:
         return False
     if isinstance(ip, ipaddress.IPv4Address):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgesip.address import Addr, Flow
-from edgesip.control import log
+from edgesip.control import dns, log
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -25,6 +25,7 @@ from edgesip.control.rpc import Rpc
 from edgesip.control.server import ControlServer
 from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
+from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
@@ -44,6 +45,7 @@ from edgesip.signal.net.service import SignalService
 from edgesip.signal.net.tls_files import COUNTERS as TLS_COUNTERS
 from edgesip.signal.net.tls_files import GAUGES as TLS_GAUGES
 from edgesip.signal.net.tls_files import CertificateError, Certificates, Pair, TlsSettings
+from edgesip.signal.proxy.blocklist import Blocklist
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
@@ -54,7 +56,6 @@ from edgesip.store.api import StoreError
 from edgesip.store.sqlite import SqliteStore
 from edgesip.store.subscribers import SqliteSubscribers
 
-UPSTREAM_REFRESH = 60.0
 CHECKPOINT = 5.0
 
 
@@ -195,8 +196,11 @@ class Edge:
         except (OSError, StoreError) as error:
             raise ConfigError(f"{profile.state_dir}: the state directory cannot be used: {error}") from None
         media = self._media(loop, max_sessions) if profile.relay.enabled else None
-        service, resolver, upstream = self._signal(subscribers, store, media)
+        resolver = resolver_for(profile.dns, self._listens, log.writer("edgesip.dns"))
+        blocklist = blocklist_for(profile.dns)
+        service, upstream = self._signal(subscribers, store, media, resolver, blocklist)
         self._service = service
+        stack.push_async_callback(resolver.close)
         stack.push_async_callback(service.stop)
         await self._open(service, loop)
         if media is not None:
@@ -210,14 +214,15 @@ class Edge:
         service.start(loop)
         if self.certificates is not None:
             _background(stack, self.certificates.watch(self._log))
-        answers = self._answers(service, media, resolver, collector)
+        answers = self._answers(service, media, resolver, blocklist, collector)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, self._wall_offset)]
+        methods += dns.methods_for(resolver, blocklist, time.monotonic)
         control = ControlServer(Rpc(methods), profile.socket)
         await control.start()
         stack.push_async_callback(control.close)
         if upstream is not None:
-            await self._refresh(upstream, resolver)
-            _background(stack, self._refreshing(upstream, resolver))
+            await refresh(upstream, resolver, self._log)
+            _background(stack, refreshing(upstream, resolver, self._log))
         if store is not None:
             _background(stack, self._checkpoints(store))
         return self._ready(max_sessions)
@@ -267,8 +272,13 @@ class Edge:
                 self._log("warning", "media from a stranger", {"call_id": event.key[0], **fields})
 
     def _signal(
-        self, subscribers: SqliteSubscribers, store: SqliteStore | None, media: RelayService | None
-    ) -> tuple[SignalService, Resolver, Upstream | None]:
+        self,
+        subscribers: SqliteSubscribers,
+        store: SqliteStore | None,
+        media: RelayService | None,
+        resolver: Resolver,
+        blocklist: Blocklist,
+    ) -> tuple[SignalService, Upstream | None]:
         profile = self.profile
         myself = Myself(
             self._listens,
@@ -278,6 +288,10 @@ class Edge:
         upstream = None
         if profile.upstream is not None:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
+
+        def trusts(host: str) -> bool:
+            return profile.permissions.trusts(host) or (upstream is not None and host in upstream.hosts)
+
         usrloc, digest = Usrloc(), Digest(profile.auth.realm, os.urandom(32))
         section = profile.registrar
         rooms = Rooms(
@@ -306,26 +320,27 @@ class Edge:
             media.core if media is not None else None,
             os.urandom,
             hooks_of(self._script, rooms, time.monotonic),
+            blocklist,
         )
-        resolver = Resolver()
         service = SignalService(
             core,
             self._script,
             rooms,
-            Locator(myself, route, usrloc.get),
+            Locator(myself, route, usrloc.get, blocklist, trusts, profile.dns.use_dns_failover),
             resolver,
             store,
             log.writer("edgesip.signal"),
             self._ring,
             self.certificates,
         )
-        return service, resolver, upstream
+        return service, upstream
 
     def _answers(
         self,
         service: SignalService,
         media: RelayService | None,
         resolver: Resolver,
+        blocklist: Blocklist,
         collector: Collector,
     ) -> Answers:
         core = service.core
@@ -343,6 +358,8 @@ class Edge:
             lambda: service.streams.counters,
             service.streams.gauges,
             lambda: resolver.counters,
+            lambda: resolver.cache.counters,
+            lambda: blocklist.counters,
             collector.counters,
             self._ring.counters,
         ]
@@ -399,18 +416,6 @@ class Edge:
                     await asyncio.to_thread(store.checkpoint)
                 except StoreError as error:
                     self._log("error", "checkpoint failed", {"why": str(error)})
-
-    async def _refreshing(self, upstream: Upstream, resolver: Resolver) -> None:
-        while True:
-            await asyncio.sleep(UPSTREAM_REFRESH)
-            await self._refresh(upstream, resolver)
-
-    async def _refresh(self, upstream: Upstream, resolver: Resolver) -> None:
-        found = await resolver.resolve(upstream.uri.host, upstream.uri.port)
-        if found:
-            upstream.hosts = frozenset(addr.host for addr in found)
-        else:
-            self._log("warning", "upstream does not resolve", {"upstream": str(upstream.uri)})
 
     def _ready(self, max_sessions: int) -> str:
         section = self.profile.relay

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from edgesip.address import bracketed, is_ip, parse_hostport, parse_ip
+from edgesip.address import Addr, bracketed, is_ip, parse_hostport, parse_ip
 
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 """The transports that we listen on, and their ports (RFC 3261 §19.1.2)."""
+
+DNS_PORT = 53
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -50,13 +52,18 @@ class TlsDomain(NamedTuple):
 
 
 class Upstream(NamedTuple):
-    """The next server for calls that are not for our own users; `port` None leaves it to DNS (RFC 3263)."""
+    """The next server for calls that are not for our own users; `port` None and no `transport` leave them to
+    DNS (RFC 3263).
+    """
 
     host: str
     port: int | None
+    transport: str = ""
 
     def __str__(self) -> str:
-        return f"sip:{bracketed(self.host)}" + (f":{self.port}" if self.port else "")
+        port = f":{self.port}" if self.port else ""
+        tail = f";transport={self.transport}" if self.transport else ""
+        return f"sip:{bracketed(self.host)}{port}{tail}"
 
 
 class PortRange(NamedTuple):
@@ -169,21 +176,39 @@ def domains(value: object) -> tuple[str, ...]:
 
 
 def upstream(value: object) -> Upstream | None:
-    """`sip:HOST` or `sip:HOST:PORT`; an empty text means none."""
+    """`sip:HOST` or `sip:HOST:PORT`, each with `;transport=tcp` or `tls` if need be; empty means none."""
     if not isinstance(value, str):
         raise ValueError("must be a text: sip:HOST or sip:HOST:PORT")
     if not value:
         return None
     scheme, _, rest = value.partition(":")
+    rest, semicolon, tail = rest.partition(";")
     where = parse_hostport(rest)
     if scheme.lower() != "sip" or where is None:
         raise ValueError(f"{value!r} is not sip:HOST or sip:HOST:PORT")
+    transport = tail.lower().removeprefix("transport=")
+    if semicolon and (transport == tail.lower() or transport not in PORTS):
+        raise ValueError(f"{value!r}: after the host there may stand ;transport=udp, tcp or tls")
     host = where[0].lower()
     if is_ip(host):
         host = _literal(host)
     elif not _DOMAIN.fullmatch(host):
         raise ValueError(f"{where[0]!r} is not a host name")
-    return Upstream(host, where[1])
+    return Upstream(host, where[1], transport)
+
+
+def servers(value: object) -> tuple[Addr, ...]:
+    """`ADDR` or `ADDR:PORT` of DNS servers."""
+    found = []
+    for item in _items(value):
+        where = (item, None) if is_ip(item) else parse_hostport(item)
+        if where is None or not is_ip(where[0]):
+            raise ValueError(
+                f"{item!r} is not ADDR or ADDR:PORT, for example 192.0.2.53 or [2001:db8::53]:5353"
+            )
+        found.append(Addr(_concrete(where[0]), where[1] or DNS_PORT))
+    _unique([str(one) for one in found])
+    return tuple(found)
 
 
 def pattern(value: object) -> re.Pattern[str]:

@@ -24,6 +24,7 @@ from edgesip.places import ConfigError, location_db, socket_in, subscribers_db
 from edgesip.sections import (
     Auth,
     Dialog,
+    Dns,
     Nathelper,
     Permissions,
     Registrar,
@@ -91,6 +92,7 @@ class Profile(Section):
     nathelper: Nathelper = Nathelper()
     tm: Tm = Tm()
     dialog: Dialog = Dialog()
+    dns: Dns = Dns()
     tls: Tls = Tls()
     relay: Relay = Relay()
     siptrace: Siptrace = Siptrace()

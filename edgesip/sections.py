@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from edgesip import forms
-from edgesip.address import parse_ip
+from edgesip.address import Addr, parse_ip
 from edgesip.forms import Network, PortRange, TlsDomain
 
 
@@ -98,6 +98,75 @@ class Dialog(Section):
 
     default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
     """Seconds after the answer, or after the last request inside the call, that end it: BYE to both sides."""
+
+
+class Dns(Section):
+    """Names in SIP URIs, as RFC 3263 says, and destinations that are dead. /etc/hosts is asked first."""
+
+    servers: Annotated[tuple[Addr, ...], PlainValidator(forms.servers)] = ()
+    """The DNS servers to ask; without them those of /etc/resolv.conf, as it is at the time."""
+    dns_retr_time: Annotated[int, Field(ge=1, le=60)] = 1
+    """Seconds to wait for one server before the next is asked."""
+    dns_retr_no: Annotated[int, Field(ge=1, le=20)] = 4
+    """How often one question is asked, of the servers in turn. A call waits for DNS for `dns_retr_time` times
+    this at most; then it goes on with what is known, or is answered with 503."""
+    dns_slow_query_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    """Milliseconds after which an answer is counted as slow, with a line in the log; 0 for never."""
+    dns_try_naptr: bool = True
+    """Ask for NAPTR where the URI has neither a port nor a transport. (Kamailio's default is off.)"""
+    dns_naptr_ignore_rfc: bool = False
+    """`true`: our own preferences below beat the order of NAPTR records. (Kamailio's default is on.)"""
+    dns_try_ipv6: bool = True
+    """`false`: only IPv4 addresses are asked for, even with an IPv6 listener."""
+    dns_udp_pref: Annotated[int, Field(ge=-1, le=1000)] = 30
+    """How much UDP is wanted where nothing says which transport; -1 for never. Transports without a listener
+    are not used at all."""
+    dns_tcp_pref: Annotated[int, Field(ge=-1, le=1000)] = 20
+    """The same of TCP."""
+    dns_tls_pref: Annotated[int, Field(ge=-1, le=1000)] = 10
+    """The same of TLS; what `sips:` wants goes over TLS whatever stands here."""
+    dns_srv_lb: bool = True
+    """Draw among SRV records of one priority by their weights (RFC 2782); `false`: the heaviest is first.
+    (Kamailio's default is off.)"""
+    use_dns_failover: bool = True
+    """Try the next address when one does not answer, refuses, or says 503; `false`: only the first.
+    (Kamailio's default is off.)"""
+    use_dns_cache: bool = True
+    """Remember answers for as long as they are good."""
+    dns_cache_flags: Annotated[int, Field(ge=0, le=7)] = 0
+    """Sum of: 1 only IPv4, 2 only IPv6, 4 IPv6 before IPv4."""
+    dns_cache_negative_ttl: Annotated[int, Field(ge=0, le=3600)] = 30
+    """Seconds, at most, for which it is remembered that a name does not exist; 0 for not at all. That nobody
+    answered is remembered for five of them. (Kamailio's default is 60, for both.)"""
+    dns_cache_min_ttl: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Seconds for which an answer is good at least, whatever DNS says."""
+    dns_cache_max_ttl: Annotated[int, Field(ge=1, le=2**31 - 1)] = 2**31 - 1
+    """Seconds for which an answer is good at most, whatever DNS says."""
+    dns_cache_mem: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    """KiB of memory for answers."""
+    dns_cache_gc_interval: Annotated[int, Field(ge=1, le=86_400)] = 120
+    """Seconds between two looks for answers that are over."""
+    dns_cache_del_nonexp: bool = True
+    """What makes room when the memory is full: `true`: the answers that nobody has used for longest; `false`:
+    only those that are over. (Kamailio's default is off.)"""
+    use_dst_blocklist: bool = True
+    """Leave out for a while who did not answer, could not be reached or said 503 (`tm.blst_503`), as long as
+    there is another place to try. (Kamailio's default is off, and its list has no such exception.)"""
+    dst_blocklist_expire: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds for which a destination is left out."""
+    dst_blocklist_mem: Annotated[int, Field(ge=1, le=1_000_000)] = 250
+    """KiB of memory for them."""
+    dst_blocklist_gc_interval: Annotated[int, Field(ge=1, le=86_400)] = 60
+    """Seconds between two looks for destinations whose time is over."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Dns:
+        if self.dns_cache_min_ttl > self.dns_cache_max_ttl:
+            low, high = self.dns_cache_min_ttl, self.dns_cache_max_ttl
+            raise ValueError(f"dns_cache_min_ttl {low} is above dns_cache_max_ttl {high}")
+        if self.dns_cache_flags & 3 == 3:
+            raise ValueError(f"dns_cache_flags {self.dns_cache_flags}: only IPv4 and only IPv6 is nothing")
+        return self
 
 
 class Siptrace(Section):

@@ -31,7 +31,7 @@ class ForwardingTalk(Talk):
         targets = []
         if isinstance(decision, Forward):
             bound = [one for one in decision.targets if not isinstance(one, str)]
-            found = self.locator.locate(inbound, bound) if bound else []
+            found = self.locator.locate(inbound, bound, self.now) if bound else []
             targets = [one for one in found if isinstance(one, Target)]
             targets = targets or [Target(inbound.uri, (Flow("udp", SERVER, SINK),))]
         return self.core.carry(inbound, decision, targets, self.now)

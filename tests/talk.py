@@ -39,6 +39,7 @@ from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.proxy.asked import Asked, Failure
+from edgesip.signal.proxy.blocklist import Blocklist, BlocklistSettings
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator
@@ -324,7 +325,10 @@ class Talk:
         self.script = script or load(PROFILE)
         usrloc, digest = Usrloc(), Digest("edgesip", b"k" * 32)
         self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth)
-        self.locator = Locator(myself, lambda host: SERVER.host, usrloc.get)
+        self.blocklist = Blocklist(BlocklistSettings())
+        self.locator = Locator(
+            myself, lambda host: SERVER.host, usrloc.get, self.blocklist, lambda host: False
+        )
         self.core = SignalCore(
             CoreSettings(registrar.Settings(3600, 60, 7200, 10), durable, 0.0),
             myself,
@@ -433,7 +437,7 @@ class Talk:
             decision = refusal_for(error)
         targets: list[Target] = []
         if isinstance(decision, Forward):
-            found = self.locator.locate(inbound, decision.targets)
+            found = self.locator.locate(inbound, decision.targets, self.now)
             targets = [one for one in found if isinstance(one, Target)]
         return self.core.carry(inbound, decision, targets, self.now)  # type: ignore[arg-type]
 
@@ -448,7 +452,7 @@ class Talk:
             decision = hook(FailureCall(failure, self.rooms, self.now))  # type: ignore[assignment]
         targets: list[Target] = []
         if isinstance(decision, Forward):
-            found = self.locator.locate(failure.inbound, decision.targets)
+            found = self.locator.locate(failure.inbound, decision.targets, self.now)
             targets = [one for one in found if isinstance(one, Target)]
         return self.core.resume(failure, decision, targets, self.now)
 

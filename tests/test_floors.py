@@ -14,6 +14,7 @@ PACKAGE = ROOT / "edgesip"
 FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.cli", 5),
     ("edgesip.app", 4),
+    ("edgesip.naming", 4),
     ("edgesip.signal.net", 3),
     ("edgesip.relay.service", 3),
     ("edgesip.relay.kernel", 3),

@@ -13,8 +13,10 @@ from talk import SERVER, Packet, Talk
 from edgesip.address import Addr, Flow
 from edgesip.control.trace import Ring
 from edgesip.script import Script, load
-from edgesip.signal.net.resolver import Resolver
+from edgesip.signal.net.resolver import AskSettings, Resolver
 from edgesip.signal.net.service import SignalService
+from edgesip.signal.proxy.dns_cache import CacheSettings
+from edgesip.signal.proxy.hops import Found, Hop, Name, Settings
 from edgesip.store.api import Store, StoreError, Write
 from edgesip.store.memory import MemoryStore
 
@@ -24,11 +26,15 @@ HEAD = "import asyncio\nfrom edgesip.script import *\n"
 class Names(Resolver):
     """A resolver that knows one name and takes its time."""
 
-    async def resolve(
-        self, host: str, port: int | None, transport: str = "udp", default: int = 5060
-    ) -> list[Addr]:
+    def __init__(self) -> None:
+        super().__init__(Settings(frozenset({("udp", 4)})), CacheSettings(), AskSettings(), print)
+
+    async def resolve(self, name: Name) -> Found:
         await asyncio.sleep(0.01)
-        return [Addr("198.51.100.7", port or default)] if host == "known.example" else []
+        if name.host == "dead.example":
+            return Found((), True)
+        known = name.host == "known.example"
+        return Found((Hop("udp", Addr("198.51.100.7", name.port or 5060)),) if known else ())
 
 
 class House:
@@ -136,7 +142,9 @@ def test_names_are_resolved_off_the_path_and_unknown_ones_end_in_478(tmp_path: P
     )
     house = House(script)
     alice = house.talk.phone("alice")
-    asyncio.run(visit(house, [alice.invite("known"), alice.invite("unknown")], lambda: len(house.sent) >= 3))
+    calls = [alice.invite(user) for user in ("known", "unknown", "dead")]
+    asyncio.run(visit(house, calls, lambda: len(house.sent) >= 4))
+    assert b"SIP/2.0 503 DNS failed" in house.starts()
     assert (b"SIP/2.0 478 Unresolvable destination") in house.starts()
     (there,) = [flow for flow, data in house.sent if data.startswith(b"INVITE")]
     assert there.remote == Addr("198.51.100.7", 5060)

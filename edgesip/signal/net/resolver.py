@@ -1,99 +1,292 @@
-"""Names to addresses: the one place that asks DNS (RFC 3263 §4.2: SRV, then A and AAAA).
+"""Names to hops: the one place that asks DNS, and the home of dnspython.
 
-Bounded: at most `PENDING` questions at a time, each with a deadline; a dead resolver delays only the calls
-that need it. Knows no SIP message.
+Bounded: at most `PENDING` questions at a time, one for each name and type however many wait for it, each
+with a deadline. What to ask is `proxy.hops`' affair, what to remember `proxy.dns_cache`'s. Knows no message.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import dns.asyncresolver
+import dns.asyncquery
 import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
 import dns.rdatatype
 import dns.resolver
 
 from edgesip.address import Addr, parse_ip
+from edgesip.signal.net.dns_hosts import HOSTS, HostsFile, Watched
+from edgesip.signal.proxy.dns_cache import CacheSettings, DnsCache
+from edgesip.signal.proxy.hops import (
+    Answer,
+    Found,
+    Host,
+    Name,
+    Naptr,
+    Question,
+    Record,
+    Settings,
+    Srv,
+    plan,
+)
 
 PENDING = 100
-DEADLINE = 4.0
-HOSTS = Path("/etc/hosts")
+"""Questions under way at a time; one more is not asked."""
+CHAIN = 10
+"""CNAMEs followed for one question."""
+MOST_RECORDS = 255
+"""Records of one answer that are kept (as in Kamailio)."""
+RESOLV_CONF = Path("/etc/resolv.conf")
+PORT = 53
+
+Log = Callable[[str, str, dict[str, Any]], None]
+UNASKED = Answer((), 0.0, True)
+
+
+class Unanswered(Exception):
+    """No server had an opinion; the message says what the last of them said."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskSettings:
+    """How DNS is asked: `retr_no` times, `retr_time` seconds each, of the `servers` in turn.
+
+    Without servers those of resolv.conf are asked. `slow_query_ms` 0: slow answers are not told.
+    """
+
+    servers: tuple[Addr, ...] = ()
+    retr_time: int = 1
+    retr_no: int = 4
+    slow_query_ms: int = 0
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a question has no answer, and a call no more time."""
+        return float(self.retr_time * self.retr_no)
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one resolution was told, before what the cache has: an answer good for 0 s is used once."""
+
+    resolver: Resolver
+    told: dict[Question, Answer] = field(default_factory=dict)
+
+    def get(self, question: Question) -> Answer | None:
+        """The answer, or None: it has to be asked."""
+        answer = self.told.get(question)
+        if answer is None:
+            answer = self.resolver.known(question)
+            if answer is not None:
+                self.told[question] = answer
+        return answer
 
 
 class Resolver:
-    """Resolves a host, and its SRV records when no port is given, into addresses in the order to try."""
+    """Finds the hops for names. `settings` are RFC 3263's, `ask` DNS's; `hosts` and `conf` are files."""
 
-    def __init__(self) -> None:
-        self._resolver: dns.asyncresolver.Resolver | None = None
-        self._slots = asyncio.Semaphore(PENDING)
-        self.counters: dict[str, int] = {"dns:failed_dns_request": 0}
+    def __init__(
+        self,
+        settings: Settings,
+        cache: CacheSettings,
+        ask: AskSettings,
+        log: Log,
+        hosts: Path = HOSTS,
+        conf: Path = RESOLV_CONF,
+    ) -> None:
+        self._settings = settings
+        self.cache = DnsCache(cache)
+        self._ask_settings = ask
+        self._log = log
+        self._hosts = HostsFile(hosts)
+        self._conf = Watched(conf)
+        self._servers = ask.servers
+        self._first = 0
+        self._pending: dict[Question, asyncio.Task[Answer]] = {}
+        self.counters: dict[str, int] = {"dns:failed_dns_request": 0, "dns:slow_dns_request": 0}
 
-    async def resolve(
-        self, host: str, port: int | None, transport: str = "udp", default: int = 5060
-    ) -> list[Addr]:
-        """Addresses for `host`, IPv4 before IPv6; empty when there are none or no answer came in time."""
-        if self._slots.locked():
+    # -- what others ask ---------------------------------------------------------------------------
+
+    def ready(self, name: Name) -> Found | None:
+        """The hops for a name when nothing has to be asked for them; None: `resolve` it."""
+        found = plan(name, self._settings, Seen(self), os.urandom)
+        return found if isinstance(found, Found) else None
+
+    async def resolve(self, name: Name) -> Found:
+        """The hops for a name, after `AskSettings.deadline` seconds at most: those known by then."""
+        return (await self.explain(name))[0]
+
+    async def explain(self, name: Name) -> tuple[Found, dict[Question, Answer]]:
+        """The same, with the answers that led there."""
+        end = time.monotonic() + self._ask_settings.deadline
+        seen = Seen(self)
+        while True:
+            found = plan(name, self._settings, seen, os.urandom)
+            if isinstance(found, Found):
+                return found, seen.told
+            await self._answers(found, seen, end)
+
+    async def answer(self, question: Question) -> Answer:
+        """The answer to one question, from the hosts file, the cache or DNS."""
+        known = self.known(question)
+        return known if known is not None else await asyncio.shield(self._question(question))
+
+    def known(self, question: Question) -> Answer | None:
+        """What the hosts file or the cache say."""
+        return self._hosts.get(question) or self.cache.get(question, time.monotonic())
+
+    @property
+    def pending(self) -> int:
+        """Questions under way."""
+        return len(self._pending)
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        tasks = list(self._pending.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- questions ---------------------------------------------------------------------------------
+
+    async def _answers(self, questions: Sequence[Question], seen: Seen, end: float) -> None:
+        """Ask all at once; who has not been answered in time counts as having failed, for this time."""
+        tasks = {question: self._question(question) for question in questions}
+        await asyncio.wait(tasks.values(), timeout=max(0.0, end - time.monotonic()))
+        for question, task in tasks.items():
+            done = task.done() and not task.cancelled()
+            seen.told[question] = task.result() if done else UNASKED
+
+    def _question(self, question: Question) -> asyncio.Future[Answer]:
+        """The task that asks, which others may have begun; beyond the bound the failure itself."""
+        task = self._pending.get(question)
+        if task is not None:
+            return task
+        if len(self._pending) >= PENDING:
             self.counters["dns:failed_dns_request"] += 1
-            return []
-        async with self._slots:
-            try:
-                return await asyncio.wait_for(self._find(host, port, transport, default), DEADLINE)
-            except (TimeoutError, dns.exception.DNSException, OSError):
-                self.counters["dns:failed_dns_request"] += 1
-                return []
+            refused: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            refused.set_result(UNASKED)
+            return refused
+        task = asyncio.ensure_future(self._ask(question))
+        self._pending[question] = task
+        return task
 
-    async def _find(self, host: str, port: int | None, transport: str, default: int) -> list[Addr]:
-        known = _from_hosts(host)
-        if known:
-            return [Addr(one, port or default) for one in known]
-        if port is not None:
-            return await self._addresses(host, port)
-        found: list[Addr] = []
-        for target, number in await self._srv(host, transport):
-            found += await self._addresses(target, number)
-        return found or await self._addresses(host, default)
-
-    async def _srv(self, host: str, transport: str) -> list[tuple[str, int]]:
+    async def _ask(self, question: Question) -> Answer:
+        begun = time.monotonic()
         try:
-            answer = await self._ask(f"_sip._{transport}.{host}", "SRV")
-        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-            return []
-        rows = [(record.priority, record.weight, str(record.target), record.port) for record in answer]
-        rows.sort(key=lambda row: (row[0], -row[1] * random.random()))
-        return [(target.rstrip("."), port) for _, _, target, port in rows if target != "."]
+            records, ttl = await asyncio.wait_for(self._read(question), self._ask_settings.deadline)
+        except (Unanswered, dns.exception.DNSException, TimeoutError) as error:
+            self.counters["dns:failed_dns_request"] += 1
+            why = str(error) or "no answer"
+            self._log("warning", "DNS failed", {"name": question.name, "type": question.kind, "why": why})
+            return self.cache.put_failed(question, time.monotonic())
+        finally:
+            self._pending.pop(question, None)
+        now = time.monotonic()
+        taken, slow = (now - begun) * 1000, self._ask_settings.slow_query_ms
+        if slow and taken > slow:
+            self.counters["dns:slow_dns_request"] += 1
+            told = {"name": question.name, "type": question.kind, "ms": round(taken)}
+            self._log("warning", "DNS slow", told)
+        return self.cache.put(question, records, ttl, now)
 
-    async def _addresses(self, host: str, port: int) -> list[Addr]:
-        literal = parse_ip(host)
-        if literal is not None:
-            return [Addr(str(literal), port)]
-        found: list[Addr] = []
-        for kind in ("A", "AAAA"):
-            try:
-                found += [Addr(record.address, port) for record in await self._ask(host, kind)]
-            except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+    async def _read(self, question: Question) -> tuple[tuple[Record, ...], float]:
+        """The records of a name and the seconds they are good for, CNAMEs followed."""
+        try:
+            name = dns.name.from_text(question.name)
+        except (dns.exception.DNSException, UnicodeError):
+            return (), float("inf")  # no name that DNS could have
+        kind = dns.rdatatype.from_text(question.kind)
+        ttl = float("inf")
+        for _ in range(CHAIN):
+            reply = await self._exchange(dns.message.make_query(name, kind))
+            chain = reply.resolve_chaining()
+            ttl = min(ttl, chain.minimum_ttl)
+            if chain.answer is not None:
+                records = tuple(one for data in list(chain.answer)[:MOST_RECORDS] for one in _record(data))
+                self._keep_addresses(reply, records)
+                return records, ttl
+            cut = chain.canonical_name != name and not reply.authority
+            if reply.rcode() == dns.rcode.NXDOMAIN or not cut:
+                return (), ttl
+            name = chain.canonical_name
+        return (), ttl
+
+    def _keep_addresses(self, reply: dns.message.QueryMessage, records: Sequence[Record]) -> None:
+        """Addresses that came along with SRV records, of the targets that those name."""
+        targets = {record.target for record in records if isinstance(record, Srv)}
+        now = time.monotonic()
+        for rows in reply.additional:
+            question = Question(_text(rows.name), dns.rdatatype.to_text(rows.rdtype))
+            if question.name not in targets or question.kind not in ("A", "AAAA"):
                 continue
-        return found
+            if self.known(question) is None:
+                found = tuple(one for data in list(rows)[:MOST_RECORDS] for one in _record(data))
+                self.cache.put(question, found, rows.ttl, now)
 
-    async def _ask(self, name: str, kind: str) -> dns.resolver.Answer:
-        if self._resolver is None:
-            self._resolver = dns.asyncresolver.Resolver()
-            self._resolver.cache = dns.resolver.LRUCache(1000)
-        return await self._resolver.resolve(name, kind, lifetime=DEADLINE)
+    async def _exchange(self, query: dns.message.Message) -> dns.message.QueryMessage:
+        """Ask the servers in turn, the one that answered last first, until one has an opinion."""
+        servers = self._configured()
+        refusal = Unanswered("there is no DNS server")
+        bad = 0
+        for _ in range(self._ask_settings.retr_no):
+            if bad >= len(servers):
+                break
+            server = servers[self._first % len(servers)]
+            try:
+                reply, _ = await dns.asyncquery.udp_with_fallback(
+                    query,
+                    server.host,
+                    float(self._ask_settings.retr_time),
+                    server.port,
+                    ignore_unexpected=True,
+                    ignore_errors=True,
+                )
+            except (dns.exception.DNSException, OSError, EOFError) as error:
+                refusal = Unanswered(f"{server}: {error}")
+            else:
+                if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    assert isinstance(reply, dns.message.QueryMessage)
+                    return reply
+                refusal = Unanswered(f"{server}: {dns.rcode.to_text(reply.rcode())}")
+                bad += 1
+            self._first += 1
+        raise refusal
+
+    def _configured(self) -> tuple[Addr, ...]:
+        """The servers of the profile, else those of resolv.conf as it is now."""
+        if self._ask_settings.servers or not self._conf.changed():
+            return self._servers
+        rows = [line.split() for line in self._conf.lines()]
+        named = [parse_ip(row[1]) for row in rows if len(row) > 1 and row[0] == "nameserver"]
+        self._servers = tuple(Addr(str(ip), PORT) for ip in named if ip is not None)
+        return self._servers
 
 
-def _from_hosts(host: str) -> list[str]:
-    """The addresses that the hosts file gives a name, IPv4 first."""
-    try:
-        lines = HOSTS.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-    found: list[str] = []
-    for line in lines:
-        words = line.partition("#")[0].split()
-        if host.lower() in (word.lower() for word in words[1:]):
-            ip = parse_ip(words[0])
-            if ip is not None:
-                found.append(str(ip))
-    return sorted(found, key=lambda one: ":" in one)
+def _record(data: Any) -> list[Record]:
+    """A record as we know it; an address in one spelling, so that it cannot pass for another (threat 24)."""
+    kind = data.rdtype
+    if kind in (dns.rdatatype.A, dns.rdatatype.AAAA):
+        ip = parse_ip(data.address)
+        return [Host(str(ip))] if ip is not None else []
+    if kind == dns.rdatatype.SRV:
+        return [Srv(data.priority, data.weight, data.port, _text(data.target))]
+    flags, service, regexp = (
+        one.decode("ascii", "replace") for one in (data.flags, data.service, data.regexp)
+    )
+    return [Naptr(data.order, data.preference, flags, service, regexp, _text(data.replacement))]
+
+
+def _text(name: dns.name.Name) -> str:
+    """A name as questions have it: lower case, without the last dot; the root is empty."""
+    return name.to_text(omit_final_dot=True).lower().rstrip(".")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from edgesip.address import Addr, Flow
@@ -23,6 +23,7 @@ from edgesip.signal.net.streams import StreamLinks
 from edgesip.signal.net.tls_files import Certificates
 from edgesip.signal.proxy.asked import BRANCH_FAILURE, REDIRECTED, Asked, Failure
 from edgesip.signal.proxy.fork import Target
+from edgesip.signal.proxy.hops import Found, Name
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.locate import Locator, Unresolved
 from edgesip.signal.proxy.uac import Heard
@@ -303,31 +304,49 @@ class SignalService:
             return self.core.carry(inbound, decision, (), now)
         self._ring.decided(now, inbound, decision)
         try:
-            found = self._locator.locate(inbound, decision.targets)
+            found = self._locator.locate(inbound, decision.targets, now)
+            known = self._known(found)
         except Exception as error:
             return self._fail(inbound, error, now, failure)
-        if any(isinstance(one, Unresolved) for one in found):
+        if known is None:
             if failure is None:
                 self.core.waits(inbound, now)
             self._spawn(self._resolve(inbound, decision, found, failure))
             return []
-        targets = [one for one in found if isinstance(one, Target)]
-        return self._carry(inbound, decision, targets, now, failure)
+        return self._carry(inbound, decision, found, known, now, failure)
 
-    async def _named(self, inbound: Inbound, one: Unresolved) -> Target | None:
-        addresses = await self._resolver.resolve(one.host, one.port, one.transport)
-        return self._locator.at(inbound, one.uri, addresses, one.transport)
+    def _known(self, found: Sequence[Target | Unresolved]) -> dict[Name, Found] | None:
+        """Where the names lead, when that is known of all of them; None: DNS has to be asked."""
+        known: dict[Name, Found] = {}
+        for one in found:
+            if isinstance(one, Unresolved):
+                ready = self._resolver.ready(one.name)
+                if ready is None:
+                    return None
+                known[one.name] = ready
+        return known
+
+    async def _named(self, found: Sequence[Target | Unresolved]) -> dict[Name, Found]:
+        """Where the names lead, all asked for at once."""
+        names = list(dict.fromkeys(one.name for one in found if isinstance(one, Unresolved)))
+        answers = await asyncio.gather(*(self._resolver.resolve(name) for name in names))
+        return dict(zip(names, answers, strict=True))
 
     def _carry(
         self,
         inbound: Inbound,
         decision: Forward,
-        targets: Sequence[Target],
+        found: Sequence[Target | Unresolved],
+        known: Mapping[Name, Found],
         now: float,
         failure: Failure | None,
     ) -> list[Event]:
+        """All targets that lead somewhere; 503 when none does because DNS said nothing."""
+        targets, silent = self._locator.settle(inbound, found, known, now)
         if failure is not None:
             return self.core.resume(failure, decision, targets, now)
+        if silent and not targets:
+            return self.core.carry(inbound, Reply(503, "DNS failed"), (), now)
         return self.core.carry(inbound, decision, targets, now)
 
     async def _resolve(
@@ -337,16 +356,12 @@ class SignalService:
         found: Sequence[Target | Unresolved],
         failure: Failure | None,
     ) -> None:
-        targets: list[Target] = []
         try:
-            for one in found:
-                target = await self._named(inbound, one) if isinstance(one, Unresolved) else one
-                if target is not None:
-                    targets.append(target)
+            known = await self._named(found)
+            events = self._carry(inbound, decision, found, known, time.monotonic(), failure)
         except Exception as error:
-            self.step(self._fail(inbound, error, time.monotonic(), failure))
-            return
-        self.step(self._carry(inbound, decision, targets, time.monotonic(), failure))
+            events = self._fail(inbound, error, time.monotonic(), failure)
+        self.step(events)
 
     def _fail(
         self, inbound: Inbound, error: Exception, now: float, failure: Failure | None = None
@@ -367,12 +382,11 @@ class SignalService:
         nowhere = Request(method, uri, Headers(()), b"")
         here = Flow("udp", *self._locator.myself.listens[0][1:], Addr("127.0.0.1", 0))
         inbound = Inbound(nowhere, here, (), uri=uri)
-        target = None
-        for one in self._locator.locate(inbound, (uri,)):
-            target = await self._named(inbound, one) if isinstance(one, Unresolved) else one
-        if target is None or self._loop is None:
+        found = self._locator.locate(inbound, (uri,), time.monotonic())
+        targets, _ = self._locator.settle(inbound, found, await self._named(found), time.monotonic())
+        if not targets or self._loop is None:
             return None
-        token = self.core.orders.request(method, target, headers, body, time.monotonic())
+        token = self.core.orders.request(method, targets[0], headers, body, time.monotonic())
         heard: asyncio.Future[Response] = self._loop.create_future()
         self._asked[token] = heard
         self.step(self.core.news())

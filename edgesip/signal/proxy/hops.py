@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from edgesip.address import Addr
+from edgesip.signal.wire.uri import Uri
 
 MOST_RECORDS = 32
 """SRV records of one name, and hops of one target, that are looked at (as in Kamailio)."""
@@ -91,6 +92,12 @@ class Name(NamedTuple):
     port: int | None = None
     transport: str = ""
     secure: bool = False
+
+
+def name_of(uri: Uri) -> Name:
+    """What a URI says of its next hop (RFC 3263 §4); the host may be an IP literal."""
+    transport = (uri.param("transport") or "").lower()
+    return Name(uri.param("maddr") or uri.host, uri.port, transport, uri.scheme == "sips")
 
 
 class Hop(NamedTuple):

@@ -1,32 +1,36 @@
 """From what a script wants to the hops that carry it there (RFC 3263, as far as it needs no DNS).
 
 Takes bindings and URIs, gives `Target`s; a host that is a name comes back as `Unresolved` for the resolver.
-Asks nobody anything itself.
+Keeps away from where nobody may be sent, and from where nobody has answered lately. Asks nobody anything
+itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from edgesip.address import Addr, Flow, is_loopback, is_sendable, parse_ip
+from edgesip.address import Addr, Flow, is_internal, is_loopback, is_sendable, parse_ip
 from edgesip.signal.dialog.state import other
 from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.proxy.blocklist import Blocklist
 from edgesip.signal.proxy.fork import Target
+from edgesip.signal.proxy.hops import DEFAULT_PORTS, Found, Hop, Name, name_of
 from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.uri import parse_uri
 
+UNBLOCKED = frozenset({"ACK", "BYE", "CANCEL"})
+"""What ends something is sent in any case (`blst_methods_lookup` of Kamailio; it leaves out BYE alone)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A target whose next hop is a name (`port` None: SRV first); `uri` is what the copy will carry."""
+    """A target whose next hop is a name; `uri` is what the copy will carry."""
 
     uri: str
-    host: str
-    port: int | None
-    transport: str
+    name: Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,53 +38,112 @@ class Locator:
     """Turns wants into hops. `route` tells the local address that the host uses towards a remote one.
 
     `binding` finds a binding by its ruid: a phone whose router forgot it in mid-call is where it registered
-    last, not where the call began.
+    last, not where the call began. `trusts` tells the private addresses that a name may lead to whoever asks;
+    without `failover` one hop of a target is enough.
     """
 
     myself: Myself
     route: Callable[[str], str]
     binding: Callable[[str], Binding | None]
+    blocklist: Blocklist
+    trusts: Callable[[str], bool]
+    failover: bool = True
 
-    def locate(self, inbound: Inbound, wanted: Sequence[object]) -> list[Target | Unresolved]:
+    def locate(self, inbound: Inbound, wanted: Sequence[object], now: float) -> list[Target | Unresolved]:
         """Targets for a `Forward`; those that lead nowhere (threat 24) are left out."""
         found: list[Target | Unresolved] = []
         for one in wanted or (None,):
             if isinstance(one, Binding):
-                found.append(Target(one.contact, (one.flow,), one.nated, one.ruid, one.q))
+                if self._usable(inbound, [one.flow], now):
+                    found.append(Target(one.contact, (one.flow,), one.nated, one.ruid, one.q))
                 continue
-            target = self._by_uri(inbound, str(one) if one is not None else inbound.uri, one is None)
+            target = self._by_uri(inbound, str(one) if one is not None else inbound.uri, one is None, now)
             if target is not None:
                 found.append(target)
         return found
 
-    def _by_uri(self, inbound: Inbound, uri: str, own: bool) -> Target | Unresolved | None:
+    def _by_uri(self, inbound: Inbound, uri: str, own: bool, now: float) -> Target | Unresolved | None:
         """`own` when it is the request's URI, for which a Route or a destination set by the script wins."""
         if own and inbound.dst is not None and not inbound.foreign:
-            return self.at(inbound, uri, [inbound.dst], inbound.dst_transport, alias=True)
+            hop = Hop(inbound.dst_transport, inbound.dst)
+            return self._target(uri, self._usable(inbound, [self._flow(inbound, hop, "", True)], now))
         try:
-            hop = inbound.foreign[0].uri if own and inbound.foreign else parse_uri(uri)
+            name = name_of(inbound.foreign[0].uri if own and inbound.foreign else parse_uri(uri))
         except ParseError:
             return None
-        host = hop.param("maddr") or hop.host
-        transport = (hop.param("transport") or "udp").lower()
-        ip = parse_ip(host)
+        ip = parse_ip(name.host)
         if ip is None:
-            return Unresolved(uri, host, hop.port, transport)
-        return self.at(inbound, uri, [Addr(str(ip), hop.port or 5060)], transport)
+            return Unresolved(uri, name)
+        transport = name.transport or "udp"
+        if name.secure and transport in ("udp", "tcp"):
+            transport = "tls"
+        hop = Hop(transport, Addr(str(ip), name.port or DEFAULT_PORTS.get(transport, 5060)))
+        return self._target(uri, self._usable(inbound, [self._flow(inbound, hop, str(ip), False)], now))
 
-    def at(
-        self, inbound: Inbound, uri: str, addresses: Sequence[Addr], transport: str, alias: bool = False
-    ) -> Target | None:
-        """A target at these addresses, in this order; None when none of them may be sent to.
-
-        An `alias` names a flow that was there: over TCP no new connection stands in for it.
-        """
+    def at(self, inbound: Inbound, wanted: Unresolved, hops: Sequence[Hop], now: float) -> Target | None:
+        """The target at the hops that DNS gave, in this order; None when none of them may be sent to."""
+        inside = is_internal(inbound.flow.remote.host)
+        known = self._known(inbound)
         flows = [
-            flow for addr in addresses if (flow := self._flow(inbound, addr, transport, alias)) is not None
+            self._flow(inbound, hop, wanted.name.host, False)
+            for hop in hops
+            if inside
+            or not is_internal(hop.addr.host)
+            or self.trusts(hop.addr.host)
+            or (known is not None and known.remote == hop.addr)
         ]
-        return Target(uri, tuple(flows)) if flows else None
+        return self._target(wanted.uri, self._usable(inbound, flows, now))
 
-    def _flow(self, inbound: Inbound, remote: Addr, transport: str, alias: bool) -> Flow | None:
+    def settle(
+        self,
+        inbound: Inbound,
+        found: Sequence[Target | Unresolved],
+        known: Mapping[Name, Found],
+        now: float,
+    ) -> tuple[list[Target], bool]:
+        """The targets with every name replaced by where it leads, and whether DNS was silent about any."""
+        targets: list[Target] = []
+        silent = False
+        for one in found:
+            if isinstance(one, Target):
+                targets.append(one)
+                continue
+            answer = known[one.name]
+            silent = silent or answer.failed
+            target = self.at(inbound, one, answer.hops, now)
+            if target is not None:
+                targets.append(target)
+        return targets, silent
+
+    def _target(self, uri: str, flows: Sequence[Flow]) -> Target | None:
+        hops = tuple(flows if self.failover else flows[:1])
+        return Target(uri, hops) if hops else None
+
+    def _usable(self, inbound: Inbound, flows: Sequence[Flow | None], now: float) -> list[Flow]:
+        """Those that are not known to be dead; if all are, the one whose time is over first.
+
+        What an operator has put into the blocklist is not tried at all.
+        """
+        there = [flow for flow in flows if flow is not None]
+        if not len(self.blocklist) or inbound.request.method in UNBLOCKED:
+            return there
+        living: list[Flow] = []
+        dead: list[tuple[float, Flow]] = []
+        for flow in there:
+            entry = self.blocklist.find(flow.transport, flow.remote, now)
+            if entry is None:
+                living.append(flow)
+            elif not entry.ordered:
+                dead.append((entry.expires, flow))
+        return living or [flow for _, flow in sorted(dead, key=lambda one: one[0])[:1]]
+
+    def _flow(self, inbound: Inbound, hop: Hop, host: str, alias: bool) -> Flow | None:
+        """The way to a hop; None when nobody may be sent there, or there is no listener to send from.
+
+        `host` is the name that a TLS peer has to prove (RFC 5922). An `alias` names a flow that was there:
+        over TCP no new connection stands in for it.
+        """
+        transport, remote = hop
         if not is_sendable(remote.host, is_loopback(inbound.flow.remote.host)):
             return None
         if self.myself.is_our_address(remote):
@@ -93,7 +156,7 @@ class Locator:
             return None
         if transport != "udp" and not alias:
             local = Addr(local.host, 0)
-        return Flow(transport, local, remote)
+        return Flow(transport, local, remote, host if transport == "tls" and not alias else "")
 
     def _known(self, inbound: Inbound) -> Flow | None:
         """The flow to the far side of the request's dialog, as the call began."""

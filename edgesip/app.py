@@ -215,7 +215,7 @@ class Edge:
         if self.certificates is not None:
             _background(stack, self.certificates.watch(self._log))
         answers = self._answers(service, media, resolver, blocklist, collector)
-        methods = [*methods_for(answers), *trace_methods_for(self._ring, self._wall_offset)]
+        methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
         control = ControlServer(Rpc(methods), profile.socket)
         await control.start()

@@ -19,6 +19,8 @@ from itertools import count
 from pathlib import Path
 
 from edgesip.address import Addr, Flow
+from edgesip.cli.ladder import Style, drawn
+from edgesip.control.trace import Ring, told
 from edgesip.script import (
     Call,
     FailureCall,
@@ -308,6 +310,7 @@ class Talk:
         ping: float = 0.0,
     ) -> None:
         self.now = 1000.0
+        self.ring = Ring(True, 1 << 22, 5000)
         self.media = MediaTwin()
         self.notes: list[Note] = []
         self.writes: list[Write] = []
@@ -350,6 +353,7 @@ class Talk:
     # -- the operators -----------------------------------------------------------------------------
 
     def __rshift__(self, packet: Packet) -> Talk:
+        self.ring.message(self.now, True, packet.phone.flow, packet.octets)
         self._step(self.core.receive(packet.octets, packet.phone.flow, self.now))
         return self
 
@@ -400,7 +404,9 @@ class Talk:
         return self
 
     def ladder(self) -> str:
-        return "\n".join(f"  <- {flow.remote} {octets[:60]!r}" for flow, octets in self.sent)
+        """All that was said so far, as `edgesip trace` shows it."""
+        events = [told(number, entry, 0.0) for number, entry in self.ring.since(0)]
+        return "\n".join(drawn(events, Style(100)))
 
     # -- the spine, without a loop -----------------------------------------------------------------
 
@@ -427,7 +433,11 @@ class Talk:
                 self.heard.append(event)
             else:
                 self.notes.append(event)
-        self.sent += self.core.take_sends()
+                self.ring.note(self.now, event.level, event.event, event.call_id, event.fields)
+        sends = self.core.take_sends()
+        for flow, octets in sends:
+            self.ring.message(self.now, False, flow, octets)
+        self.sent += sends
 
     def _serve(self, inbound: Inbound) -> list[Event]:
         hook = self.script.in_dialog if inbound.dialog is not None else self.script.request
@@ -435,6 +445,7 @@ class Talk:
             decision = hook(Call(inbound, self.rooms, self.now)) if hook is not None else Forward()
         except ParseError as error:
             decision = refusal_for(error)
+        self.ring.decided(self.now, inbound, decision)  # type: ignore[arg-type]
         targets: list[Target] = []
         if isinstance(decision, Forward):
             found = self.locator.locate(inbound, decision.targets, self.now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow
@@ -302,8 +302,8 @@ def _target(one: object) -> str:
 # ---- the methods
 
 
-def methods_for(ring: Ring, wall_offset: float) -> list[Method]:
-    """`siptrace.status` and the two questions about the ring."""
+def methods_for(ring: Ring, wall_offset: Callable[[], float]) -> list[Method]:
+    """`siptrace.status` and the two questions about the ring; `wall_offset` is wall minus monotonic clock."""
     asked = _Questions(ring, wall_offset)
     return [
         Method("siptrace.status", asked.status, "siptrace.status on|off|check: whether messages are kept."),
@@ -317,7 +317,7 @@ def methods_for(ring: Ring, wall_offset: float) -> list[Method]:
 
 
 class _Questions:
-    def __init__(self, ring: Ring, wall_offset: float) -> None:
+    def __init__(self, ring: Ring, wall_offset: Callable[[], float]) -> None:
         self._ring = ring
         self._wall_offset = wall_offset
 
@@ -339,13 +339,14 @@ class _Questions:
 
     def _told(self, entries: Sequence[tuple[int, Entry]], wanted: Wanted, last: int) -> Iterator[Any]:
         """The entries in order, then the number to ask on with."""
+        offset = self._wall_offset()
         for number, entry in entries:
             wanted.look(entry)
             if number % TURN == 0:
                 yield PAUSE
         for number, entry in entries:
             if wanted.takes(entry):
-                yield told(number, entry, self._wall_offset)
+                yield told(number, entry, offset)
             if number % TURN == 0:
                 yield PAUSE
         yield {"seq": last, "kind": "end"}
@@ -355,11 +356,12 @@ class _Questions:
 
     def _listed(self, entries: Sequence[tuple[int, Entry]]) -> Iterator[Any]:
         calls: dict[str, dict[str, Any]] = {}
+        offset = self._wall_offset()
         for number, entry in entries:
             if number % TURN == 0:
                 yield PAUSE
             if len(entry) == 4:
-                _listed_in(calls, entry[0] + self._wall_offset, head_of(masked(entry[3])))
+                _listed_in(calls, entry[0] + offset, head_of(masked(entry[3])))
         yield from calls.values()
 
 

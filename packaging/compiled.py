@@ -26,6 +26,7 @@ COMPILED = (
     "signal/nat/*.py",
     "signal/guard/*.py",
     "signal/net/service.py",
+    "control/log.py",
     "relay/rtp.py",
     "relay/rule.py",
     "relay/path.py",

@@ -5,16 +5,17 @@ Holds the form of a line and nothing of what is worth one.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sys
 import time
-from collections.abc import Callable
-from typing import Any, TextIO, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
 
 import structlog
 
-_LEVELS = {
+LEVELS = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warning": logging.WARNING,
@@ -25,29 +26,6 @@ _LEVELS = {
 LONGEST = 300
 """Characters of one value at most."""
 _PASSWORD = re.compile(r"(sips?:[^:@\s]*):[^@\s]*@", re.IGNORECASE)
-
-
-class Lines:
-    """Where lines go. One that cannot be written is lost and counted: a full disk must not stop a call."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self.lost = 0
-
-    def write(self, text: str) -> int:
-        """Write, or count what was lost."""
-        try:
-            return self._stream.write(text)
-        except (OSError, ValueError):
-            self.lost += 1
-            return 0
-
-    def flush(self) -> None:
-        """Flush, or count what was lost."""
-        try:
-            self._stream.flush()
-        except (OSError, ValueError):
-            self.lost += 1
 
 
 class Stamp:
@@ -78,39 +56,78 @@ def _value(value: object) -> str:
     return repr(text)
 
 
-def renderer(stamp: Callable[[], str]) -> Callable[[Any, str, Any], str]:
-    """structlog's last processor: the fixed keys first, then the others in their order."""
+class Lines:
+    """Where lines go: structlog's logger, and for the way of a message a shorter road to the same place.
 
-    def render(_: Any, method: str, fields: Any) -> str:
+    A line that cannot be written is lost and counted: a full disk must not stop a call.
+    """
+
+    def __init__(self, stream: TextIO, level: str = "info", stamp: Callable[[], str] | None = None) -> None:
+        self._stream = stream
+        self._flushed = stream.line_buffering if isinstance(stream, io.TextIOWrapper) else False
+        self._least = LEVELS[level]
+        self._stamp = stamp or Stamp()
+        self.lost = 0
+
+    def line(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
+        """Write one event, if its level is worth it."""
+        if LEVELS[level] >= self._least:
+            self.msg(self.render(None, level, {"event": event, **fields}))
+
+    def render(self, _: Any, level: str, fields: Any) -> str:
+        """structlog's last processor: the fixed keys first, then the others in their order."""
         event, error = fields.pop("event"), fields.pop("exception", None)
-        line = f"timestamp='{stamp()}' level='{method}' event={event!r}"
+        parts = [f"timestamp='{self._stamp()}' level='{level}' event={event!r}"]
         if "call_id" in fields:
-            line += f" call_id={_value(fields.pop('call_id'))}"
+            parts.append(f"call_id={_value(fields.pop('call_id'))}")
         for name, value in fields.items():
-            line += f" {name}={_value(value)}"
-        return f"{line} exception={error!r}" if error is not None else line
+            parts.append(f"{name}={_value(value)}")
+        if error is not None:
+            parts.append(f"exception={error!r}")
+        return " ".join(parts)
 
-    return render
+    def msg(self, text: str) -> None:
+        """Write a line, or count that it was lost."""
+        try:
+            self._stream.write(text + "\n")
+            if not self._flushed:
+                self._stream.flush()
+        except (OSError, ValueError):
+            self.lost += 1
+
+    debug = msg
+    info = msg
+    warning = msg
+    error = msg
+    critical = msg
 
 
 def configure(level: str = "info") -> None:
     """Set the process's log up; to be called once, at the start."""
+    lines = Lines(sys.stderr, level)
     structlog.configure(
-        processors=[structlog.processors.format_exc_info, renderer(Stamp())],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, Lines(sys.stderr))),
+        processors=[structlog.processors.format_exc_info, lines.render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
 
 
 def writer(name: str) -> Any:
-    """A function (level, event, fields) that writes a line."""
+    """A function (level, event, fields) that writes a line; `exc` among the fields is an exception."""
     logger = structlog.get_logger(name)
+    found: list[Lines] = []
 
     def write(level: str, event: str, fields: dict[str, Any]) -> None:
         error = fields.pop("exc", None)
         if error is not None:
             fields["exc_info"] = error
-        logger.log(_LEVELS[level], event, **fields)
+        if not found:
+            lines = structlog.get_config()["logger_factory"](name)
+            found.extend([lines] if isinstance(lines, Lines) else [])
+        if found and error is None:
+            found[0].line(level, event, fields)
+        else:
+            logger.log(LEVELS[level], event, **fields)
 
     return write

@@ -63,6 +63,7 @@ def test_a_line_that_cannot_be_written_is_counted_and_lost() -> None:
             raise ValueError("closed")
 
     full = log.Lines(Full())
-    assert full.write("line") == 0
-    full.flush()
+    full.msg("line")
+    full.line("info", "started", {"call_id": "c"})
+    full.line("debug", "unseen", {})
     assert full.lost == 2

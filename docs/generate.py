@@ -322,7 +322,8 @@ def aimed() -> str:
 
 def call() -> str:
     """What a request script sees besides."""
-    return f"{members(script.Call)}\n{members(script.UndoneCall)}"
+    kinds = (script.Call, script.BranchCall, script.FailureCall, script.UndoneCall)
+    return "\n".join(members(kind) for kind in kinds)
 
 
 def events() -> str:
@@ -340,7 +341,7 @@ def variables() -> str:
 
 def _meaning(name: str) -> str:
     """What an attribute says of itself, without the variables that it stands for."""
-    kinds = (script.Call, script.ReplyCall, script.DialogEvent, script.ContactEvent)
+    kinds = (script.Call, script.ReplyCall, script.FailureCall, script.DialogEvent, script.ContactEvent)
     found = next(
         value for kind in kinds for one in kind.__mro__ if (value := vars(one).get(name)) is not None
     )

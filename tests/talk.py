@@ -28,6 +28,7 @@ from edgesip.script import (
     Script,
     UndoneCall,
     event_for,
+    hook_for,
     hooks_of,
     load,
     refusal_for,
@@ -453,9 +454,7 @@ class Talk:
         return self.core.carry(inbound, decision, targets, self.now)  # type: ignore[arg-type]
 
     def _failed(self, failure: Failure) -> list[Event]:
-        hook = {"branch_failure": self.script.branch_failure, "failure": self.script.failure}.get(
-            failure.hook
-        )
+        hook = hook_for(self.script, failure)
         decision = None
         if failure.hook == "redirected":
             decision = Forward(tuple(uri for uri, _ in failure.contacts))

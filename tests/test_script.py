@@ -23,7 +23,7 @@ def script(directory: Path, text: str) -> Path:
         ("", "no function request(call)"),
         ("def request(call:\n", "line 2"),
         ("import nothing_like_that\n", "ModuleNotFoundError: No module named 'nothing_like_that' (line 2"),
-        ("def request(call): ...\ndef failure(call): ...\n", "does not call the hook 'failure'"),
+        ("def request(call): ...\ndef http_request(call): ...\n", "does not call the hook 'http_request'"),
         ("def request(call): ...\nasync def reply(call): ...\n", "reply(call) must be a plain def"),
         ("request = 3\n", "no function request(call)"),
         ("raise SystemError('x' * 3)\n", "SystemError: xxx (line 2 in <module>)"),

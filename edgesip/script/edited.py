@@ -98,6 +98,19 @@ class Edited(Message):
         """nathelper: each Contact gets `;received="sip:ip:port"` with the address this came from."""
         self._change(ReceivedParam())
 
+    def wanted(self) -> tuple[str, ...]:
+        """What has been asked for so far, as a script would write it: for tests and logs."""
+        edits = self._edits
+        asked = ["set_contact_alias()"] if edits.alias else []
+        asked += ["rtpproxy_manage()"] if edits.relay else []
+        asked += [f"remove_hf({name!r})" for name in edits.remove]
+        asked += [str(change) for change in edits.changes]
+        asked += [f"append_hf({name!r}, {value!r})" for name, value in edits.append]
+        asked += [f"append_to_reply({name!r}, {value!r})" for name, value in edits.answer]
+        asked += [f"add_rr_param({edits.rr!r})"] if edits.rr else []
+        asked += [f"set_body({edits.body[0]!r}, {edits.body[1]!r})"] if edits.body is not None else []
+        return tuple(asked)
+
     def _change(self, change: Change) -> None:
         self._edits.changes += (change,)
 
@@ -121,5 +134,5 @@ def field(name: str, value: str | None) -> tuple[str, str]:
 def _free(name: str) -> str:
     """A header field's name, if a script may take it away or rewrite it."""
     if canonical(name) in PROTECTED:
-        raise ValueError(f"{name} is the proxy's business; it cannot be removed or rewritten")
+        raise ValueError(f"{canonical(name)} is the proxy's business; it cannot be removed or rewritten")
     return name

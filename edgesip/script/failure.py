@@ -11,34 +11,33 @@ from edgesip.script.call import Call
 from edgesip.script.rooms import Rooms
 from edgesip.signal.proxy.asked import Failure, Leaving
 from edgesip.signal.wire.headers import Headers
-from edgesip.signal.wire.uri import Uri, parse_uri
 
 
-class FailureCall:
-    """A final response that is no success. `call` is the request again: its changes go with new targets.
+class FailureCall(Call):
+    """The request again, and a final response to it that is no success; changes go with new targets.
 
     Return `Forward(...)` to try something else, `Reply(...)` to answer something else, None to go on.
     """
 
-    __slots__ = ("_failure", "call")
+    __slots__ = ("_failure",)
 
     def __init__(self, failure: Failure, rooms: Rooms, now: float) -> None:
+        super().__init__(failure.inbound, rooms, now)
         self._failure = failure
-        self.call = Call(failure.inbound, rooms, now)
 
     @property
     def status(self) -> int:
-        """`$T_reply_code`: the status of the branch, or of the best answer."""
+        """`$rs`, `$T_reply_code`: the status of the branch, or of the best answer."""
         return self._failure.response.status
 
     @property
     def reason(self) -> str:
-        """`$T_reply_reason`: its reason phrase."""
+        """`$rr`, `$T_reply_reason`: its reason phrase."""
         return self._failure.response.reason
 
     @property
-    def headers(self) -> Headers:
-        """The header fields of that answer, as they came."""
+    def answer_headers(self) -> Headers:
+        """The header fields of that answer, as they came; `headers` are the request's."""
         return self._failure.response.headers
 
     @property
@@ -46,6 +45,18 @@ class FailureCall:
         """The URI that it is the answer of."""
         branch = self._failure.branch
         return branch.target.uri if branch is not None else ""
+
+    @property
+    def ruid(self) -> str:
+        """`$T_reply_ruid`: the ruid of the binding that it is the answer of; empty when it is of none."""
+        branch = self._failure.branch
+        return branch.target.ruid if branch is not None else ""
+
+    @property
+    def index(self) -> int:
+        """`$T_branch_idx`: the number of its branch, from 0; -1 when it is of none."""
+        branch = self._failure.branch
+        return self._failure.fork.branches.index(branch) if branch is not None else -1
 
     @property
     def branches(self) -> int:
@@ -89,19 +100,17 @@ class FailureCall:
         self._failure.drop = which
 
 
-class BranchCall:
-    """A copy that is about to leave. What `call` changes goes with it alone; `Drop()` keeps it back."""
+class BranchCall(Call):
+    """A copy of the request that is about to leave: its `ruri` is the target's.
 
-    __slots__ = ("_leaving", "call")
+    What is changed goes with this copy alone; `Drop()` keeps it back.
+    """
+
+    __slots__ = ("_leaving",)
 
     def __init__(self, leaving: Leaving, rooms: Rooms, now: float) -> None:
+        super().__init__(leaving.inbound, rooms, now)
         self._leaving = leaving
-        self.call = Call(leaving.inbound, rooms, now)
-
-    @property
-    def target(self) -> Uri:
-        """`$ru` in a branch route: the URI that this copy carries."""
-        return parse_uri(self._leaving.inbound.uri)
 
     @property
     def index(self) -> int:

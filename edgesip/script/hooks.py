@@ -21,7 +21,7 @@ from edgesip.script.rooms import Rooms
 from edgesip.script.template import pieces
 from edgesip.script.undone import UndoneCall
 from edgesip.signal.decision import Decision, Drop, Forward, Reply
-from edgesip.signal.proxy.asked import Hooks
+from edgesip.signal.proxy.asked import BRANCH_FAILURE, FAILURE, MEDIA_FAILED, Failure, Hooks
 from edgesip.signal.wire.grammar import ParseError
 
 Hook = Callable[[Call], Decision | Awaitable[Decision]]
@@ -46,10 +46,7 @@ UNDONE = ("save_failed",)
 PLAIN = ("reply", "branch")
 """Hooks that are called on a message's way, so that they must be a plain def."""
 
-LATER = (
-    "media_failed",
-    "http_request",
-)
+LATER = ("http_request",)
 """Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
 
 
@@ -70,6 +67,7 @@ class Script:
     branch: Callable[[BranchCall], Drop | None] | None = None
     branch_failure: NextHook | None = None
     failure: NextHook | None = None
+    media_failed: NextHook | None = None
 
 
 def load(path: Path) -> Script:
@@ -106,13 +104,18 @@ def load(path: Path) -> Script:
         functions.get("branch"),
         functions.get("branch_failure"),
         functions.get("failure"),
+        functions.get("media_failed"),
     )
 
 
 def hooks_of(script: Script, rooms: Rooms, clock: Callable[[], float]) -> Hooks:
     """What of a script the core itself calls or asks about."""
     reply, branch = script.reply, script.branch
-    asks = {"branch_failure": script.branch_failure, "failure": script.failure}
+    asks = {
+        BRANCH_FAILURE: script.branch_failure,
+        FAILURE: script.failure,
+        MEDIA_FAILED: script.media_failed,
+    }
     return Hooks(
         (lambda passing: reply(ReplyCall(passing))) if reply is not None else None,
         (lambda leaving: not isinstance(branch(BranchCall(leaving, rooms, clock())), Drop))
@@ -120,6 +123,13 @@ def hooks_of(script: Script, rooms: Rooms, clock: Callable[[], float]) -> Hooks:
         else None,
         frozenset(name for name, hook in asks.items() if hook is not None),
     )
+
+
+def hook_for(script: Script, failure: Failure) -> NextHook | None:
+    """The function of a script that is asked about a failure."""
+    if failure.hook == BRANCH_FAILURE:
+        return script.branch_failure
+    return script.media_failed if failure.hook == MEDIA_FAILED else script.failure
 
 
 def _check_texts(path: Path, text: str) -> None:

@@ -254,12 +254,12 @@ class Message:
         return any(match(name) for name, _ in self._message.headers.fields)
 
     def search(self, pattern: str) -> bool:
-        """textops: the pattern occurs anywhere in the message, header fields or body."""
-        return compiled(pattern, re.MULTILINE).search(_text(bytes(self._message))) is not None
+        """textops: the pattern occurs in the message, header or body; `^` and `$` are those of a line."""
+        return compiled(pattern, re.MULTILINE).search(_lines(bytes(self._message))) is not None
 
     def search_body(self, pattern: str) -> bool:
         """textops: the pattern occurs in the body."""
-        return compiled(pattern, re.MULTILINE).search(_text(self._message.body)) is not None
+        return compiled(pattern, re.MULTILINE).search(_lines(self._message.body)) is not None
 
     def search_hf(self, name: str, pattern: str, flags: str = "a") -> bool:
         """textops: the pattern occurs in a field of that name: `a` in any, `f` the first, `l` the last."""
@@ -289,6 +289,11 @@ class Message:
     def _uri_in(self, name: str) -> str:
         values = self._message.headers.values(name)
         return str(name_addr(values[0]).uri) if values else ""
+
+
+def _lines(octets: bytes) -> str:
+    """Text whose lines end as `$` in a regular expression has it."""
+    return _text(octets).replace("\r\n", "\n")
 
 
 def _text(octets: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgesip.script.call import Call
 from edgesip.script.rooms import Rooms
 from edgesip.signal.proxy.inbound import Undone
+from edgesip.signal.wire.message import REASONS
 
 
 class UndoneCall(Call):
@@ -24,4 +25,4 @@ class UndoneCall(Call):
     @property
     def reason(self) -> str:
         """`$rr`: its reason phrase."""
-        return self._refusal.reason
+        return self._refusal.reason or REASONS.get(self._refusal.status, "")

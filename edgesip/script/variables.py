@@ -62,6 +62,8 @@ VARIABLES: dict[str, str] = {
     "rr": "reason",
     "T_reply_code": "status",
     "T_reply_reason": "reason",
+    "T_reply_ruid": "ruid",
+    "T_branch_idx": "index",
     # a call
     "DLG_status": "dlg_status",
     "DLG_lifetime": "dlg_lifetime",

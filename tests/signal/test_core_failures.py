@@ -106,7 +106,7 @@ def test_max_inv_lifetime_ends_the_row(tmp_path: Path) -> None:
 BUSY_TO_VOICEMAIL = RELAYED.format("('sip:bob@192.0.2.1',)") + (
     "def failure(call):\n"
     "    if call.t_check_status('4[08][68]') and call.branches == 1:\n"
-    f"        call.call.append_hf('Diversion', f'<sip:bob>;reason={{call.status}}')\n"
+    f"        call.append_hf('Diversion', f'<sip:bob>;reason={{call.status}}')\n"
     f"        return Forward(('sip:vm@{VOICEMAIL.host}',))\n"
 )
 
@@ -180,15 +180,15 @@ def test_a_failed_branch_may_be_followed_while_others_ring(tmp_path: Path) -> No
 def test_a_branch_hook_changes_one_copy_and_may_keep_it_back(tmp_path: Path) -> None:
     text = RELAYED.format(ALL) + (
         "def branch(call):\n"
-        "    if call.target.host == '192.0.2.2':\n"
+        "    if call.ruri.host == '192.0.2.2':\n"
         "        return Drop()\n"
-        "    call.call.append_hf('X-Branch', str(call.index))\n"
+        "    call.append_hf('X-Branch', str(call.index))\n"
     )
     talk, alice, desks = house(tmp_path, text)
     talk >> alice.invite("bob") << (alice, 100)
     first, third = talk.request(desks[0], "INVITE"), talk.request(desks[2], "INVITE")
     talk.silent()
-    assert [one.headers.all("X-Branch") for one in (first, third)] == [["0"], ["0"]]
+    assert [one.headers.all("X-Branch") for one in (first, third)] == [["0"], ["1"]]
 
 
 def test_twelve_branches_are_the_end_of_it(tmp_path: Path) -> None:

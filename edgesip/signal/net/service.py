@@ -14,14 +14,24 @@ from typing import Any
 
 from edgesip.address import Addr, Flow
 from edgesip.control.trace import Ring
-from edgesip.script import Call, FailureCall, Rooms, Script, UndoneCall, event_for, explain, refusal_for
+from edgesip.script import (
+    Call,
+    FailureCall,
+    Rooms,
+    Script,
+    UndoneCall,
+    event_for,
+    explain,
+    hook_for,
+    refusal_for,
+)
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import StreamLinks
 from edgesip.signal.net.tls_files import Certificates
-from edgesip.signal.proxy.asked import BRANCH_FAILURE, REDIRECTED, Asked, Failure
+from edgesip.signal.proxy.asked import REDIRECTED, Asked, Failure
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.hops import Found, Name
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
@@ -209,8 +219,7 @@ class SignalService:
         if failure.hook == REDIRECTED:
             wanted = Forward(tuple(uri for uri, _ in failure.contacts))
             return self._place(failure.inbound, wanted, now, failure)
-        script = self._script
-        hook = script.branch_failure if failure.hook == BRANCH_FAILURE else script.failure
+        hook = hook_for(self._script, failure)
         if hook is None:
             return self.core.resume(failure, None, (), now)
         try:

@@ -13,15 +13,21 @@ from edgesip.signal.proxy.fork import Branch, Fork, Target
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Passing
 from edgesip.signal.wire.message import Response
 
-BRANCH_FAILURE, FAILURE, REDIRECTED = "branch_failure", "failure", "redirected"
+BRANCH_FAILURE, FAILURE, MEDIA_FAILED, REDIRECTED = (
+    "branch_failure",
+    "failure",
+    "media_failed",
+    "redirected",
+)
 
 
 @dataclass(slots=True, eq=False)
 class Failure:
     """A final response that is no success, waiting for what the script has to say.
 
-    `hook` is `branch_failure` (one branch), `failure` (all of them: `response` is the best), or `redirected`,
-    which asks no script: `contacts` are to be tried. `inbound` is the request again, for new targets; its
+    `hook` is `branch_failure` (one branch), `failure` (all of them: `response` is the best), `media_failed`
+    (none could be sent, because the relay refused its offer), or `redirected`, which asks no script:
+    `contacts` are to be tried. `inbound` is the request again, for new targets; its
     edits are theirs. `drop` is what `t_drop_replies` was told: a, l, n or nothing.
     """
 
@@ -63,3 +69,10 @@ class Hooks(NamedTuple):
 
 Said = Asked | Happened | Note
 """What the proxy has to say: what the script is asked, what its hooks are told, what the log gets."""
+
+
+def asked_of(fork: Fork, asks: frozenset[str]) -> str:
+    """The hook of `asks` that is asked when no branch of a fork is left; none when the script has none."""
+    if MEDIA_FAILED in asks and fork.branches and all(branch.unrelayed for branch in fork.branches):
+        return MEDIA_FAILED
+    return FAILURE if FAILURE in asks else ""

@@ -166,6 +166,11 @@ class Calls:
 
     # -- ends --------------------------------------------------------------------------------------
 
+    def keep_relay(self, fork: Fork, relayed: bool) -> None:
+        """New targets go on without the relay when the script has taken that back."""
+        for dialog in fork.dialogs:
+            dialog.relayed = dialog.relayed and relayed
+
     def branch_failed(self, fork: Fork, branch: Branch, now: float) -> None:
         """A branch has no answer that could go on: its early dialogs and its media are over."""
         if not fork.dialogs:

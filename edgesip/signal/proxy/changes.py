@@ -33,6 +33,9 @@ class InsertField:
     name: str
     value: str
 
+    def __str__(self) -> str:
+        return f"insert_hf({self.name!r}, {self.value!r})"
+
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with it."""
         return headers.altered(prepended(headers.fields, self.name, self.value), *_STALE)
@@ -44,6 +47,9 @@ class RemoveMatching:
 
     pattern: re.Pattern[str]
     kept: frozenset[str]
+
+    def __str__(self) -> str:
+        return f"remove_hf_re({self.pattern.pattern!r})"
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers without them."""
@@ -60,6 +66,9 @@ class SubstField:
     pattern: re.Pattern[str]
     replacement: str
     every: bool
+
+    def __str__(self) -> str:
+        return f"subst_hf({self.name!r}, {self.pattern.pattern!r}, {self.replacement!r})"
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with the values rewritten."""
@@ -82,6 +91,9 @@ class ContactAlias:
     address: Addr | None = None
     transport: str = "udp"
 
+    def __str__(self) -> str:
+        return "add_contact_alias()" if self.add else "set_contact_alias(1)"
+
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with the alias in the first Contact."""
         if not self.add:
@@ -95,6 +107,9 @@ class ContactAlias:
 class SourceContact:
     """nathelper's `fix_nated_contact`: the first Contact leads to where the message came from."""
 
+    def __str__(self) -> str:
+        return "fix_nated_contact()"
+
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with the Contact rewritten."""
         return fix_nated_contact(headers, source.remote)
@@ -103,6 +118,9 @@ class SourceContact:
 @dataclass(frozen=True, slots=True)
 class ReceivedParam:
     """nathelper's `add_rcv_param`: each Contact says `;received="sip:ip:port"`."""
+
+    def __str__(self) -> str:
+        return "add_rcv_param()"
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with the parameter in each Contact."""

@@ -38,9 +38,10 @@ class Branch:
     """One copy of the request: `name` is its media branch, `final` its answer once it has one.
 
     `cancel` is the Reason of a CANCEL that has to wait for a provisional response ("none" without one);
-    `replied` when anything ever came back, `faked` when `final` is our own, `dropped` when it may not be
-    chosen any more. `offer` is the SDP of a response that was an offer, as it came and as it went on;
-    `hung_up` are the To tags that answered too late.
+    `replied` when anything ever came back, `faked` when `final` is our own, `unrelayed` when that is
+    because the relay refused it, `dropped` when it may not be chosen any more. `offer` is the SDP of a
+    response that was an offer, as it came and as it went on; `hung_up` are the To tags that answered too
+    late.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Branch:
     edits: Edits = field(default_factory=Edits)
     final: Response | None = None
     faked: bool = False
+    unrelayed: bool = False
     dropped: bool = False
     offer: tuple[bytes, bytes] = (b"", b"")
     hung_up: set[str] = field(default_factory=set)

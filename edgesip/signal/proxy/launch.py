@@ -66,8 +66,8 @@ class Launcher:
         for target in targets[:room]:
             branch = Branch(self._entropy(6).hex(), target, edits=edits)
             if self._leaves(fork, branch):
+                fork.branches.append(branch)
                 branches.append(branch)
-        fork.branches += branches
         for branch in branches:
             self.launch(fork, branch, now, len(branches))
 
@@ -91,7 +91,7 @@ class Launcher:
 
     def launch(self, fork: Fork, branch: Branch, now: float, beside: int = 1) -> None:
         """Send the copy of one branch to its present hop; `beside` branches go out together."""
-        request, flow = fork.request, branch.flow
+        request, flow = branch.edits.with_body(fork.request), branch.flow
         if branch.hop:
             before = str(branch.target.hops[branch.hop - 1].remote)
             news = note("debug", "next hop", request.headers.call_id, to=str(flow.remote), after=before)
@@ -102,6 +102,7 @@ class Launcher:
         if not isinstance(body, bytes):
             headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
             branch.final, branch.faked = self.own(fork, body.status, body.reason, headers), True
+            branch.unrelayed = True
             self._said.append(
                 note("warning", "media refused", request.headers.call_id, status=body.status, why=body.reason)
             )

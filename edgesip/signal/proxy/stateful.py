@@ -19,11 +19,13 @@ from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.asked import (
     BRANCH_FAILURE,
     FAILURE,
+    MEDIA_FAILED,
     REDIRECTED,
     Asked,
     Failure,
     Hooks,
     Said,
+    asked_of,
 )
 from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
@@ -330,11 +332,12 @@ class StatefulProxy:
                 self.launcher.launch_all(fork, fork.queue.pop(0), fork.edits, now)
                 self._close_failed(fork, now)
                 continue
-            if FAILURE in self.launcher.hooks.asks and not (fork.cancelled or fork.asked or fork.in_dialog):
+            hook = asked_of(fork, self.launcher.hooks.asks)
+            if hook and not (fork.cancelled or fork.asked or fork.in_dialog):
                 chosen = best(fork)
                 if chosen is not None and chosen.final is not None:
                     fork.asked = True
-                    self._ask(fork, FAILURE, chosen, gathered(fork, chosen))
+                    self._ask(fork, hook, chosen, gathered(fork, chosen))
                     return
             self._finish(fork, now)
 
@@ -381,8 +384,9 @@ class StatefulProxy:
             failure.branch.dropped = True
             quality = dict(failure.contacts)
             targets = [replace(target, q=quality.get(target.uri, -1.0)) for target in targets]
-        elif failure.hook == FAILURE:
+        elif failure.hook in (FAILURE, MEDIA_FAILED):
             fork.recurse = decision.recurse
+            self.calls.keep_relay(fork, failure.inbound.edits.relay)
             _drop(fork, failure.drop or {1: "a", 2: "l", 3: "a"}.get(fork.tm.failure_reply_mode, "n"))
         fork.asked = False
         serial = decision.serial or failure.hook == REDIRECTED

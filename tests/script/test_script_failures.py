@@ -1,0 +1,99 @@
+"""What a script does when a call fails: voicemail, another answer, media without the relay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from talk import Phone, Talk
+
+from edgesip.address import Addr
+from edgesip.script import load
+
+HEAD = "from edgesip.script import *\n\ndef request(call):\n    call.rtpproxy_manage()\n"
+TO_BOB = "    return Forward(('sip:bob@198.51.100.77',))\n\n"
+
+
+class Refusal(NamedTuple):
+    status: int
+    reason: str
+    retry_after: int | None
+
+
+def talking(directory: Path, text: str) -> tuple[Talk, Phone, Phone, Phone]:
+    path = directory / "route.py"
+    path.write_text(HEAD + text)
+    talk = Talk(script=load(path))
+    bob = talk.phone("bob", at=Addr("198.51.100.77", 5060))
+    mail = talk.phone("mail", at=Addr("198.51.100.88", 5060))
+    return talk, talk.phone("alice"), bob, mail
+
+
+def test_busy_goes_to_voicemail_and_the_script_knows_why(tmp_path: Path) -> None:
+    talk, alice, bob, mail = talking(
+        tmp_path,
+        TO_BOB + "def failure(call):\n"
+        "    if not call.t_check_status('486|408'):\n"
+        "        return None\n"
+        "    call.append_hf('Diversion', call.fmt('<$ru>;reason=$rs;from=$fU'))\n"
+        "    return Forward(('sip:mailbox@198.51.100.88',))\n",
+    )
+    talk >> alice.invite("bob") << (alice, 100)
+    talk >> bob.reply(talk.request(bob, "INVITE"), 486)
+    assert talk.request(bob, "ACK")
+    received = talk.request(mail, "INVITE")
+    assert received.uri == "sip:mailbox@198.51.100.88"
+    assert received.headers.get("Diversion") == "<sip:bob@203.0.113.1>;reason=486;from=alice"
+    talk >> mail.reply(received, 200) << (alice, 200)
+
+
+def test_what_is_no_reason_for_voicemail_is_passed_on(tmp_path: Path) -> None:
+    talk, alice, bob, _ = talking(
+        tmp_path, TO_BOB + "def failure(call):\n    return None if call.status == 404 else Reply(599)\n"
+    )
+    talk >> alice.invite("bob") << (alice, 100)
+    talk >> bob.reply(talk.request(bob, "INVITE"), 404) << (bob, "ACK") << (alice, 404)
+
+
+def test_a_branch_is_changed_alone(tmp_path: Path) -> None:
+    talk, alice, bob, mail = talking(
+        tmp_path,
+        "    return Forward(('sip:bob@198.51.100.77', 'sip:mail@198.51.100.88'))\n\n"
+        "def branch(call):\n"
+        "    call.append_hf('X-Branch', call.fmt('$T_branch_idx $rU'))\n"
+        "    if call.ruri_user == 'mail':\n"
+        "        call.set_body('other', 'text/plain')\n",
+    )
+    talk >> alice.invite("bob") << (alice, 100)
+    first, second = talk.request(bob, "INVITE"), talk.request(mail, "INVITE")
+    assert (first.headers.get("X-Branch"), second.headers.get("X-Branch")) == ("0 bob", "1 mail")
+    assert first.headers.content_type == "application/sdp"
+    assert (second.body, second.headers.content_type) == (b"other", "text/plain")
+
+
+def test_without_ports_a_call_may_go_on_without_the_relay(tmp_path: Path) -> None:
+    talk, alice, bob, _ = talking(
+        tmp_path,
+        TO_BOB + "def media_failed(call):\n"
+        "    call.append_hf('X-Why', call.fmt('$rs $rr'))\n"
+        "    call.rtpproxy_destroy()\n"
+        "    return Forward(('sip:bob@198.51.100.77',))\n\n"
+        "def failure(call):\n"
+        "    return Reply(599)\n",
+    )
+    talk.media.refusal = Refusal(503, "No ports", 5)
+    talk >> alice.invite("bob") << (alice, 100)
+    received = talk.request(bob, "INVITE")
+    assert received.headers.get("X-Why") == "503 No ports"
+    assert b"offered-by" not in received.body
+    talk >> bob.reply(received, 200) << (alice, 200)
+    assert not talk.media.open
+
+
+def test_without_the_hook_a_refused_offer_is_a_failure_like_any_other(tmp_path: Path) -> None:
+    talk, alice, _, _ = talking(
+        tmp_path, TO_BOB + "def failure(call):\n    return Reply(599, call.fmt('$rs'))\n"
+    )
+    talk.media.refusal = Refusal(488, "No SDP", None)
+    talk >> alice.invite("bob") << (alice, 100)
+    assert talk.response(alice, 599).reason == "488"

@@ -25,6 +25,8 @@ from edgesip.control.rpc import Rpc
 from edgesip.control.server import ControlServer
 from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
+from edgesip.control.transports import Socket
+from edgesip.control.transports import methods_for as transport_methods_for
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
@@ -170,6 +172,11 @@ class Edge:
         self._listens = listens
         self._wall_offset = time.time() - time.monotonic()
         self._log = log.writer("edgesip")
+        self._myself = Myself(
+            listens,
+            tuple((one.host, one.port) for one in profile.advertise),
+            frozenset(profile.domains) | {socket.gethostname()},
+        )
         section = profile.siptrace
         self._ring = Ring(section.trace_on, section.max_octets, section.max_events)
 
@@ -216,6 +223,7 @@ class Edge:
             _background(stack, self.certificates.watch(self._log))
         answers = self._answers(service, media, resolver, blocklist, collector)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
+        methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
         control = ControlServer(Rpc(methods), profile.socket)
         await control.start()
@@ -233,6 +241,13 @@ class Edge:
             await service.streams.open([one for one in self._listens if one[0] != "udp"], loop)
         except LinkError as error:
             raise ConfigError(bind_failure(error.transport, *error.addr, error)) from None
+
+    def _sockets(self) -> list[Socket]:
+        found = []
+        for transport, addr in self._listens:
+            told = self._myself.address_for(addr, transport)
+            found.append(Socket(transport, *addr, "" if told == addr else str(told)))
+        return found
 
     # -- the rooms, each with its slice ------------------------------------------------------------
 
@@ -280,11 +295,7 @@ class Edge:
         blocklist: Blocklist,
     ) -> tuple[SignalService, Upstream | None]:
         profile = self.profile
-        myself = Myself(
-            self._listens,
-            tuple((one.host, one.port) for one in profile.advertise),
-            frozenset(profile.domains) | {socket.gethostname()},
-        )
+        myself = self._myself
         upstream = None
         if profile.upstream is not None:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)

@@ -13,7 +13,22 @@ from typing import Annotated
 import typer
 
 import edgesip
-from edgesip.cli import background, blocklist, dlg, dns, profiles, rpc, rtp, run, stats, subscriber, trace, ul
+from edgesip.cli import (
+    background,
+    blocklist,
+    core,
+    dlg,
+    dns,
+    profiles,
+    rpc,
+    rtp,
+    run,
+    stats,
+    subscriber,
+    tls,
+    trace,
+    ul,
+)
 from edgesip.cli.fail import FAILED, Fail
 from edgesip.cli.output import drain, put, say
 
@@ -36,6 +51,8 @@ app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(ul.app, name="ul")
 app.add_typer(dlg.app, name="dlg")
 app.add_typer(rtp.app, name="rtp")
+app.add_typer(core.app, name="core")
+app.add_typer(tls.app, name="tls")
 app.add_typer(dns.app, name="dns")
 app.add_typer(blocklist.app, name="blocklist")
 app.command()(trace.trace)

@@ -48,6 +48,29 @@ SESSION = {
         }
     ],
 }
+LISTENER = {"proto": "tls", "address": "2001:db8::1", "port": 5061, "advertise": ""}
+CONNECTION = {
+    "id": 4,
+    "type": "TLS",
+    "src_ip": "2001:db8::7",
+    "src_port": 40000,
+    "dst_ip": "2001:db8::1",
+    "dst_port": 5061,
+    "opened_by": "peer",
+    "state": "established",
+    "timeout": 75,
+    "version": "TLSv1.3",
+    "cipher": "TLS_AES_256_GCM_SHA384",
+    "server_name": "",
+    "proven": "a.example",
+}
+CERTIFICATE = {
+    "domain": "",
+    "names": ["a.example", "b.example"],
+    "until": "2027-01-01 00:00 UTC",
+    "issuer": "commonName=CA",
+    "file": "/c.pem",
+}
 
 
 @pytest.fixture
@@ -71,6 +94,10 @@ QUESTIONS: list[tuple[list[str], list[Any], Any]] = [
     (["dlg", "briefing", "s"], ["dlg.briefing", "s"], [{"h_entry": 1, "h_id": 2, "state": 4}]),
     (["rtp", "list"], ["rtp.list"], [SESSION]),
     (["rtp", "ports"], ["rtp.ports"], {"total": 100, "leased": 4, "resting": 2, "free": 94}),
+    (["core", "sockets"], ["core.sockets_list"], [LISTENER]),
+    (["core", "tcp"], ["core.tcp_list"], [CONNECTION]),
+    (["tls", "list"], ["tls.list"], [CONNECTION]),
+    (["tls", "certificates"], ["tls.certificates"], [CERTIFICATE]),
     (["stats"], ["stats.get_statistics", "all"], ["core:rcv_requests = 9"]),
     (["stats", "core"], ["stats.get_statistics", "core:"], ["core:rcv_requests = 9"]),
     (["stats", "core:"], ["stats.get_statistics", "core:"], ["core:rcv_requests = 9"]),
@@ -143,6 +170,36 @@ def test_the_same_without_a_server_is_4(
             ],
         ),
         (["rtp", "ports"], {"total": 100, "free": 9}, ["Total  Free", "100    9"]),
+        (
+            ["core", "sockets"],
+            [LISTENER],
+            ["Transport  Address      Port  Advertised", "tls        2001:db8::1  5061"],
+        ),
+        (
+            ["core", "tcp"],
+            [CONNECTION],
+            [
+                "Id  Type  Peer                 Ours                Opened by  State        Idle for at most",
+                "4   TLS   [2001:db8::7]:40000  [2001:db8::1]:5061  peer       established  00:01:15",
+            ],
+        ),
+        (
+            ["tls", "list"],
+            [CONNECTION],
+            [
+                "Id  Peer                 State        Version  Cipher                  Asked for  Proven",
+                "4   [2001:db8::7]:40000  established  TLSv1.3  TLS_AES_256_GCM_SHA384             a.example",
+            ],
+        ),
+        (
+            ["tls", "certificates"],
+            [CERTIFICATE],
+            [
+                "For           Names                 Good until            Issuer         File",
+                "(all others)  a.example, b.example  2027-01-01 00:00 UTC  commonName=CA  /c.pem",
+            ],
+        ),
+        (["tls", "reload"], "Ok.", []),
         (["stats"], ["a:b = 9", "a:long = 1"], ["Statistic  Value", "a:b        9", "a:long     1"]),
         (
             ["uptime"],

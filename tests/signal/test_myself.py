@@ -66,3 +66,37 @@ def test_what_would_come_back_to_us() -> None:
     assert MYSELF.is_our_address(LOOP)
     assert not MYSELF.is_our_address(Addr("192.0.2.5", 5999))
     assert not MYSELF.is_our_address(PHONE)
+
+
+TLS = Myself(
+    (("udp", INSIDE), ("tcp", INSIDE), ("tls", Addr("10.0.0.5", 5061))),
+    (("192.0.2.5", 5070),),
+    frozenset(),
+)
+OUT = Flow("tls", Addr("10.0.0.5", 0), Addr("198.51.100.9", 5061), "sip.example.org")
+
+
+def test_tls_has_a_port_of_its_own_whatever_is_advertised() -> None:
+    assert TLS.address_for(INSIDE, "udp") == Addr("192.0.2.5", 5070)
+    assert TLS.address_for(Addr("10.0.0.5", 5061), "tls") == Addr("192.0.2.5", 5061)
+    assert TLS.address_for(Addr("10.0.0.5", 0), "tls") == Addr("192.0.2.5", 5061)
+    assert TLS.is_myself(parse_uri("sips:bob@192.0.2.5:5061"))
+    assert TLS.is_our_address(Addr("192.0.2.5", 5061))
+
+
+def test_a_tls_connection_that_we_open_is_offered_for_the_other_way() -> None:
+    via = our_via(OUT, "z9hG4bKx", TLS)
+    assert str(via) == "SIP/2.0/TLS 192.0.2.5:5061;rport;branch=z9hG4bKx;alias"
+    phone = Flow("tls", Addr("10.0.0.5", 5061), PHONE)
+    assert str(our_via(phone, "z9hG4bKx", TLS)) == "SIP/2.0/TLS 192.0.2.5:5061;rport;branch=z9hG4bKx"
+
+
+def test_record_routes_over_tls() -> None:
+    phone = Flow("tls", Addr("10.0.0.5", 5061), PHONE)
+    plain = Flow("udp", INSIDE, PHONE)
+    assert record_routes(phone, OUT, TLS, ";lr") == ["<sip:192.0.2.5:5061;transport=tls;lr>"]
+    assert record_routes(phone, OUT, TLS, ";lr", secure=True) == ["<sips:192.0.2.5:5061;lr>"]
+    assert record_routes(phone, plain, TLS, ";lr") == [
+        "<sip:192.0.2.5:5061;transport=tls;r2=on;lr>",
+        "<sip:192.0.2.5:5070;r2=on;lr>",
+    ]

@@ -138,7 +138,8 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
         ftag = request.headers.from_.tag or ""
         tail = f";lr;ftag={ftag}" if ftag else ";lr"
         tail += f";did={copy.did}{copy.rr}" if copy.did else copy.rr
-        entries = record_routes(copy.inbound, copy.flow, myself, tail)
+        secure = request.uri[:5].lower() == "sips:"
+        entries = record_routes(copy.inbound, copy.flow, myself, tail, secure)
         fields += [("Record-Route", entry) for entry in reversed(entries)]
     kept = request.headers.fields
     fields += [(name, left if name == "Max-Forwards" else value) for name, value in kept]
@@ -153,24 +154,38 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
 
 
 def our_via(flow: Flow, branch: str, myself: Myself) -> Via:
-    """Our Via for a request that leaves over `flow`, asking for rport (RFC 3581)."""
-    local = myself.address_for(flow.local)
-    return Via(flow.transport.upper(), local.host, local.port, (("rport", None), ("branch", branch)))
+    """Our Via for a request that leaves over `flow`, asking for rport (RFC 3581).
+
+    A TLS connection that we opened is offered for the other way as well (`alias`, RFC 5923).
+    """
+    local = myself.address_for(flow.local, flow.transport)
+    params: tuple[tuple[str, str | None], ...] = (("rport", None), ("branch", branch))
+    if flow.peer:
+        params = (*params, ("alias", None))
+    return Via(flow.transport.upper(), local.host, local.port, params)
 
 
-def record_routes(inbound: Flow, outbound: Flow, myself: Myself, tail: str) -> list[str]:
+def record_routes(
+    inbound: Flow, outbound: Flow, myself: Myself, tail: str, secure: bool = False
+) -> list[str]:
     """Our Record-Route entries, the one to be nearest the top last.
 
     `tail` are their parameters. One when both sides see the same address of ours, else two with `r2=on`
-    (rr's double Record-Route).
+    (rr's double Record-Route). `secure` when the request is for a sips: URI (§16.6 step 4).
     """
-    here, there = myself.address_for(inbound.local), myself.address_for(outbound.local)
-    if here == there and inbound.transport == outbound.transport:
-        return [f"<sip:{_hostport(here)}{_transport(inbound)}{tail}>"]
-    return [
-        f"<sip:{_hostport(here)}{_transport(inbound)};r2=on{tail}>",
-        f"<sip:{_hostport(there)}{_transport(outbound)};r2=on{tail}>",
-    ]
+    here = _entry(inbound, myself, secure)
+    there = _entry(outbound, myself, secure)
+    if here == there:
+        return [f"<{here}{tail}>"]
+    return [f"<{here};r2=on{tail}>", f"<{there};r2=on{tail}>"]
+
+
+def _entry(flow: Flow, myself: Myself, secure: bool) -> str:
+    """The URI by which the far end of a flow reaches us."""
+    where = _hostport(myself.address_for(flow.local, flow.transport))
+    if secure and flow.transport == "tls":
+        return f"sips:{where}"
+    return f"sip:{where}{_transport(flow)}"
 
 
 def _hostport(addr: Addr) -> str:

@@ -30,19 +30,20 @@ class Myself:
             port for _, port in advertise if port
         )
 
-    def address_for(self, local: Addr) -> Addr:
+    def address_for(self, local: Addr, transport: str = "tcp") -> Addr:
         """What Via, Record-Route and Contact say for a local address: the advertised one of its family.
 
         A loopback address is never behind the NAT that `advertise` describes, so it speaks for itself. A
-        connection that we opened (port 0) is known by its listener's port.
+        connection that we opened (port 0) is known by the port of its transport's listener. An advertised
+        port is that of UDP and TCP: TLS has its own.
         """
         if not local.port:
-            ports = [addr.port for kind, addr in self.listens if kind != "udp" and addr.host == local.host]
+            ports = [addr.port for kind, addr in self.listens if (kind, addr.host) == (transport, local.host)]
             local = Addr(local.host, ports[0] if ports else 5060)
         if self.advertise and not is_loopback(local.host):
             for host, port in self.advertise:
                 if (":" in host) == (":" in local.host):
-                    return Addr(host, port or local.port)
+                    return Addr(host, local.port if transport == "tls" else port or local.port)
         return local
 
     def is_myself(self, uri: Uri) -> bool:

@@ -30,8 +30,8 @@ def list_(
 @app.command()
 def add(
     ip: Annotated[str, typer.Argument(metavar="IP", show_default=False)],
-    port: Annotated[int, typer.Argument(metavar="PORT", min=1, max=65535, show_default=False)],
-    transport: Annotated[str, typer.Argument(metavar="[udp|tcp|tls]", show_default=False)] = "udp",
+    port: Annotated[str, typer.Argument(metavar="PORT", show_default=False)],
+    transport: Annotated[str, typer.Argument(metavar="[PROTO]", help="udp, tcp or tls")] = "udp",
     seconds: Annotated[
         int, typer.Option("--for", metavar="SECONDS", min=0, help="0: until it is flushed")
     ] = 0,

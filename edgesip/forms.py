@@ -315,3 +315,20 @@ def media_path(value: object) -> str:
     if value not in ("auto", "user"):
         raise ValueError('must be "auto" or "user"')
     return str(value)
+
+
+def reason(value: object) -> str:
+    """Printable text on one line."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError(f"must be text on one line, not {value!r}")
+    return value
+
+
+def reply_codes(value: object) -> str:
+    """`code=STATUS` and `class=DIGIT`, separated by `;`."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be like code=403;class=5, not {value!r}")
+    for word in filter(None, (one.strip() for one in value.split(";"))):
+        if re.fullmatch(r"code=[3-6][0-9]{2}|class=[3-6]", word, re.ASCII) is None:
+            raise ValueError(f"must be like code=403;class=5, not {word!r}")
+    return value

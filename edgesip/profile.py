@@ -29,6 +29,7 @@ from edgesip.sections import (
     Permissions,
     Registrar,
     Relay,
+    Rr,
     Section,
     Siptrace,
     Tls,
@@ -91,6 +92,7 @@ class Profile(Section):
     usrloc: Usrloc = Usrloc()
     nathelper: Nathelper = Nathelper()
     tm: Tm = Tm()
+    rr: Rr = Rr()
     dialog: Dialog = Dialog()
     dns: Dns = Dns()
     tls: Tls = Tls()

@@ -89,8 +89,87 @@ class Tm(Section):
     """Milliseconds to wait for any answer at all; then the next hop is tried, or the answer is 408."""
     fr_inv_timer: Annotated[int, Field(ge=1000, le=3_600_000)] = 185000
     """Milliseconds that a phone may ring; then it is cancelled and the caller gets 408."""
+    max_inv_lifetime: Annotated[int, Field(ge=1000, le=36_000_000)] = 600000
+    """Milliseconds that a call may take until it is answered, whatever is tried meanwhile: several times
+    `fr_inv_timer` where targets are tried one after the other."""
+    max_noninv_lifetime: Annotated[int, Field(ge=1000, le=3_600_000)] = 32000
+    """Milliseconds that any other request may take."""
     wt_timer: Annotated[int, Field(ge=100, le=600_000)] = 5000
     """Milliseconds that a finished transaction is kept to answer repetitions."""
+    retr_timer1: Annotated[int, Field(ge=50, le=10_000)] = 500
+    """Milliseconds until a message over UDP is sent again (T1), doubled each time."""
+    retr_timer2: Annotated[int, Field(ge=50, le=60_000)] = 4000
+    """Milliseconds between two repetitions at most (T2)."""
+    restart_fr_on_each_reply: bool = True
+    """`false`: `fr_inv_timer` runs from the first provisional answer, however often the phone says 180."""
+    auto_inv_100: bool = True
+    """Every INVITE that is forwarded hears 100 at once, or after 200 ms when a script or a name takes its
+    time."""
+    auto_inv_100_reason: Annotated[str, PlainValidator(forms.reason)] = (
+        "trying -- your call is important to us"
+    )
+    """The reason phrase of that 100."""
+    aggregate_challenges: bool = True
+    """A 401 or 407 that goes back after a fork carries the challenges of all branches."""
+    cancel_b_method: Annotated[int, Field(ge=0, le=2)] = 1
+    """What becomes of a branch that has said nothing yet when its call is cancelled: 0 it counts as 487 at
+    once, 1 it gets CANCEL with its first provisional answer, 2 it gets CANCEL at once."""
+    unmatched_cancel: Annotated[int, Field(ge=0, le=2)] = 0
+    """A CANCEL of a request that we do not know: 0 is answered with 481, 1 goes to the script, whose Forward
+    sends it on without a transaction, 2 is dropped."""
+    failure_reply_mode: Annotated[int, Field(ge=0, le=3)] = 3
+    """Answers that came before a failure hook added targets: 0 may still be chosen, 2 all but those of the
+    last targets, 1 and 3 none of them."""
+    faked_reply_prio: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Added to the rank of our own 408 in the choice of the best answer; 2000 lets any that came win."""
+    local_cancel_reason: bool = True
+    """A CANCEL of ours says why (`Reason: SIP;cause=200`)."""
+    e2e_cancel_reason: bool = True
+    """The Reason of a caller's CANCEL is copied to the branches."""
+    remap_503_500: bool = True
+    """A 503 that is the best answer goes back as 500 (RFC 3261 §16.7 step 6)."""
+    disable_6xx_block: bool = False
+    """`true`: a 6xx of one branch ends no other."""
+    failover_reply_codes: Annotated[str, PlainValidator(forms.reply_codes)] = ""
+    """Answers that, like 503, try the next hop of a name."""
+    reply_408_code: Annotated[int, Field(ge=300, le=699)] = 408
+    """What a caller gets when nobody answered in time."""
+    reply_408_reason: Annotated[str, PlainValidator(forms.reason)] = "Request Timeout"
+    """Its reason phrase."""
+    default_code: Annotated[int, Field(ge=300, le=699)] = 500
+    """What is answered when a failure hook returns `Reply` with a status that is no failure."""
+    default_reason: Annotated[str, PlainValidator(forms.reason)] = "Server Internal Error"
+    """Its reason phrase."""
+    blst_503: bool = False
+    """A hop that answers 503 is left alone as long as its Retry-After says (see `dns.dst_blocklist`)."""
+    blst_503_def_timeout: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """Seconds for that when there is no Retry-After; 0 for not at all."""
+    blst_503_min_timeout: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """Seconds for that at least."""
+    blst_503_max_timeout: Annotated[int, Field(ge=0, le=86_400)] = 3600
+    """Seconds for that at most."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Tm:
+        if self.max_inv_lifetime < self.fr_timer:
+            raise ValueError(f"max_inv_lifetime {self.max_inv_lifetime} is below fr_timer {self.fr_timer}")
+        if self.retr_timer2 < self.retr_timer1:
+            raise ValueError(f"retr_timer2 {self.retr_timer2} is below retr_timer1 {self.retr_timer1}")
+        return self
+
+
+class Rr(Section):
+    """Record-Route and Route."""
+
+    enable_double_rr: Annotated[int, Field(ge=0, le=2)] = 1
+    """Two Record-Routes where a call comes in and goes out by different addresses, transports or families: 1;
+    always: 2; never: 0, and only for hosts whose addresses all lead everywhere."""
+    enable_full_lr: bool = False
+    """`;lr=on` instead of `;lr`, for routers that know no parameter without a value."""
+    append_fromtag: bool = True
+    """`;ftag=` with the caller's tag in the Record-Route; it tells a script the direction of a request."""
+    add_username: bool = False
+    """The user of the request URI in the Record-Route."""
 
 
 class Dialog(Section):

@@ -51,6 +51,7 @@ from edgesip.signal.net.tls_files import CertificateError, Certificates, Pair, T
 from edgesip.signal.proxy.blocklist import Blocklist
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.transaction.settings import TmSettings
@@ -316,6 +317,7 @@ class Edge:
                 ),
                 store is not None,
                 self._wall_offset,
+                RrSettings(**profile.rr.model_dump()),
             ),
             myself,
             Transactions(_tm_settings(profile.tm)),

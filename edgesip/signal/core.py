@@ -7,7 +7,7 @@ rooms below and decides nothing that a script decides. Knows no socket, no clock
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
@@ -27,9 +27,11 @@ from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone
 from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.orders import Orders
+from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.proxy.redirect import contacts_of
 from edgesip.signal.proxy.stateful import Dead, StatefulProxy
 from edgesip.signal.proxy.stateless import Stateless
+from edgesip.signal.proxy.strict import for_next_hop
 from edgesip.signal.proxy.uac import Asking, Heard, LocalRequests
 from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent, TxKey, server_key
 from edgesip.signal.transaction.tables import State
@@ -51,6 +53,7 @@ class CoreSettings:
     registrar: registrar.Settings
     durable: bool
     wall_offset: float
+    rr: RrSettings = field(default_factory=RrSettings)
 
 
 class Arrived(NamedTuple):
@@ -94,6 +97,7 @@ class SignalCore:
         self._proxy = StatefulProxy(
             transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.get, dead
         )
+        self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
         self._counts: dict[str, int] = {
             "core:rcv_requests": 0,
@@ -299,6 +303,9 @@ class SignalCore:
         self._counts["core:fwd_requests"] += 1
         if inbound.edits.body is not None:
             inbound.request = request = inbound.edits.with_body(request)
+        if inbound.foreign:
+            inbound.request, targets = for_next_hop(inbound, targets)
+            request = inbound.request
         if decision.stateless or request.method == "CANCEL":
             self._stateless.forward(request, inbound.flow, targets[0], inbound.edits)
         elif request.method == "ACK":

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from edgesip.address import Addr, Flow, bracketed, same_host
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri, without_headers
@@ -126,6 +127,7 @@ class Copy(NamedTuple):
     body: bytes | None = None
     rr: str = ""
     breadth: int = 0
+    style: RrSettings | None = None
 
 
 def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
@@ -140,6 +142,8 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
         tail += f";did={copy.did}{copy.rr}" if copy.did else copy.rr
         secure = request.uri[:5].lower() == "sips:"
         entries = record_routes(copy.inbound, copy.flow, myself, tail, secure)
+        if copy.style is not None:
+            entries = copy.style.styled(entries, request.ruri.user or "")
         fields += [("Record-Route", entry) for entry in reversed(entries)]
     kept = request.headers.fields
     fields += [(name, left if name == "Max-Forwards" else value) for name, value in kept]

@@ -17,6 +17,7 @@ from edgesip.signal.proxy.inbound import Inbound, note
 from edgesip.signal.proxy.loops import NAME as MAX_BREADTH
 from edgesip.signal.proxy.loops import with_breadth
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.transaction.layer import COOKIE, Transactions
 from edgesip.signal.wire.message import Request, Response, reply_to
 
@@ -24,7 +25,10 @@ RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 
 
 class Launcher:
-    """Opens branches; `to_tag` tags what we answer, `said` is where news is left."""
+    """Opens branches; `to_tag` tags what we answer, `said` is where news is left.
+
+    `rr` is the style of our Record-Routes where it is not the usual one.
+    """
 
     def __init__(
         self,
@@ -42,6 +46,7 @@ class Launcher:
         self._entropy = entropy
         self._to_tag = to_tag
         self.hooks = hooks
+        self.rr: RrSettings | None = None
         self._said = said
 
     def forward_ack(self, inbound: Inbound, target: Target, now: float) -> None:
@@ -113,6 +118,8 @@ class Launcher:
         copy = Copy(branch.target.uri, mark, flow, record_route, fork.inbound, did, body, branch.edits.rr)
         if fork.breadth:
             copy = copy._replace(breadth=max(1, fork.breadth // beside))
+        if record_route and self.rr is not None:
+            copy = copy._replace(style=self.rr)
         branch.provisional = False
         leaving = self._copy(request, copy, branch.edits)
         branch.client = self._transactions.open_client(

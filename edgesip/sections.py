@@ -141,7 +141,7 @@ class Tm(Section):
     default_reason: Annotated[str, PlainValidator(forms.reason)] = "Server Internal Error"
     """Its reason phrase."""
     blst_503: bool = False
-    """A hop that answers 503 is left alone as long as its Retry-After says (see `dns.dst_blocklist`)."""
+    """A hop that answers 503 is left alone as long as its Retry-After says (see `dns.use_dst_blocklist`)."""
     blst_503_def_timeout: Annotated[int, Field(ge=0, le=86_400)] = 0
     """Seconds for that when there is no Retry-After; 0 for not at all."""
     blst_503_min_timeout: Annotated[int, Field(ge=0, le=86_400)] = 0

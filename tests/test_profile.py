@@ -46,7 +46,15 @@ def test_an_almost_empty_profile_has_the_documented_defaults(tmp_path: Path) -> 
     assert profile.state_dir == STATE
     assert profile.route == tmp_path / "route.py"
     assert (profile.auth.enabled, profile.auth.realm) == (True, "edgesip")
-    assert profile.tm.model_dump() == {"fr_timer": 30000, "fr_inv_timer": 185000, "wt_timer": 5000}
+    tm = profile.tm
+    assert (tm.fr_timer, tm.fr_inv_timer, tm.wt_timer) == (30000, 185000, 5000)
+    assert (tm.retr_timer1, tm.retr_timer2, tm.max_inv_lifetime) == (500, 4000, 600000)
+    assert profile.rr.model_dump() == {
+        "enable_double_rr": 1,
+        "enable_full_lr": False,
+        "append_fromtag": True,
+        "add_username": False,
+    }
     assert profile.nathelper.natping_interval == 25
     assert profile.dialog.default_timeout == 43200
     assert (profile.relay.ports, profile.relay.path, profile.relay.timeout) == (

@@ -58,6 +58,7 @@ from edgesip.store.api import Credential, Write
 
 SERVER = Addr("203.0.113.1", 5060)
 SERVER6 = Addr("2001:db8::1", 5060)
+SECURE = Addr("203.0.113.1", 5061)
 PROFILE = Path(__file__).parent.parent / "edgesip" / "profiles" / "nat_sbc.py"
 SDP = (
     b"v=0\r\no=- 1 1 IN IP4 192.168.1.10\r\ns=-\r\nc=IN IP4 192.168.1.10\r\nt=0 0\r\n"
@@ -96,6 +97,8 @@ class Phone:
 
     @property
     def flow(self) -> Flow:
+        if self.transport == "tls":
+            return Flow("tls", SECURE, self.at)
         return Flow(self.transport, SERVER if ":" not in self.at.host else SERVER6, self.at)
 
     def request(
@@ -320,7 +323,7 @@ class Talk:
         self.heard: list[Heard] = []
         self.hold_store = False
         serial = count(1)
-        listens = (("udp", SERVER), ("tcp", SERVER), ("udp", SERVER6), ("tcp", SERVER6))
+        listens = (("udp", SERVER), ("tcp", SERVER), ("udp", SERVER6), ("tcp", SERVER6), ("tls", SECURE))
         myself = Myself(listens, domains=frozenset({"example.net"}))
 
         def entropy(size: int) -> bytes:

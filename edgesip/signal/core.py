@@ -22,7 +22,7 @@ from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.forward import check_request, preprocess, read_all, with_source
+from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
 from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone, note
 from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
@@ -299,7 +299,7 @@ class SignalCore:
         if not targets:
             if request.method == "ACK":
                 return []
-            return self._refuse(request, inbound.flow, 478, "Unresolvable destination")
+            return self._refuse(request, inbound.flow, *nowhere(request))
         self._counts["core:fwd_requests"] += 1
         if inbound.edits.body is not None:
             inbound.request = request = inbound.edits.with_body(request)

@@ -51,6 +51,13 @@ def check_request(request: Request) -> Refused | None:
     return None
 
 
+def nowhere(request: Request) -> Refused:
+    """The answer when no way leads on; for a sips: URI, no secure one (RFC 5630 §5.1)."""
+    if request.uri[:5].lower() == "sips:":
+        return Refused(480, "", (("Warning", '380 edgesip "SIPS Not Allowed"'),))
+    return Refused(478, "Unresolvable destination")
+
+
 def with_source(request: Request, source: Addr) -> Request:
     """§18.2.1 and RFC 3581, as after `force_rport()`: the top Via says where the request really came from."""
     via = request.headers.via

@@ -23,6 +23,7 @@ from edgesip.signal.wire.uri import parse_uri
 
 UNBLOCKED = frozenset({"ACK", "BYE", "CANCEL"})
 """What ends something is sent in any case (`blst_methods_lookup` of Kamailio; it leaves out BYE alone)."""
+SECURE = frozenset({"tls", "wss"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Locator:
         found: list[Target | Unresolved] = []
         for one in wanted or (None,):
             if isinstance(one, Binding):
-                if self._usable(inbound, [one.flow], now):
+                if self._usable(inbound, _secured(inbound, one.contact, [one.flow]), now):
                     found.append(Target(one.contact, (one.flow,), one.nated, one.ruid, one.q))
                 continue
             target = self._by_uri(inbound, str(one) if one is not None else inbound.uri, one is None, now)
@@ -66,7 +67,7 @@ class Locator:
         """`own` when it is the request's URI, for which a Route or a destination set by the script wins."""
         if own and inbound.dst is not None and not inbound.foreign:
             hop = Hop(inbound.dst_transport, inbound.dst)
-            return self._target(uri, self._usable(inbound, [self._flow(inbound, hop, "", True)], now))
+            return self._target(inbound, uri, [self._flow(inbound, hop, "", True)], now)
         try:
             name = name_of(inbound.foreign[0].uri if own and inbound.foreign else parse_uri(uri))
         except ParseError:
@@ -78,7 +79,7 @@ class Locator:
         if name.secure and transport in ("udp", "tcp"):
             transport = "tls"
         hop = Hop(transport, Addr(str(ip), name.port or DEFAULT_PORTS.get(transport, 5060)))
-        return self._target(uri, self._usable(inbound, [self._flow(inbound, hop, str(ip), False)], now))
+        return self._target(inbound, uri, [self._flow(inbound, hop, str(ip), False)], now)
 
     def at(self, inbound: Inbound, wanted: Unresolved, hops: Sequence[Hop], now: float) -> Target | None:
         """The target at the hops that DNS gave, in this order; None when none of them may be sent to."""
@@ -92,7 +93,7 @@ class Locator:
             or self.trusts(hop.addr.host)
             or (known is not None and known.remote == hop.addr)
         ]
-        return self._target(wanted.uri, self._usable(inbound, flows, now))
+        return self._target(inbound, wanted.uri, flows, now)
 
     def settle(
         self,
@@ -115,8 +116,9 @@ class Locator:
                 targets.append(target)
         return targets, silent
 
-    def _target(self, uri: str, flows: Sequence[Flow]) -> Target | None:
-        hops = tuple(flows if self.failover else flows[:1])
+    def _target(self, inbound: Inbound, uri: str, flows: Sequence[Flow | None], now: float) -> Target | None:
+        usable = self._usable(inbound, _secured(inbound, uri, flows), now)
+        hops = tuple(usable if self.failover else usable[:1])
         return Target(uri, hops) if hops else None
 
     def _usable(self, inbound: Inbound, flows: Sequence[Flow | None], now: float) -> list[Flow]:
@@ -183,3 +185,10 @@ class Locator:
         same = [addr for addr in fit if addr == here.local]
         same = same or [addr for addr in fit if addr.port == here.local.port]
         return (same or fit)[0]
+
+
+def _secured(inbound: Inbound, uri: str, flows: Sequence[Flow | None]) -> Sequence[Flow | None]:
+    """A sips: URI, of the request or of its target, is followed over TLS only (RFC 3261 §26.2.2)."""
+    if not any(one[:5].lower() == "sips:" for one in (inbound.request.uri, uri)):
+        return flows
+    return [flow for flow in flows if flow is not None and flow.transport in SECURE]

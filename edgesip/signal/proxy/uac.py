@@ -63,7 +63,7 @@ class LocalRequests:
         """
         self._next_token += 1
         given = {name.lower() for name, _ in headers}
-        local = self._myself.address_for(target.hops[0].local)
+        local = self._myself.address_for(target.hops[0].local, target.hops[0].transport)
         made = (
             ("Max-Forwards", "70"),
             ("From", f"<sip:{bracketed(local.host)}>;tag={self._entropy(8).hex()}"),

@@ -204,6 +204,12 @@ def test_the_command_line_wins(tmp_path: Path) -> None:
         ('upstream = "gw.example.net"\n', 2, "is not sip:HOST or sip:HOST:PORT"),
         ('upstream = "sips:gw.example.net"\n', 2, "is not sip:HOST or sip:HOST:PORT"),
         ('upstream = "sip:a@gw.example.net"\n', 2, "is not a host name"),
+        ('upstream = "sip:gw.example.net;transport=sctp"\n', 2, "there may stand ;transport=udp, tcp or tls"),
+        ('upstream = "sip:gw.example.net;tcp"\n', 2, "there may stand ;transport=udp, tcp or tls"),
+        ('[dns]\nservers = ["ns.example"]\n', 3, "is not ADDR or ADDR:PORT"),
+        ('[dns]\nservers = ["192.0.2.53", "192.0.2.53:53"]\n', 3, "is there twice"),
+        ("[dns]\ndns_cache_flags = 3\n", 3, "only IPv4 and only IPv6 is nothing"),
+        ("[dns]\ndns_cache_min_ttl = 60\ndns_cache_max_ttl = 30\n", 3, "is above dns_cache_max_ttl 30"),
         ("upstream_users = '[0-9'\n", 2, "is not a regular expression"),
         ('[permissions]\ntrusted = "10.0.0.1/8"\n', 3, "did you mean 10.0.0.0/8?"),
         ('[permissions]\ntrusted = "gw.example"\n', 3, "neither an IP address nor a network"),
@@ -374,3 +380,14 @@ def test_a_socket_path_has_107_bytes_at_most() -> None:
         socket_in(Path("/"), Path("/" + "x" * 107))
     with pytest.raises(ConfigError, match="107"):
         socket_in(Path("/" + "é" * 50))
+
+
+def test_an_upstream_may_name_its_transport(tmp_path: Path) -> None:
+    profile = read(tmp_path, 'upstream = "sip:GW.example.net:5080;transport=TCP"\n')
+    assert profile.upstream == Upstream("gw.example.net", 5080, "tcp")
+    assert str(profile.upstream) == "sip:gw.example.net:5080;transport=tcp"
+
+
+def test_dns_servers_have_addresses_and_perhaps_ports(tmp_path: Path) -> None:
+    profile = read(tmp_path, '[dns]\nservers = ["192.0.2.53", "2001:db8::53", "[2001:db8::54]:5353"]\n')
+    assert profile.dns.servers == (("192.0.2.53", 53), ("2001:db8::53", 53), ("2001:db8::54", 5353))

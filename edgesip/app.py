@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgesip.address import Addr, Flow
-from edgesip.control import dns, log
+from edgesip.control import dns, log, reload
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -32,13 +32,13 @@ from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
 from edgesip.relay.service import RelayService, limits
-from edgesip.script import Rooms, Script, ScriptError, hooks_of, load
+from edgesip.reloading import Reloading, registrar_of, script_of
+from edgesip.script import Rooms, Script, hooks_of
 from edgesip.sections import Tm
 from edgesip.signal.core import CoreSettings, SignalCore
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
-from edgesip.signal.location import registrar
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
@@ -63,12 +63,12 @@ from edgesip.store.subscribers import SqliteSubscribers
 CHECKPOINT = 5.0
 
 
-def provision(profile: Profile) -> Edge:
-    """Everything short of starting: the script is loaded, the addresses are ours. Raises `ConfigError`."""
-    try:
-        script = load(profile.route)
-    except ScriptError as error:
-        raise ConfigError(str(error)) from None
+def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> Edge:
+    """Everything short of starting: the script is loaded, the addresses are ours. Raises `ConfigError`.
+
+    `again` reads the profile anew, for `reload`.
+    """
+    script = script_of(profile)
     listens: list[tuple[str, Addr]] = []
     for one in profile.listen:
         found = [(one.transport, addr) for addr in expand(Addr(one.host, one.port))]
@@ -80,7 +80,7 @@ def provision(profile: Profile) -> Edge:
         if not is_local(host):
             raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
     certificates = _certificates(profile, any(transport == "tls" for transport, _ in listens))
-    return Edge(profile, script, tuple(listens), certificates)
+    return Edge(profile, script, tuple(listens), certificates, again)
 
 
 def _certificates(profile: Profile, wanted: bool) -> Certificates | None:
@@ -167,9 +167,11 @@ class Edge:
         script: Script,
         listens: tuple[tuple[str, Addr], ...],
         certificates: Certificates | None = None,
+        again: Callable[[], Profile] | None = None,
     ) -> None:
         self.profile = profile
         self.certificates = certificates
+        self._again = again
         self._script = script
         self._listens = listens
         self._wall_offset = time.time() - time.monotonic()
@@ -192,6 +194,10 @@ class Edge:
             ready(line)
             await asyncio.get_running_loop().create_future()
 
+    def hangup(self) -> None:
+        """SIGHUP after the server is ready: the route script and the profile are read anew."""
+        self._reloading.hangup()
+
     async def _start(self, stack: contextlib.AsyncExitStack) -> str:
         profile, loop = self.profile, asyncio.get_running_loop()
         max_sessions = self._max_sessions()
@@ -209,6 +215,7 @@ class Edge:
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, store, media, resolver, blocklist)
         self._service = service
+        self._reloading = Reloading(profile, self._again, service, self._log)
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(service.stop)
         await self._open(service, loop)
@@ -227,6 +234,7 @@ class Edge:
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
+        methods += reload.methods_for(self._reloading.reload)
         control = ControlServer(Rpc(methods), profile.socket)
         await control.start()
         stack.push_async_callback(control.close)
@@ -303,18 +311,17 @@ class Edge:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
 
         def trusts(host: str) -> bool:
-            return profile.permissions.trusts(host) or (upstream is not None and host in upstream.hosts)
+            return self._reloading.profile.permissions.trusts(host) or (
+                upstream is not None and host in upstream.hosts
+            )
 
         usrloc, digest = Usrloc(), Digest(profile.auth.realm, os.urandom(32))
-        section = profile.registrar
         rooms = Rooms(
             myself, usrloc, subscribers, digest, profile.permissions.trusted, upstream, profile.auth.enabled
         )
         core = SignalCore(
             CoreSettings(
-                registrar.Settings(
-                    section.default_expires, section.min_expires, section.max_expires, section.max_contacts
-                ),
+                registrar_of(profile),
                 store is not None,
                 self._wall_offset,
                 RrSettings(**profile.rr.model_dump()),

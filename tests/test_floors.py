@@ -14,6 +14,7 @@ PACKAGE = ROOT / "edgesip"
 FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.cli", 5),
     ("edgesip.app", 4),
+    ("edgesip.reloading", 4),
     ("edgesip.naming", 4),
     ("edgesip.signal.net", 3),
     ("edgesip.relay.service", 3),
@@ -36,6 +37,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.forms", 0),
     ("edgesip.places", 0),
     ("edgesip.profile", 0),
+    ("edgesip.live", 0),
     ("edgesip.sections", 0),
 )
 

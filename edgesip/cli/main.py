@@ -20,6 +20,7 @@ from edgesip.cli import (
     dlg,
     dns,
     profiles,
+    reload,
     rpc,
     rtp,
     run,
@@ -45,6 +46,7 @@ app.command()(background.start)
 app.command()(background.stop)
 app.command()(background.restart)
 app.command()(background.status)
+app.command()(reload.reload)
 app.command()(run.check)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(subscriber.app, name="subscriber")

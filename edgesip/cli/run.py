@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,7 @@ def run(
     loaded = load_profile(profile, listen, advertise, set_, state_dir, socket)
     made_state_dir(loaded.state_dir)
     with serving(loaded.state_dir):
-        edge = _provisioned(loaded)
+        edge = _provisioned(loaded, lambda: _read(profile, listen, advertise, set_, state_dir, socket))
         options = run_state(loaded, profile, listen, advertise, set_)
 
         def ready(line: str) -> None:
@@ -56,7 +57,7 @@ def run(
             notify("READY=1", f"STATUS={line}")
 
         try:
-            serve(edge.run, ready)
+            serve(edge.run, ready, edge.hangup)
         except ConfigError as error:
             raise Fail(BAD_CONFIG, str(error)) from None
         except StoreError as error:
@@ -119,28 +120,39 @@ def load_profile(
     socket: Path | None,
 ) -> Profile:
     """The profile with the command line laid over it, or `Fail` with 78."""
-    from edgesip.profile import load
-
     try:
-        return load(
-            name,
-            default_state_dir=default_state_dir(),
-            sets=sets or (),
-            listen=listen or (),
-            advertise=advertise or (),
-            state_dir=state_dir,
-            socket=socket,
-        )
+        return _read(name, listen, advertise, sets, state_dir, socket)
     except ConfigError as error:
         raise Fail(BAD_CONFIG, str(error)) from None
 
 
-def _provisioned(profile: Profile) -> Edge:
+def _read(
+    name: str,
+    listen: list[str] | None,
+    advertise: list[str] | None,
+    sets: list[str] | None,
+    state_dir: Path | None,
+    socket: Path | None,
+) -> Profile:
+    from edgesip.profile import load
+
+    return load(
+        name,
+        default_state_dir=default_state_dir(),
+        sets=sets or (),
+        listen=listen or (),
+        advertise=advertise or (),
+        state_dir=state_dir,
+        socket=socket,
+    )
+
+
+def _provisioned(profile: Profile, again: Callable[[], Profile] | None = None) -> Edge:
     from edgesip.app import provision
     from edgesip.store.api import StoreError
 
     try:
-        return provision(profile)
+        return provision(profile, again)
     except ConfigError as error:
         raise Fail(BAD_CONFIG, str(error)) from None
     except StoreError as error:

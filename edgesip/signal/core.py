@@ -114,9 +114,10 @@ class SignalCore:
         """The statistics of the core, of `sl` and of the registrar."""
         return self._counts | self._stateless.counters | self._saver.counters
 
-    def use(self, hooks: Hooks) -> None:
-        """Another script is in force from now on."""
+    def use(self, hooks: Hooks, settings: registrar.Settings) -> None:
+        """Another script, and other limits of registration, are in force from now on."""
         self._proxy.launcher.hooks = hooks
+        self._saver.settings = settings
 
     # -- what comes in -----------------------------------------------------------------------------
 

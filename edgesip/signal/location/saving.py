@@ -40,7 +40,7 @@ class Saver:
         entropy: Callable[[int], bytes],
     ) -> None:
         self._usrloc = usrloc
-        self._settings = settings
+        self.settings = settings
         self._durable = durable
         self._wall_offset = wall_offset
         self._entropy = entropy
@@ -53,7 +53,7 @@ class Saver:
         request, flow = inbound.request, inbound.flow
         saved = registrar.save(
             self._usrloc,
-            self._settings,
+            self.settings,
             request,
             flow,
             now,

@@ -68,7 +68,7 @@ class SignalService:
             self.receive, self._closed, self._malformed, core.in_calls, core.registered, certificates, log
         )
         self._script = script
-        self._rooms = rooms
+        self.rooms = rooms
         self._locator = locator
         self._resolver = resolver
         self._store = store
@@ -82,6 +82,10 @@ class SignalService:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = float("inf")
+
+    def use(self, script: Script, rooms: Rooms) -> None:
+        """Another script is asked from now on; what the old one began, it ends."""
+        self._script, self.rooms = script, rooms
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to keep time on this loop."""
@@ -204,7 +208,7 @@ class SignalService:
         if hook is None:
             return self._place(inbound, Forward(), now)
         try:
-            decision = hook(Call(inbound, self._rooms, now))
+            decision = hook(Call(inbound, self.rooms, now))
         except Exception as error:
             return self._place(inbound, self._blame(inbound, error), now)
         if inspect.isawaitable(decision):
@@ -223,7 +227,7 @@ class SignalService:
         if hook is None:
             return self.core.resume(failure, None, (), now)
         try:
-            decision = hook(FailureCall(failure, self._rooms, now))
+            decision = hook(FailureCall(failure, self.rooms, now))
         except Exception as error:
             return self._unasked(failure, error)
         if inspect.isawaitable(decision):
@@ -266,7 +270,7 @@ class SignalService:
         if hook is None:
             return self.core.carry(undone.inbound, undone.refusal, (), now)
         try:
-            decision = hook(UndoneCall(undone, self._rooms, now))
+            decision = hook(UndoneCall(undone, self.rooms, now))
         except Exception as error:
             return self._place(undone.inbound, self._blame(undone.inbound, error), now)
         if inspect.isawaitable(decision):
@@ -280,7 +284,7 @@ class SignalService:
         if hook is None:
             return
         try:
-            waiting = hook(event_for(happened.about, self._rooms, time.monotonic()))
+            waiting = hook(event_for(happened.about, self.rooms, time.monotonic()))
         except Exception as error:
             self._hook_failed(happened.hook, error)
             return

@@ -1,0 +1,53 @@
+"""What of a profile can change while the server runs, and what takes a restart.
+
+Compares two profiles and takes the living keys of the newer one. Knows no server.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgesip.profile import Profile
+
+LIVE = (
+    "route",
+    "upstream_users",
+    "auth.enabled",
+    "permissions.trusted",
+    "registrar.default_expires",
+    "registrar.min_expires",
+    "registrar.max_expires",
+    "registrar.max_contacts",
+)
+"""Keys that `edgesip reload` takes up. All others are read at the start alone."""
+
+_PLACED = ("name", "file", "socket", "origins")
+
+
+def changed(old: Profile, new: Profile) -> list[str]:
+    """The keys, as they are written in a profile, whose values differ."""
+    before, after = _keys(old), _keys(new)
+    return [key for key, value in before.items() if after[key] != value]
+
+
+def taken(old: Profile, new: Profile) -> Profile:
+    """The old profile with every living key as the new one has it."""
+    return old.model_copy(
+        update={
+            "route": new.route,
+            "upstream_users": new.upstream_users,
+            "auth": old.auth.model_copy(update={"enabled": new.auth.enabled}),
+            "permissions": old.permissions.model_copy(update={"trusted": new.permissions.trusted}),
+            "registrar": new.registrar,
+        }
+    )
+
+
+def _keys(profile: Profile) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in profile.model_dump(exclude=set(_PLACED)).items():
+        if isinstance(value, dict):
+            found |= {f"{name}.{key}": inside for key, inside in value.items()}
+        else:
+            found[name] = value
+    return found

@@ -16,8 +16,8 @@ _FIELD = re.compile(
 """The header fields that hold credentials (RFC 3261 §22, RFC 7615), with their continuation lines."""
 _DERIVED = re.compile(
     rb"(?<![a-z])((?:response|rspauth|response-auth|password|passwd)\s*=\s*)"
-    rb"(\"(?:[^\"\\]|\\.)*\"?|[^\s,;\"&]+)",
-    re.IGNORECASE | re.DOTALL,
+    rb"(\"(?:[^\"\\\r\n]|\\[^\r\n]|\r?\n[ \t])*\"?|[^\s,;\"&]+)",
+    re.IGNORECASE,
 )
 """Wherever they stand: a piece of a message may begin after the name of its field."""
 _SDP_KEY = re.compile(
@@ -28,7 +28,7 @@ _SDP_KEY = re.compile(
 _URI = re.compile(rb"(sips?:[^:@\s<>\";]{0,128}:)([^@\s<>\";]{1,128}+)(?=@)", re.IGNORECASE)
 """Bounded, so that a hostile message takes no time that grows with its square."""
 _ENCODED = re.compile(
-    rb"[\r\n](?:content-encoding|e)[ \t]*:[ \t]*(?!identity[ \t]*[\r\n])[^ \t\r\n]", re.IGNORECASE
+    rb"[\r\n](?:content-encoding|e)[ \t]*:[ \t]*(?!identity[ \t]*(?:[\r\n]|\Z))[^ \t\r\n]", re.IGNORECASE
 )
 _STAR = b"*"
 

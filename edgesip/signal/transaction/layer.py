@@ -100,11 +100,14 @@ class Ended(NamedTuple):
     tx: Transaction
 
 
-class Broken(NamedTuple):
+class Broken:
     """A timer of this transaction failed by a fault of ours; the transaction is gone."""
 
-    tx: Transaction
-    error: Exception
+    __slots__ = ("error", "tx")
+
+    def __init__(self, tx: Transaction, error: Exception) -> None:
+        self.tx = tx
+        self.error = error
 
 
 TxEvent = Answered | TimedOut | Ended | Broken

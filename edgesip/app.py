@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgesip.address import Addr, Flow
-from edgesip.control import dns, log, reload
+from edgesip.control import dns, log, reload, tm
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -235,6 +235,7 @@ class Edge:
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
         methods += reload.methods_for(self._reloading.reload)
+        methods += tm.methods_for(service, time.monotonic)
         control = ControlServer(Rpc(methods), profile.socket)
         await control.start()
         stack.push_async_callback(control.close)

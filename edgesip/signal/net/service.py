@@ -10,6 +10,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from edgesip.address import Addr, Flow
@@ -389,17 +390,21 @@ class SignalService:
     # -- requests of our own -----------------------------------------------------------------------
 
     async def request(
-        self, method: str, uri: str, headers: Sequence[tuple[str, str]], body: bytes
+        self, method: str, uri: str, headers: Sequence[tuple[str, str]], body: bytes, next_hop: str = ""
     ) -> Response | None:
-        """Send a request of our own and give its final response; None when it leads nowhere."""
+        """Send a request of our own and give its final response; None when it leads nowhere.
+
+        `next_hop` is the URI of where it goes instead of `uri`.
+        """
         nowhere = Request(method, uri, Headers(()), b"")
         here = Flow("udp", *self._locator.myself.listens[0][1:], Addr("127.0.0.1", 0))
         inbound = Inbound(nowhere, here, (), uri=uri)
-        found = self._locator.locate(inbound, (uri,), time.monotonic())
+        found = self._locator.locate(inbound, (next_hop or uri,), time.monotonic())
         targets, _ = self._locator.settle(inbound, found, await self._named(found), time.monotonic())
         if not targets or self._loop is None:
             return None
-        token = self.core.orders.request(method, targets[0], headers, body, time.monotonic())
+        target = replace(targets[0], uri=uri)
+        token = self.core.orders.request(method, target, headers, body, time.monotonic())
         heard: asyncio.Future[Response] = self._loop.create_future()
         self._asked[token] = heard
         self.step(self.core.news())

@@ -107,6 +107,8 @@ class UdpLinks:
         self._receive = receive
         self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._deaf: set[socket.socket] = set()
         self.counters: dict[str, int] = {"core:send_errors": 0}
 
     def open(self, addresses: Sequence[Addr], loop: asyncio.AbstractEventLoop) -> None:
@@ -117,11 +119,13 @@ class UdpLinks:
         except LinkError:
             self.close(None)
             raise
+        self._loop = loop
         for addr, sock in self._sockets.items():
             loop.add_reader(sock.fileno(), self._readable, addr, sock)
 
     def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
         """Stop reading and close."""
+        self._loop = None
         for sock in self._sockets.values():
             if loop is not None:
                 loop.remove_reader(sock.fileno())
@@ -157,7 +161,18 @@ class UdpLinks:
                 break
             found = True
             self._refused(data)
+        if self._loop is not None and sock not in self._deaf:
+            self._deaf.add(sock)
+            self._loop.call_soon(self._listen_again, sock)
         return found
+
+    def _listen_again(self, sock: socket.socket) -> None:
+        """Begin to read again: after an error libuv, and so uvloop, has stopped, and says nothing of it."""
+        self._deaf.discard(sock)
+        for addr, one in self._sockets.items():
+            if one is sock and self._loop is not None:
+                self._loop.remove_reader(sock.fileno())
+                self._loop.add_reader(sock.fileno(), self._readable, addr, sock)
 
     def _readable(self, addr: Addr, sock: socket.socket) -> None:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""

@@ -217,7 +217,8 @@ def test_a_farewell_ends_it(ours: Certificates) -> None:
     client, server = agreed(ours.client_session("a.example"), ours.server_session())
     assert server.receive(client.send(SIP) + client.finish()) == SIP
     assert server.ended
-    assert server.finish() == b""
+    assert client.receive(server.finish()) == b""
+    assert client.ended, "it is answered"
     assert ours.server_session().finish() == b"", "before the handshake there is nothing to end"
 
 

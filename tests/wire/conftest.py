@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from authority import Authority
 from lab.needs import missing
 from lab.network import Network
 from lab.server import Server
+from lab.trunk import tls_settings
 
 os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _LOG_TAIL = 12000  # characters of each log shown for a failure
@@ -49,8 +51,10 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
         number: int = 1,
         ignore: str = "",
         descriptors: int = 0,
+        profile: str = "nat-sbc",
     ) -> Server:
-        server = Server(network, network.public_host(name, number), settings, ignore, descriptors)
+        host = network.public_host(name, number)
+        server = Server(network, host, settings, ignore, descriptors, profile)
         servers.append(server)
         server.start()
         return server
@@ -70,6 +74,18 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
         told = request.node.stash[_story]()
         request.node.stash[_story] = lambda: told
         raise
+
+
+@pytest.fixture
+def authority(network: Network) -> Authority:
+    """An issuer of certificates; its files go with the network."""
+    return Authority(network.directory)
+
+
+@pytest.fixture
+def tls_server(start_server: Start, authority: Authority) -> Server:
+    """The server at 203.0.113.1, which listens for TLS too and proves its addresses."""
+    return start_server(tls_settings(authority))
 
 
 @pytest.fixture

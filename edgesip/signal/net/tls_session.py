@@ -78,7 +78,7 @@ class TlsSession:
 
     def finish(self) -> bytes:
         """The farewell (close_notify); nothing when there is no session to end."""
-        if self.established and not self.ended:
+        if self.established:
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
         return self.take()

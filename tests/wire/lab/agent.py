@@ -6,11 +6,12 @@ It answers nothing by itself. Knows transactions only so far that it repeats a l
 from __future__ import annotations
 
 import contextlib
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lab.link import Link, TcpLink, UdpLink
+from lab.link import Link, TcpLink, TlsLink, UdpLink
 from lab.network import SERVER, Host
 from lab.sip import Message, bracketed, credentials, decode, sdp, token
 from lab.stream import Stream
@@ -32,7 +33,8 @@ class Dialog:
 class Agent:
     """`user` on `host`, served by `server` over `transport`; socket and media belong to the namespace.
 
-    Over TCP its one connection carries everything, and `port` is what the connection has.
+    Over TCP and TLS its one connection carries everything, and `port` is what the connection has; over TLS
+    `context` is what it believes and shows.
     """
 
     def __init__(
@@ -44,11 +46,13 @@ class Agent:
         port: int = 5060,
         server: str = SERVER,
         transport: str = "udp",
+        context: ssl.SSLContext | None = None,
     ) -> None:
         self.host = host
+        self._context = context
         self.user = user
         self.password = password
-        self.server = (server, 5060)
+        self.server = (server, 5061 if transport == "tls" else 5060)
         self.family = 6 if ":" in server else 4
         self.address = host.own(self.family)
         self.link: Link = UdpLink(host, port, self.family) if transport == "udp" else self._connected()
@@ -60,6 +64,8 @@ class Agent:
         self.contact = f"<sip:{user}-{token(3)}@{bracketed(self.address)}:{self.link.port}{mark}>"
 
     def _connected(self) -> TcpLink:
+        if self.server[1] == 5061:
+            return TlsLink(self.host, self.server, self.family, self._context)
         return TcpLink(self.host, self.server, self.family)
 
     def reconnect(self) -> None:

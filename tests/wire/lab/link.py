@@ -1,4 +1,4 @@
-"""How a scripted agent reaches the server: a UDP socket, or one TCP connection with the frames of it.
+"""How a scripted agent reaches the server: a UDP socket, or one TCP or TLS connection with the frames of it.
 
 Octets and addresses, no SIP beyond Content-Length. Both twins send whole messages and give whole messages.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 import time
 from typing import Protocol
 
@@ -112,3 +113,31 @@ class TcpLink:
         """End it as a crash does, by RST."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         self.socket.close()
+
+
+def any_server() -> ssl.SSLContext:
+    """A client's context that takes every certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+class TlsLink(TcpLink):
+    """The same over TLS; it asks for `name` (SNI) and takes any certificate unless `context` says more."""
+
+    name = "TLS"
+
+    def __init__(
+        self,
+        host: Host,
+        server: Address,
+        family: int = 4,
+        context: ssl.SSLContext | None = None,
+        name: str = "",
+    ) -> None:
+        super().__init__(host, server, family)
+        wrapped = (context or any_server()).wrap_socket(self.socket, server_hostname=name or None)
+        host.namespace.keep(wrapped)
+        self.socket = wrapped
+        self.version = wrapped.version() or ""
+        self.certificate = wrapped.getpeercert(binary_form=True) or b""

@@ -90,6 +90,10 @@ class Namespace:
         self._sockets.append(sock)
         return sock
 
+    def keep(self, sock: socket.socket) -> None:
+        """Close this socket, which was made of one of ours, with the namespace at the latest."""
+        self._sockets.append(sock)
+
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         with self.inside():
             return run(arguments, stdin)

@@ -35,9 +35,10 @@ class Verb(Exception):
 
 
 class Server:
-    """One edgesip with profile nat-sbc on `host`, over UDP and TCP, IPv4 and IPv6.
+    """One edgesip with profile nat-sbc on `host`: UDP and TCP, IPv4 and IPv6; with a certificate TLS too.
 
-    `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open.
+    `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open, `profile`
+    another profile than nat-sbc.
     """
 
     def __init__(
@@ -47,8 +48,10 @@ class Server:
         settings: dict[str, str] | None = None,
         ignore: str = "",
         descriptors: int = 0,
+        profile: str = "nat-sbc",
     ) -> None:
         self.network = network
+        self._profile = profile
         self.host = host
         self.settings = {**_SETTINGS, **(settings or {})}
         self._limit = ("prlimit", f"--nofile={descriptors}") if descriptors else ()
@@ -67,14 +70,25 @@ class Server:
         self.process = self.network.start(
             self.host,
             f"edgesip-{self.host.name}",
-            *(*self._limit, EDGESIP, "run", "--profile", "nat-sbc", "--listen", ",".join(self._listens())),
+            *(
+                *self._limit,
+                EDGESIP,
+                "run",
+                "--profile",
+                self._profile,
+                "--listen",
+                ",".join(self._listens()),
+            ),
             *("--state-dir", str(self.state), *settings),
         )
         self.ready_line = self.process.wait_for(r"^ready.*$", deadline=20.0, after=seen)[0]
 
     def _listens(self) -> list[str]:
         places = [bracketed(self.host.own(family)) for family in (4, 6)]
-        return [f"{transport}:{place}:5060" for transport in ("udp", "tcp") for place in places]
+        found = [f"{transport}:{place}:5060" for transport in ("udp", "tcp") for place in places]
+        if "tls.certificate" in self.settings:
+            found += [f"tls:{place}:5061" for place in places]
+        return found
 
     def crash(self) -> None:
         """kill -9."""

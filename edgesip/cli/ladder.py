@@ -20,7 +20,7 @@ Column = tuple[str, str]
 OWN: Column = ("", "edgesip")
 TIME = 9
 """Characters of a line's time."""
-NARROWEST = 20
+NARROWEST = 21
 WIDEST = 46
 """Characters between two columns: below, messages are listed instead; above, arrows are too long to read."""
 _USER = re.compile(r"(?:sips?:([^@;>:\s]+)(?::[^@\s]*)?@|tel:([^;>\s]+))", re.IGNORECASE)
@@ -140,7 +140,7 @@ class Ladder:
         words, marks, colour = self._label(event)
         incoming = event["direction"] == "in"
         if not self._places:
-            return self._listed(event, words + marks, colour)
+            return self._listed(event, words, marks, colour)
         own = self._places[1]
         other = self._places[self._columns.index((event["transport"], event["remote"]))]
         begin, end = min(own, other) + 1, max(own, other)
@@ -156,13 +156,15 @@ class Ladder:
         blank = self._blank()
         return (self._when(event) + blank[TIME:begin] + arrow + blank[end:]).rstrip()
 
-    def _listed(self, event: Event, label: str, colour: str) -> str:
+    def _listed(self, event: Event, words: str, marks: str, colour: str) -> str:
         """Who sent it to whom, in words."""
         remote = f"{event['transport']}:{printable(event['remote'])}"
         ends = (remote, "edgesip") if event["direction"] == "in" else ("edgesip", remote)
         way = f" {'→' if self._style.unicode else '->'} "
-        line = f"{self._when(event)}  {way.join(ends):<36}  {self._coloured(label, colour)}"
-        return line if self._style.columns else f"{line}  [{printable(event['call_id'])[:16]}]"
+        line = f"{self._when(event)}  {way.join(ends):<36}  "
+        call = "" if self._style.columns else f"  [{printable(event['call_id'])[:16]}]"
+        label = _cut(words, max(self._style.width - len(line) - len(marks) - len(call), 10)) + marks
+        return f"{line}{self._coloured(label, colour)}{call}"
 
     def _label(self, event: Event) -> tuple[str, str, str]:
         """What stands on the arrow, what stands in brackets after it, and the colour."""
@@ -242,4 +244,4 @@ def _cut(text: str, room: int) -> str:
 
 def _short(address: str) -> str:
     """An address that fits over a column: of a long IPv6 one the beginning, the end and the port."""
-    return address if len(address) <= 24 else f"{address[:10]}..{address[-12:]}"
+    return address if len(address) <= 22 else f"{address[:9]}..{address[-11:]}"

@@ -96,17 +96,21 @@ class _Events:
 
 
 class _Capture:
-    """A capture file that is being written; removed if it could not be."""
+    """A capture file that is being written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def __enter__(self) -> _Capture:
         try:
-            self._file = open(self._path, "wb", opener=_private)
+            self._file = open(self._path, "wb", buffering=0, opener=_private)
         except OSError as error:
-            raise Fail(FAILED, f"{self._path}: cannot be written: {error.strerror}") from None
-        self._file.write(pcap.HEADER)
+            raise self._failed(error) from None
+        try:
+            self._put(pcap.HEADER)
+        except Fail:
+            self._file.close()
+            raise
         return self
 
     def __exit__(self, *failure: object) -> None:
@@ -115,12 +119,18 @@ class _Capture:
     def write(self, events: list[Event]) -> int:
         """Add the messages among these; how many."""
         messages = [event for event in events if event["kind"] == "message"]
-        try:
-            self._file.write(b"".join(map(pcap.record, messages)))
-            self._file.flush()
-        except OSError as error:
-            raise Fail(FAILED, f"{self._path}: cannot be written: {error.strerror}") from None
+        for message in messages:
+            self._put(pcap.record(message))
         return len(messages)
+
+    def _put(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise self._failed(error) from None
+
+    def _failed(self, error: OSError) -> Fail:
+        return Fail(FAILED, f"{self._path}: cannot be written: {error.strerror}")
 
 
 def _private(path: str, flags: int) -> int:

@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 # What the wire tests use: phones, namespaces with NAT routers, captures, a Debian to install in.
-TEST_PACKAGES := baresip sip-tester nftables tcpdump iproute2 conntrack linphone-cli debootstrap
+TEST_PACKAGES := baresip sip-tester nftables tcpdump iproute2 conntrack linphone-cli debootstrap dnsmasq-base
 
 # More options for the server: make run ARGS="--advertise 203.0.113.5"
 ARGS ?=

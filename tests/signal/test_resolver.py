@@ -62,8 +62,7 @@ class Zone(Resolver):
             tmp_path / "resolv.conf",
         )
 
-    async def _exchange(self, query: dns.message.Message) -> dns.message.QueryMessage:
-        name, kind = query.question[0].name, query.question[0].rdtype
+    async def _exchange(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage:
         text = name.to_text(omit_final_dot=True)
         self.asked[text, dns.rdatatype.to_text(kind)] += 1
         if text.startswith("slow"):
@@ -71,7 +70,7 @@ class Zone(Resolver):
         if text == "broken.example":
             raise Unanswered("192.0.2.53:53: SERVFAIL")
         await asyncio.sleep(self.delay)
-        reply = dns.message.make_response(query)
+        reply = dns.message.make_response(dns.message.make_query(name, kind))
         rows = [line.split(maxsplit=3) for line in ZONE.split("\n") if line]
         while found := [row for row in rows if dns.name.from_text(row[0]) == name]:
             for type_ in dict.fromkeys(row[2] for row in found):

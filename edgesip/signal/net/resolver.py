@@ -209,7 +209,7 @@ class Resolver:
         kind = dns.rdatatype.from_text(question.kind)
         ttl = float("inf")
         for _ in range(CHAIN):
-            reply = await self._exchange(dns.message.make_query(name, kind))
+            reply = await self._exchange(name, kind)
             chain = reply.resolve_chaining()
             ttl = min(ttl, chain.minimum_ttl)
             if chain.answer is not None:
@@ -234,7 +234,7 @@ class Resolver:
                 found = tuple(one for data in list(rows)[:MOST_RECORDS] for one in _record(data))
                 self.cache.put(question, found, rows.ttl, now)
 
-    async def _exchange(self, query: dns.message.Message) -> dns.message.QueryMessage:
+    async def _exchange(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage:
         """Ask the servers in turn, the one that answered last first, until one has an opinion."""
         servers = self._configured()
         refusal = Unanswered("there is no DNS server")
@@ -245,7 +245,7 @@ class Resolver:
             server = servers[self._first % len(servers)]
             try:
                 reply, _ = await dns.asyncquery.udp_with_fallback(
-                    query,
+                    dns.message.make_query(name, kind),
                     server.host,
                     float(self._ask_settings.retr_time),
                     server.port,

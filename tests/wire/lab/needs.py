@@ -15,6 +15,7 @@ _PROGRAMS = {
     "ip": "iproute2",
     "conntrack": "conntrack",
     "linphonec": "linphone-cli",
+    "dnsmasq": "dnsmasq-base",
 }
 
 

@@ -32,9 +32,8 @@ from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
 from edgesip.relay.service import RelayService, limits
-from edgesip.reloading import Reloading, registrar_of, script_of
+from edgesip.reloading import Reloading, registrar_of, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
-from edgesip.sections import Tm
 from edgesip.signal.core import CoreSettings, SignalCore
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
@@ -54,7 +53,6 @@ from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.transaction.layer import Transactions
-from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.wire.uri import parse_uri
 from edgesip.store.api import StoreError
 from edgesip.store.sqlite import SqliteStore
@@ -328,7 +326,7 @@ class Edge:
                 RrSettings(**profile.rr.model_dump()),
             ),
             myself,
-            Transactions(_tm_settings(profile.tm)),
+            Transactions(tm_of(profile.tm)),
             usrloc,
             Dialogs(DialogSettings(float(profile.dialog.default_timeout))),
             digest,
@@ -362,6 +360,7 @@ class Edge:
         core = service.core
         sources: list[Callable[[], Mapping[str, int]]] = [
             lambda: core.counters,
+            lambda: core.admission.counters | core.admission.gauges(),
             lambda: core.transactions.counters,
             lambda: {
                 "tmx:inuse_transactions": len(core.transactions),
@@ -464,37 +463,3 @@ def _background(stack: contextlib.AsyncExitStack, work: Any) -> None:
             await task
 
     stack.push_async_callback(end)
-
-
-def _tm_settings(tm: Tm) -> TmSettings:
-    """The section in seconds, its words read."""
-    words = [word.strip().split("=") for word in tm.failover_reply_codes.split(";") if word.strip()]
-    blst = (tm.blst_503_def_timeout, tm.blst_503_min_timeout, tm.blst_503_max_timeout)
-    return TmSettings(
-        fr_timer=tm.fr_timer / 1000,
-        fr_inv_timer=tm.fr_inv_timer / 1000,
-        wt_timer=tm.wt_timer / 1000,
-        max_inv_lifetime=tm.max_inv_lifetime / 1000,
-        max_noninv_lifetime=tm.max_noninv_lifetime / 1000,
-        retr_timer1=tm.retr_timer1 / 1000,
-        retr_timer2=tm.retr_timer2 / 1000,
-        restart_fr_on_each_reply=tm.restart_fr_on_each_reply,
-        auto_inv_100=tm.auto_inv_100,
-        auto_inv_100_reason=tm.auto_inv_100_reason,
-        aggregate_challenges=tm.aggregate_challenges,
-        cancel_b_method=tm.cancel_b_method,
-        unmatched_cancel=tm.unmatched_cancel,
-        failure_reply_mode=tm.failure_reply_mode,
-        faked_reply_prio=tm.faked_reply_prio,
-        local_cancel_reason=tm.local_cancel_reason,
-        e2e_cancel_reason=tm.e2e_cancel_reason,
-        remap_503_500=tm.remap_503_500,
-        disable_6xx_block=tm.disable_6xx_block,
-        failover_codes=frozenset(int(value) for kind, value in words if kind == "code"),
-        failover_classes=frozenset(int(value) for kind, value in words if kind == "class"),
-        reply_408_code=tm.reply_408_code,
-        reply_408_reason=tm.reply_408_reason,
-        default_code=tm.default_code,
-        default_reason=tm.default_reason,
-        blst_503=blst if tm.blst_503 else None,
-    )

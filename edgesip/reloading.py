@@ -14,8 +14,10 @@ from edgesip import live
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
 from edgesip.script import Script, ScriptError, hooks_of, load
+from edgesip.sections import Tm
 from edgesip.signal.location import registrar
 from edgesip.signal.net.service import SignalService
+from edgesip.signal.transaction.settings import TmSettings
 
 Log = Callable[[str, str, dict[str, Any]], None]
 
@@ -26,6 +28,40 @@ def script_of(profile: Profile) -> Script:
         return load(profile.route)
     except ScriptError as error:
         raise ConfigError(str(error)) from None
+
+
+def tm_of(tm: Tm) -> TmSettings:
+    """The `[tm]` section in seconds, its words read."""
+    words = [word.strip().split("=") for word in tm.failover_reply_codes.split(";") if word.strip()]
+    blst = (tm.blst_503_def_timeout, tm.blst_503_min_timeout, tm.blst_503_max_timeout)
+    return TmSettings(
+        fr_timer=tm.fr_timer / 1000,
+        fr_inv_timer=tm.fr_inv_timer / 1000,
+        wt_timer=tm.wt_timer / 1000,
+        max_inv_lifetime=tm.max_inv_lifetime / 1000,
+        max_noninv_lifetime=tm.max_noninv_lifetime / 1000,
+        retr_timer1=tm.retr_timer1 / 1000,
+        retr_timer2=tm.retr_timer2 / 1000,
+        restart_fr_on_each_reply=tm.restart_fr_on_each_reply,
+        auto_inv_100=tm.auto_inv_100,
+        auto_inv_100_reason=tm.auto_inv_100_reason,
+        aggregate_challenges=tm.aggregate_challenges,
+        cancel_b_method=tm.cancel_b_method,
+        unmatched_cancel=tm.unmatched_cancel,
+        failure_reply_mode=tm.failure_reply_mode,
+        faked_reply_prio=tm.faked_reply_prio,
+        local_cancel_reason=tm.local_cancel_reason,
+        e2e_cancel_reason=tm.e2e_cancel_reason,
+        remap_503_500=tm.remap_503_500,
+        disable_6xx_block=tm.disable_6xx_block,
+        failover_codes=frozenset(int(value) for kind, value in words if kind == "code"),
+        failover_classes=frozenset(int(value) for kind, value in words if kind == "class"),
+        reply_408_code=tm.reply_408_code,
+        reply_408_reason=tm.reply_408_reason,
+        default_code=tm.default_code,
+        default_reason=tm.default_reason,
+        blst_503=blst if tm.blst_503 else None,
+    )
 
 
 def registrar_of(profile: Profile) -> registrar.Settings:

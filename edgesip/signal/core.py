@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from edgesip.address import Addr, Flow
+from edgesip.address import Flow
 from edgesip.signal.decision import Challenge, Decision, Forward, Redirect, Reply, Save
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import DialogState
 from edgesip.signal.dialog.table import Dialogs
+from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location import registrar
 from edgesip.signal.location.saving import Outcome, Saver
@@ -37,7 +38,6 @@ from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent, Tx
 from edgesip.signal.transaction.tables import State
 from edgesip.signal.transaction.timers import Timers
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import REASONS, Request, Response, parse, reply_to
 from edgesip.store.api import Write
 
@@ -81,6 +81,7 @@ class SignalCore:
         entropy: Callable[[int], bytes],
         hooks: Hooks = Hooks(),  # noqa: B008 - a value
         dead: Dead | None = None,
+        admission: AdmissionSettings | None = None,
     ) -> None:
         self.myself = myself
         self.transactions = transactions
@@ -88,6 +89,7 @@ class SignalCore:
         self.dialogs = dialogs
         self._digest = digest
         self._pinger = pinger
+        self.admission = Admission(admission or AdmissionSettings(), entropy)
         self._waiting: dict[TxKey, Inbound] = {}
         self._late: Timers[TxKey] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []
@@ -134,6 +136,8 @@ class SignalCore:
                 events = self._request(message, flow, now)
         except ParseError as error:
             request = message if isinstance(message, Request) else error.request
+            if flow.transport == "udp" and not self.admission.may_err(flow.remote.host, now):
+                request = None
             events = self._unreadable(error, request, flow)
         return self._gather(events)
 
@@ -164,6 +168,14 @@ class SignalCore:
                 return events
         elif self.transactions.absorb(request, key, now) or key in self._waiting:
             return []
+        if self.admission.closed:
+            known = request.method == "REGISTER" and self.registered(flow)
+            wait = self.admission.refusal(request, known)
+            if wait:
+                if wait > 0:
+                    headers = (("Retry-After", str(wait)),)
+                    self._stateless.answer(with_source(request, flow.remote), flow, 503, "", headers)
+                return []
         request = with_source(request, flow.remote)
         refused = check_request(request)
         if refused is not None:
@@ -242,23 +254,9 @@ class SignalCore:
         return heard
 
     def _stray(self, response: Response) -> list[Event]:
-        """A response without a transaction: a 2xx of a living call, whose first copy or whose ACK got lost.
-
-        It is answered as the first was: with the same Contact and the same SDP.
-        """
-        if self._stateless.relay(response):
-            return []
-        headers = response.headers
-        found = self.dialogs.find(headers) if 200 <= response.status < 300 else None
-        sent_by = Addr(headers.via.host, headers.via.port or 5060)
-        if found is not None and headers.cseq.method == "INVITE" and self.myself.is_our_address(sent_by):
-            dialog, side = found
-            first, flow = dialog.success, dialog.leg(side).flow
-            living = dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED)
-            if living and flow is not None and first is not None and _is_repeated(first.headers, headers):
-                self._sends.append((flow, bytes(first)))
-                return []
-        self._counts["core:drop_replies"] += 1
+        """A response without a transaction: that of a stateless copy, a 2xx again; any other is dropped."""
+        if not (self._stateless.relay(response) or self._proxy.calls.again(response)):
+            self._counts["core:drop_replies"] += 1
         return []
 
     # -- what was decided --------------------------------------------------------------------------
@@ -487,9 +485,3 @@ def _may_follow(request: Request) -> bool:
     headers = request.headers
     known = headers.get("Proxy-Authorization") or headers.get("Authorization")
     return request.method == "ACK" or (request.method == "BYE" and known is not None)
-
-
-def _is_repeated(first: Headers, again: Headers) -> bool:
-    """True when both are of one response: to one request, by one answerer (RFC 3261 §13.3.1.4)."""
-    tags = (first.from_.tag, first.to.tag) == (again.from_.tag, again.to.tag)
-    return tags and first.cseq == again.cseq

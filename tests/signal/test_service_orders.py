@@ -153,7 +153,7 @@ def test_a_port_that_nobody_has_is_told_at_once() -> None:
 
     async def go() -> None:
         loop = asyncio.get_running_loop()
-        links = UdpLinks(lambda data, flow: heard.append(data), lambda: None, refused.append)
+        links = UdpLinks(lambda data, flow: heard.append(data), lambda age: None, refused.append)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             ours = Addr("127.0.0.1", free.getsockname()[1])

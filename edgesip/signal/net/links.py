@@ -92,18 +92,21 @@ def is_local(host: str) -> bool:
 
 
 class UdpLinks:
-    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest()` after each batch.
+    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest(age)` after each batch.
 
+    `age` is how long the oldest datagram may have waited that was read (seconds): since the sockets were last
+    found empty.
     `refused(octets)` is told the beginning of a datagram that an ICMP error came back for.
     """
 
     def __init__(
         self,
         receive: Callable[[bytes, Flow], None],
-        rest: Callable[[], None],
+        rest: Callable[[float], None],
         refused: Callable[[bytes], None],
     ) -> None:
         self._refused = refused
+        self._behind: dict[Addr, float] = {}
         self._receive = receive
         self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
@@ -176,11 +179,14 @@ class UdpLinks:
 
     def _readable(self, addr: Addr, sock: socket.socket) -> None:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
-        end = time.monotonic() + SLICE
+        start = time.monotonic()
+        end = start + SLICE
+        age = start - self._behind.get(addr, start)
         for _ in range(BATCH):
             try:
                 data, source = sock.recvfrom(LARGEST)
             except BlockingIOError:
+                self._behind.pop(addr, None)
                 break
             except OSError:
                 self._drain_errors(sock)
@@ -188,8 +194,11 @@ class UdpLinks:
             if source[1]:
                 self._receive(data, Flow("udp", addr, Addr(source[0], source[1])))
             if time.monotonic() > end:
+                self._behind.setdefault(addr, start)
                 break
-        self._rest()
+        else:
+            self._behind.setdefault(addr, start)
+        self._rest(age)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -64,7 +64,7 @@ class SignalService:
         certificates: Certificates | None = None,
     ) -> None:
         self.core = core
-        self.udp = UdpLinks(self._datagram, self._arm, self._unsent)
+        self.udp = UdpLinks(self._datagram, self._rest, self._unsent)
         self.streams = StreamLinks(
             self.receive, self._closed, self._malformed, core.in_calls, core.registered, certificates, log
         )
@@ -124,6 +124,11 @@ class SignalService:
             self._log(
                 "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
             )
+
+    def _rest(self, age: float) -> None:
+        """A batch is over whose oldest datagram may have waited `age` seconds."""
+        self.core.admission.measure(age, time.monotonic())
+        self._arm()
 
     def step(self, events: Sequence[Event]) -> None:
         """Handle what the core returned, send what it wants sent, arm its timer."""
@@ -192,10 +197,12 @@ class SignalService:
         self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        now = time.monotonic()
+        late, self._timer = now - self._due, None
         self._due = float("inf")
         try:
-            self.step(self.core.tick(time.monotonic()))
+            self.core.admission.measure(late, now)
+            self.step(self.core.tick(now))
         except Exception as error:
             self._log("error", "tick failed", {"error": repr(error), "exc": error})
             self._arm()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from edgesip.address import Flow
+from edgesip.address import Addr, Flow
 from edgesip.signal.dialog.local import ack_for_answer, bye_for
 from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
 from edgesip.signal.dialog.state import Dialog, DialogState, On, other
@@ -216,6 +216,24 @@ class Calls:
                 return first
         return None
 
+    def again(self, response: Response) -> bool:
+        """A 2xx of a living call that comes again without its transaction: the first copy, or its ACK, got
+        lost. It is answered as the first was, with the same Contact and the same SDP.
+        """
+        headers = response.headers
+        if not 200 <= response.status < 300 or headers.cseq.method != "INVITE":
+            return False
+        found = self._dialogs.find(headers)
+        if found is None or not self._myself.is_our_address(Addr(headers.via.host, headers.via.port or 5060)):
+            return False
+        dialog, side = found
+        first, flow = dialog.success, dialog.leg(side).flow
+        living = dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED)
+        if not living or flow is None or first is None or not _is_repeated(first.headers, headers):
+            return False
+        self.sends.append((flow, bytes(first)))
+        return True
+
     def hang_up(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
         """A 2xx that nobody waits for any more: its ACK, and a BYE unless it answered a re-INVITE."""
         if not fork.dialogs:
@@ -296,3 +314,9 @@ def has_sdp(headers: Headers, body: bytes) -> bool:
 def _has_media(dialog: Dialog) -> bool:
     """True while the call's media is ours to move: what comes after its end opens nothing."""
     return dialog.relayed and dialog.state is not DialogState.DELETED
+
+
+def _is_repeated(first: Headers, again: Headers) -> bool:
+    """True when both are of one response: to one request, by one answerer (RFC 3261 §13.3.1.4)."""
+    tags = (first.from_.tag, first.to.tag) == (again.from_.tag, again.to.tag)
+    return tags and first.cseq == again.cseq

@@ -1,0 +1,107 @@
+"""Admission: what is let in when more comes than can be served, and how often an error is answered.
+
+Told how long messages have waited before they are read, it turns away a growing part of what opens something
+new, so that what is under way ends well. Measures nothing itself, knows no socket, and keeps nothing for a
+caller but when its next error is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgesip.signal.wire.message import Request
+
+INTERVAL = 0.1
+"""Seconds between two looks at the delay."""
+STEP_UP, STEP_DOWN = 0.1, 0.02
+"""By how much the part that is turned away changes at a look: fast when it hurts, slowly back."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSettings:
+    """Seconds of waiting from which on new calls are turned away, below which none are, and beyond which an
+    answer would come too late; errors a second for one source, those that it has at first, sources kept.
+    """
+
+    high: float = 0.1
+    low: float = 0.03
+    stale: float = 2.0
+    errors: float = 1.0
+    burst: float = 64.0
+    sources: int = 10_000
+
+
+class Admission:
+    """What is let in. `closed` is False in all normal times, and then nobody need ask."""
+
+    def __init__(self, settings: AdmissionSettings, entropy: Callable[[int], bytes]) -> None:
+        self._settings = settings
+        self._entropy = entropy
+        self._worst = 0.0
+        self._looked = 0.0
+        self._errors: dict[str, tuple[float, float]] = {}
+        self.closed = False
+        self.delay = 0.0
+        self.part = 0.0
+        self.counters: dict[str, int] = {
+            "core:overload_rejected": 0,
+            "core:overload_dropped": 0,
+            "core:errors_suppressed": 0,
+        }
+
+    def gauges(self) -> dict[str, int]:
+        """The delay in milliseconds and the part that is turned away in per cent, now."""
+        return {
+            "core:overload_delay_ms": int(self.delay * 1000),
+            "core:overload_percent": int(self.part * 100),
+        }
+
+    def measure(self, waited: float, now: float) -> None:
+        """Messages read now have waited this long (seconds), in a queue or because the loop was busy."""
+        self._worst = max(self._worst, waited)
+        passed = now - self._looked
+        if passed < INTERVAL:
+            return
+        before, self.delay = self.delay, self._worst
+        delay, self._worst, self._looked = self._worst, 0.0, now
+        settings = self._settings
+        if min(before, delay) > settings.high:  # once is a pause, twice is a queue
+            self.part = min(1.0, self.part + STEP_UP * min(delay / settings.high, 5.0))
+        elif delay < settings.low and self.part:
+            looks = min(passed / INTERVAL, 50.0)
+            self.part = max(0.0, self.part - STEP_DOWN * looks)
+        self.closed = self.part > 0
+
+    def refusal(self, request: Request, known: bool) -> int:
+        """0 for what is let in; else the seconds for its Retry-After, -1 when not even that makes sense.
+
+        What belongs to something is always let in; `known` (a phone that refreshes what it has) goes before
+        what is new.
+        """
+        if request.method in ("ACK", "BYE", "CANCEL", "PRACK", "UPDATE") or request.headers.to.tag:
+            return 0
+        part = max(0.0, 2 * self.part - 1) if known else self.part
+        if int.from_bytes(self._entropy(2), "big") >= part * 65536:
+            return 0
+        if self.delay > self._settings.stale:
+            self.counters["core:overload_dropped"] += 1
+            return -1
+        self.counters["core:overload_rejected"] += 1
+        return 1 + self._entropy(1)[0] % 10
+
+    def may_err(self, source: str, now: float) -> bool:
+        """True when one more error may be answered to this address (CVE-2024-2169: none for ever).
+
+        What is not SIP may come from a server that takes our error for a message of its own.
+        """
+        settings = self._settings
+        tokens, since = self._errors.pop(source, (settings.burst, now))
+        tokens = min(settings.burst, tokens + (now - since) * settings.errors)
+        while len(self._errors) >= settings.sources:
+            del self._errors[next(iter(self._errors))]
+        allowed = tokens >= 1.0
+        self._errors[source] = (tokens - 1.0 if allowed else tokens, now)
+        if not allowed:
+            self.counters["core:errors_suppressed"] += 1
+        return allowed

@@ -1,0 +1,148 @@
+"""Overload: what is new is turned away first, what is under way never; errors are not answered for ever."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+from talk import SDP, SERVER, Packet, Talk
+
+from edgesip.signal.guard.admission import Admission, AdmissionSettings
+from edgesip.signal.wire.message import Request, parse
+
+
+def admission(**more: float) -> Admission:
+    dice = random.Random(7)
+    return Admission(AdmissionSettings(**more), dice.randbytes)  # type: ignore[arg-type]
+
+
+def invite(tag: str = "") -> Request:
+    talk = Talk()
+    packet = talk.phone("alice").invite("bob")
+    octets = packet.octets.replace(b"To: <sip:bob@203.0.113.1>", b"To: <sip:bob@203.0.113.1>" + tag.encode())
+    request = parse(octets)
+    assert isinstance(request, Request)
+    return request
+
+
+def busy(guard: Admission, delay: float, looks: int, now: float = 100.0) -> float:
+    for _ in range(looks):
+        now += 0.11
+        guard.measure(delay, now)
+    return now
+
+
+def test_a_pause_closes_nothing_and_a_queue_does() -> None:
+    guard = admission()
+    guard.measure(0.5, 100.0)
+    guard.measure(0.0, 100.2)
+    assert not guard.closed
+    busy(guard, 0.2, 2, 101.0)
+    assert guard.closed
+    assert 0 < guard.part < 0.5
+    busy(guard, 0.2, 20, 102.0)
+    assert guard.part == 1.0
+
+
+def test_it_opens_slowly_and_after_a_rest_at_once() -> None:
+    guard = admission()
+    now = busy(guard, 0.3, 20)
+    now = busy(guard, 0.01, 10, now)
+    assert 0.5 < guard.part < 0.9
+    guard.measure(0.0, now + 10)
+    guard.measure(0.0, now + 20)
+    assert not guard.closed
+
+
+def test_the_part_that_is_turned_away_is_the_part_that_was_said() -> None:
+    guard = admission()
+    guard.part, guard.closed = 0.3, True
+    request = invite()
+    waits = Counter(guard.refusal(request, False) for _ in range(4000))
+    assert 0.25 < 1 - waits[0] / 4000 < 0.35
+    assert set(waits) <= set(range(11))
+    assert len(waits) == 11
+    assert guard.counters["core:overload_rejected"] == 4000 - waits[0]
+
+
+def test_a_phone_that_refreshes_goes_before_what_is_new() -> None:
+    guard = admission()
+    guard.part, guard.closed = 0.5, True
+    request = invite()
+    assert [guard.refusal(request, True) for _ in range(200)] == [0] * 200
+    guard.part = 1.0
+    assert guard.refusal(request, True) > 0
+
+
+def test_what_waited_too_long_is_not_even_answered() -> None:
+    guard = admission()
+    busy(guard, 2.5, 20)
+    assert guard.refusal(invite(), False) == -1
+    assert guard.refusal(invite(";tag=x"), False) == 0
+    assert guard.counters["core:overload_dropped"] == 1
+
+
+def shut(talk: Talk) -> None:
+    talk.core.admission.part, talk.core.admission.closed = 1.0, True
+
+
+def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
+    talk = Talk()
+    alice, bob = talk.phone("alice"), talk.phone("bob")
+    talk.register(alice, bob)
+    call = talk.call(alice, "bob")
+    talk << (alice, 100)
+    received = talk.request(bob, "INVITE")
+    shut(talk)
+    talk >> call << (alice, 100)
+    talk >> bob.reply(received, 180) << (alice, 180)
+    talk >> bob.reply(received, 200, body=SDP)
+    answer = talk.response(alice, 200)
+    talk >> alice.ack(call, answer) << (bob, "ACK")
+    talk >> alice.within(call, answer, "INVITE", body=SDP) << (alice, 100) << (bob, "INVITE")
+    new = alice.invite("bob")
+    talk >> new
+    refused = talk.response(alice, 503)
+    assert 1 <= int(refused.headers.get("Retry-After") or "") <= 10
+    assert len(bytes(refused)) < 1.3 * len(new.octets)
+    for method in ("OPTIONS", "MESSAGE", "SUBSCRIBE"):
+        talk >> alice.request(method, f"sip:bob@{SERVER.host}") << (alice, 503)
+    stranger = talk.phone("carol")
+    talk >> stranger.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:carol@{SERVER.host}>")
+    talk << (stranger, 503)
+    talk.core.admission.part = 0.5
+    talk >> alice.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:alice@{SERVER.host}>") << (alice, 401)
+    talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
+
+
+def test_one_error_a_second_for_a_source_and_a_table_that_does_not_grow() -> None:
+    guard = admission(burst=1.0, sources=100)
+    assert [guard.may_err("192.0.2.1", 100.0 + at) for at in (0.0, 0.1, 0.9, 1.0, 1.5, 2.1)] == [
+        True,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+    for number in range(1000):
+        assert guard.may_err(f"192.0.2.{number}", 110.0)
+    assert len(guard._errors) == 100
+    assert guard.counters["core:errors_suppressed"] == 3
+
+
+def test_garbage_for_ever_is_not_answered_for_ever() -> None:
+    talk = Talk()
+    alice = talk.phone("alice")
+    bad = alice.invite("bob").octets.replace(b"CSeq: 1 INVITE", b"CSeq: 1 BYE")
+    for _ in range(1000):
+        talk >> Packet(alice, bad)
+    assert len(talk.sent) == 64
+    talk.sent.clear()
+    for _ in range(10):
+        talk.wait(1.0)
+        talk >> Packet(alice, bad)
+        talk >> Packet(alice, bad)
+    assert len(talk.sent) == 10
+    talk.sent.clear()
+    talk >> alice.request("OPTIONS", f"sip:{SERVER.host}") << (alice, 200)

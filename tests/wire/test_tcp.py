@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -196,6 +198,32 @@ def test_connections_are_capped_in_total(start_server: Callable[..., Server], ne
     eventually("they are gone", lambda: _open(server) == 0)
     agent = Agent(hosts[0], "alice", transport="tcp")
     assert agent.ask(_options(agent)).status == 200
+
+
+def test_without_descriptors_accepting_rests_and_goes_on_when_there_are_some(
+    server: Server, network: Network
+) -> None:
+    """The kernel keeps who comes; the loop does not spin for them, and UDP does not notice."""
+    assert server.process is not None
+    pid = server.process.pid
+    agent, other = _agent(network), Agent(network.public_host("other", 31), "other")
+    used = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    free = next(number for number in range(10_000) if number not in used)
+    before = resource.prlimit(
+        pid, resource.RLIMIT_NOFILE, (free, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
+    agent.reconnect()
+    request = _options(agent)
+    agent.send(request)
+    server.process.wait_for("no descriptor for a connection")
+    begun, cpu = time.monotonic(), server.process.cpu_seconds()
+    for _ in range(15):
+        assert other.ask(_options(other)).status == 200
+        time.sleep(0.2)
+    assert server.process.cpu_seconds() - cpu < 0.2 * (time.monotonic() - begun)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    assert agent.expect_response(request, 200, 200, 3.0).status == 200
+    assert server.statistic("tcp:accept_paused") >= 2
 
 
 def test_who_does_not_read_is_closed(server: Server, network: Network) -> None:

@@ -1,4 +1,4 @@
-"""Phones over TCP and IPv6, and each of them with one that is neither."""
+"""Phones over TCP, TLS and IPv6, and each of them with one that is none of these."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ TALK = 4.0
 PLACES = {
     "udp4": ("port-restricted", "udp", SERVER),
     "tcp4": ("symmetric", "tcp", SERVER),
+    "tls4": ("symmetric", "tls", SERVER),
     "udp6": ("public", "udp", SERVER6),
     "tcp6": ("public", "tcp", SERVER6),
+    "tls6": ("public", "tls", SERVER6),
 }
 _PAIRS = [(one, other) for one in PLACES for other in PLACES]
-_QUICK = {("udp4", "tcp4"), ("tcp4", "udp4"), ("udp4", "udp6"), ("tcp6", "tcp4")}
+_QUICK = {
+    ("udp4", "tcp4"),
+    ("tcp4", "udp4"),
+    ("udp4", "udp6"),
+    ("tcp6", "tcp4"),
+    ("tls4", "udp4"),
+    ("udp4", "tls4"),
+}
 
 
 def _phone(server: Server, network: Network, user: str, number: int, frequency: float, place: str) -> Phone:
@@ -40,7 +49,8 @@ def _phone(server: Server, network: Network, user: str, number: int, frequency: 
         for pair in _PAIRS
     ],
 )
-def test_both_hear_the_other(server: Server, network: Network, caller: str, callee: str) -> None:
+def test_both_hear_the_other(tls_server: Server, network: Network, caller: str, callee: str) -> None:
+    server = tls_server
     alice = _phone(server, network, "alice", 10, 440.0, caller)
     bob = _phone(server, network, "bob", 20, 1000.0, callee)
     connect(alice, bob)

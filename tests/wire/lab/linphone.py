@@ -18,6 +18,7 @@ _CONFIG = """
 sip_port=5060
 sip_tcp_port=0
 sip_tls_port=0
+root_ca={root_ca}
 use_ipv6=0
 default_proxy=0
 media_encryption=none
@@ -26,7 +27,7 @@ nat_policy_ref=
 [rtp]
 audio_rtp_port=7078
 [proxy_0]
-reg_proxy=<sip:{domain};transport=udp>
+reg_proxy=<sip:{domain};transport={transport}>
 reg_identity=sip:{user}@{domain}
 reg_expires=3600
 reg_sendregister=1
@@ -44,7 +45,10 @@ enabled=1
 
 
 class Linphone:
-    """One linphonec with one account; `frequency` (Hz) is what it says in a call."""
+    """One linphonec with one account; `frequency` (Hz) is what it says in a call.
+
+    Over TLS it believes the issuers in the file `root_ca`, and none else.
+    """
 
     def __init__(
         self,
@@ -55,6 +59,8 @@ class Linphone:
         frequency: float,
         *,
         domain: str = SERVER,
+        transport: str = "udp",
+        root_ca: str = "",
     ) -> None:
         self.user = user
         self.host = host
@@ -63,7 +69,12 @@ class Linphone:
         directory = network.directory / f"linphone-{user}"
         (directory / ".local" / "share" / "linphone").mkdir(parents=True)
         write_wav(directory / "tone.wav", tone(frequency, 60.0))
-        (directory / "linphonerc").write_text(_CONFIG.format(user=user, password=password, domain=domain))
+        config = _CONFIG.format(
+            user=user, password=password, domain=domain, transport=transport, root_ca=root_ca
+        )
+        if transport != "udp":
+            config = config.replace(f"sip_{transport}_port=0", f"sip_{transport}_port=-1")
+        (directory / "linphonerc").write_text(config)
         self._recording = directory / "heard.wav"
         self.process = network.start(
             host,

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.capture import Capture
-from lab.ladder import ladder
+from lab.ladder import ladder, streams
 from lab.network import Host, Network
 from lab.process import Process, eventually
 from lab.sip import bracketed
@@ -70,16 +70,8 @@ class Server:
         self.process = self.network.start(
             self.host,
             f"edgesip-{self.host.name}",
-            *(
-                *self._limit,
-                EDGESIP,
-                "run",
-                "--profile",
-                self._profile,
-                "--listen",
-                ",".join(self._listens()),
-            ),
-            *("--state-dir", str(self.state), *settings),
+            *(*self._limit, EDGESIP, "run", "--profile", self._profile),
+            *("--listen", ",".join(self._listens()), "--state-dir", str(self.state), *settings),
         )
         self.ready_line = self.process.wait_for(r"^ready.*$", deadline=20.0, after=seen)[0]
 
@@ -166,8 +158,13 @@ class Server:
         assert "Traceback" not in self.process.text(), "a traceback in the server's log"
 
     def story(self) -> str:
-        """The SIP ladder as its interface saw it."""
-        return ladder(self.capture.datagrams())
+        """Every call as `edgesip trace` tells it, or as its interface saw it; then the streams of media."""
+        datagrams = self.capture.datagrams()
+        try:
+            told = self.verb("trace", "--call", "")
+        except (Verb, subprocess.TimeoutExpired):
+            told = ladder(datagrams, [self.host.own(family) for family in (4, 6)])
+        return f"{told}\n{streams(datagrams)}"
 
 
 def _unwrapped(contact: dict[str, Any]) -> dict[str, Any]:

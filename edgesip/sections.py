@@ -229,7 +229,7 @@ class Dns(Section):
     """What makes room when the memory is full: `true`: the answers that nobody has used for longest; `false`:
     only those that are over. (Kamailio's default is off.)"""
     use_dst_blocklist: bool = True
-    """Leave out for a while who did not answer, could not be reached, or said 503 where tm is told so, while
+    """Leave out for a while who did not answer, could not be reached, or said 503 (`tm.blst_503`), while
     there is another place to try. (Kamailio's default is off, and its list has no such exception.)"""
     dst_blocklist_expire: Annotated[int, Field(ge=1, le=86_400)] = 60
     """Seconds for which a destination is left out."""

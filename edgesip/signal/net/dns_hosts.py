@@ -47,10 +47,13 @@ class HostsFile:
         self._file = Watched(path)
         self._names: dict[str, tuple[Record, ...]] = {}
 
-    def get(self, question: Question) -> Answer | None:
-        """Its addresses for a name it knows, and that such a name has no SRV or NAPTR; None for others."""
+    def look(self) -> None:
+        """Read it, if it has changed."""
         if self._file.changed():
             self._names = _read(self._file.lines())
+
+    def get(self, question: Question) -> Answer | None:
+        """Its addresses for a name it knows, and that such a name has no SRV or NAPTR; None for others."""
         name = question.name
         while name.startswith("_"):
             name = name.partition(".")[2]

@@ -119,7 +119,7 @@ class Resolver:
 
     def ready(self, name: Name) -> Found | None:
         """The hops for a name when nothing has to be asked for them; None: `resolve` it."""
-        found = plan(name, self._settings, Seen(self), os.urandom)
+        found = plan(name, self._settings, self._begun(), os.urandom)
         return found if isinstance(found, Found) else None
 
     async def resolve(self, name: Name) -> Found:
@@ -129,7 +129,7 @@ class Resolver:
     async def explain(self, name: Name) -> tuple[Found, dict[Question, Answer]]:
         """The same, with the answers that led there."""
         end = time.monotonic() + self._ask_settings.deadline
-        seen = Seen(self)
+        seen = self._begun()
         while True:
             found = plan(name, self._settings, seen, os.urandom)
             if isinstance(found, Found):
@@ -138,6 +138,7 @@ class Resolver:
 
     async def answer(self, question: Question) -> Answer:
         """The answer to one question, from the hosts file, the cache or DNS."""
+        self._hosts.look()
         known = self.known(question)
         return known if known is not None else await asyncio.shield(self._question(question))
 
@@ -156,6 +157,11 @@ class Resolver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begun(self) -> Seen:
+        """A resolution that has been told nothing yet; the hosts file is looked at once for all of it."""
+        self._hosts.look()
+        return Seen(self)
 
     # -- questions ---------------------------------------------------------------------------------
 

@@ -310,10 +310,11 @@ class RelayCore:
         latch = line.rtcp if at_rtcp else line.rtp
         if line.rule is not None:
             self._read(session, line)
-        locked, relatches = latch.locked, latch.relatches
+        best, locked, relatches = latch.best, latch.locked, latch.relatches
         judgement = latch.judge(source, sample, now)
-        if latch.locked != locked:
+        if latch.best is not best:
             self.moments.learned(now, session.key[0], leg, line, at_rtcp)
+        if latch.locked != locked:
             self._counts["relatch"] += latch.relatches - relatches
             if latch is line.rtp and latch.locked is not None:
                 line.rtcp.tie(latch.locked.host)

@@ -340,7 +340,7 @@ class Edge:
             core,
             self._script,
             rooms,
-            Locator(myself, route, usrloc.get, blocklist, trusts, profile.dns.use_dns_failover),
+            Locator(myself, route, usrloc.present, blocklist, trusts, profile.dns.use_dns_failover),
             resolver,
             store,
             log.writer("edgesip.signal"),

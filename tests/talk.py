@@ -334,7 +334,7 @@ class Talk:
         self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth)
         self.blocklist = Blocklist(BlocklistSettings())
         self.locator = Locator(
-            myself, lambda host: SERVER.host, usrloc.get, self.blocklist, lambda host: False
+            myself, lambda host: SERVER.host, usrloc.present, self.blocklist, lambda host: False
         )
         self.core = SignalCore(
             CoreSettings(registrar.Settings(3600, 60, 7200, 10), durable, 0.0),

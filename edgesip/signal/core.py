@@ -97,7 +97,7 @@ class SignalCore:
         self._saver = Saver(usrloc, settings.registrar, settings.durable, settings.wall_offset, entropy)
         self._local = LocalRequests(transactions, myself, entropy, self._sends)
         self._proxy = StatefulProxy(
-            transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.get, dead
+            transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.present, dead
         )
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
@@ -379,7 +379,7 @@ class SignalCore:
         """A connection is gone: its bindings go with it (handle_lost_tcp), and whatever waited for it."""
         gone = self.usrloc.by_flow(flow)
         for binding in gone:
-            self.usrloc.remove(binding)
+            self.usrloc.lose(binding)
         closed, orphans = self.transactions.flow_closed(flow)
         heard = self._handle(closed, now)
         self._proxy.orphaned(orphans, now)

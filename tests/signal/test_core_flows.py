@@ -196,3 +196,46 @@ def test_a_front_proxys_flow_carries_many_users_and_each_is_found() -> None:
     talk._step(talk.core.unregister([last]))
     assert usrloc.one_by_flow(phones[0].flow) is None
     assert usrloc._flows == {}
+
+
+def test_a_tcp_phone_that_comes_back_in_mid_call_is_found_by_what_follows() -> None:
+    for instance in ("", ';+sip.instance="<urn:uuid:0>"'):
+        talk = Talk()
+        alice, bob = talk.phone("alice", nat=True), talk.phone("bob", nat=True, transport="tcp")
+        contact = f"{bob.contact}{instance}"
+        packet = bob.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:bob@{SERVER.host}>", contact=contact)
+        talk >> packet
+        talk >> bob.with_credentials(packet, talk.response(bob, 401)) << (bob, 200)
+        talk.register(alice)
+        invite, answer, _, _ = talk.answered(alice, bob)
+        for port in (61000, 62000):
+            talk.hang(bob)
+            bob = replace(bob, at=Addr(bob.at.host, port), inside=Addr(bob.inside.host, port))
+            contact = f"{bob.contact}{instance}"
+            packet = bob.request(
+                "REGISTER", f"sip:{SERVER.host}", to=f"<sip:bob@{SERVER.host}>", contact=contact
+            )
+            talk >> packet
+            talk >> bob.with_credentials(packet, talk.response(bob, 401)) << (bob, 200)
+            talk >> alice.within(invite, answer, "INFO")
+            info = talk.request(bob, "INFO")
+            talk >> bob.reply(info, 200) << (alice, 200)
+        talk._step(talk.core.media_timeout(*_media_of(talk), talk.now))
+        talk << (alice, "BYE") << (bob, "BYE")
+
+
+def _media_of(talk: Talk) -> tuple[tuple[str, str], str]:
+    (dialog,) = talk.core.dialogs
+    return dialog.media_key, dialog.branch
+
+
+def test_lost_phones_are_remembered_within_bounds() -> None:
+    talk = Talk()
+    bob = talk.phone("bob", nat=True, transport="tcp")
+    for number in range(50):
+        at = replace(bob, at=Addr(bob.at.host, 50000 + number))
+        talk.register(at)
+        talk.hang(at)
+    assert len(talk.core.usrloc._lost) == 1
+    assert len(talk.core.usrloc._heirs) == 49
+    assert talk.core.usrloc.present("nobody") is None

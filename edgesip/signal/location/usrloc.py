@@ -14,8 +14,11 @@ from heapq import heapify, heappop, heappush
 from typing import Any
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.uri import parse_uri
 
 PARTS = 1024  # slices of the table by ruid, for whoever must visit every binding a little at a time
+_HEIRS = 10_000  # lost bindings that are remembered until their phone comes back
 _SLACK = 1024  # stale entries the expiry heap may hold before it is rebuilt
 
 
@@ -126,6 +129,8 @@ class Usrloc:
         self._heap: list[tuple[float, str]] = []
         self._size = 0
         self._expired = 0
+        self._lost: dict[tuple[str, str], str] = {}
+        self._heirs: dict[str, str] = {}
 
     def __len__(self) -> int:
         return self._size
@@ -147,6 +152,16 @@ class Usrloc:
     def get(self, ruid: str) -> Binding | None:
         """The binding with this ruid, over or not."""
         return self._parts[_part_of(ruid)].get(ruid)
+
+    def present(self, ruid: str) -> Binding | None:
+        """The binding with this ruid, or the one by which its phone came back after its connection was lost."""
+        binding = self.get(ruid)
+        for _ in range(8):
+            heir = self._heirs.get(ruid) if binding is None else None
+            if heir is None:
+                break
+            ruid, binding = heir, self.get(heir)
+        return binding
 
     def get_all(self) -> list[Binding]:
         """Every binding that has not been removed yet, in no particular order."""
@@ -182,6 +197,9 @@ class Usrloc:
         if old is None:
             self._size += 1
             self._insert(binding)
+            lost = self._lost.pop(_phone_of(binding), None) if self._lost else None
+            if lost is not None:
+                self._inherit(lost, binding.ruid)
         elif old.aor == binding.aor and old.q == binding.q:
             row = self._aors[binding.aor]
             self._aors[binding.aor] = tuple(binding if one.ruid == ruid else one for one in row)
@@ -206,6 +224,23 @@ class Usrloc:
         self._size -= 1
         self._cut(old)
         self._leave(old)
+
+    def lose(self, binding: Binding) -> None:
+        """Take out a binding whose connection is gone; its calls find the phone when it registers again."""
+        self.remove(binding)
+        phone = _phone_of(binding)
+        heir = next((one for one in self._aors.get(binding.aor, ()) if _phone_of(one) == phone), None)
+        if heir is not None:
+            self._inherit(binding.ruid, heir.ruid)
+            return
+        while len(self._lost) >= _HEIRS:
+            del self._lost[next(iter(self._lost))]
+        self._lost[phone] = binding.ruid
+
+    def _inherit(self, ruid: str, heir: str) -> None:
+        while len(self._heirs) >= _HEIRS:
+            del self._heirs[next(iter(self._heirs))]
+        self._heirs[ruid] = heir
 
     def heard(self, ruid: str, now: float, roundtrip: float) -> Binding | None:
         """Note that a ping was answered `roundtrip` seconds after it left; None without such a binding."""
@@ -286,3 +321,16 @@ class Usrloc:
 
 def _part_of(ruid: str) -> int:
     return zlib.crc32(ruid.encode()) % PARTS
+
+
+def _phone_of(binding: Binding) -> tuple[str, str]:
+    """What tells one phone of a user from another over its connections: its instance, else its Contact without
+    the port, which is another one with each connection.
+    """
+    if binding.instance:
+        return (binding.aor, binding.instance)
+    try:
+        uri = parse_uri(binding.contact)
+    except ParseError:
+        return (binding.aor, binding.contact)
+    return (binding.aor, f"{uri.user or ''}@{uri.host}")

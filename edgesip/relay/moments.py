@@ -49,9 +49,10 @@ class Moments:
         self._add(now, call_id, "media opened", tuple(ports))
 
     def learned(self, now: float, call_id: str, leg: Leg, line: Line, rtcp: bool) -> None:
-        """One address is believed from now on."""
+        """Another address is believed from now on."""
         latch = line.rtcp if rtcp else line.rtp
-        fields = ((f"{leg.side} {line.kind}", str(latch.locked)), ("rank", latch.rank))
+        source = "" if latch.best is None else str(latch.best.source)
+        fields = ((f"{leg.side} {line.kind}", source), ("rank", latch.rank))
         self._add(now, call_id, "RTCP learned" if rtcp else "media learned", fields)
 
     def refused(self, now: float, call_id: str, leg: Leg, line: Line, source: Addr) -> None:

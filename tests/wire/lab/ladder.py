@@ -1,54 +1,77 @@
-"""A capture told as a story: SIP messages as arrows, RTP as one line a stream. For failed tests."""
+"""A capture told as a story: SIP messages as `edgesip trace` draws them, RTP as one line a stream.
+
+For failed tests whose server cannot be asked any more; what was said in TLS is not in it.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from typing import Any
 
+from edgesip.cli.ladder import Style, drawn
+from edgesip.control.mask import masked
+from edgesip.control.trace import head_of
 from lab.capture import Datagram, read_rtp
+from lab.sip import bracketed
 
-_MAX_LINES = 200
+_MAX_LINES = 400
 _START_LINE = re.compile(rb"(?:SIP/2\.0 \d{3}|[A-Z]+ \S+ SIP/2\.0)")
+STYLE = Style(120)
 
 
-def ladder(datagrams: list[Datagram]) -> str:
-    """One line a SIP message in order of time, then one a stream of media."""
-    if not datagrams:
-        return "(nothing captured)"
-    start = datagrams[0].time
-    lines: list[str] = []
-    streams: dict[tuple[tuple[str, int], tuple[str, int]], list[float]] = {}
-    for datagram in datagrams:
-        if _START_LINE.match(datagram.payload):
-            lines.append(f"{datagram.time - start:8.3f}  {_arrow(datagram)}  {_summary(datagram.payload)}")
-        elif read_rtp(datagram) is not None:
-            streams.setdefault((datagram.source, datagram.target), []).append(datagram.time - start)
-        elif datagram.payload:
-            head = datagram.payload[:24]
-            lines.append(
-                f"{datagram.time - start:8.3f}  {_arrow(datagram)}  {len(datagram.payload)} octets {head!r}"
-            )
-    for (source, target), times in streams.items():
-        lines.append(
-            f"RTP {_name(source)} -> {_name(target)}: {len(times)} packets, {times[0]:.3f}..{times[-1]:.3f} s"
-        )
+def ladder(datagrams: list[Datagram], own: Collection[str]) -> str:
+    """The messages to and from the addresses `own`, call by call."""
+    events = [
+        event
+        for datagram in datagrams
+        if _START_LINE.match(datagram.payload) and (event := _event(datagram, own)) is not None
+    ]
+    lines = list(drawn(events, STYLE)) or ["(nothing captured)"]
     if len(lines) > _MAX_LINES:
         half = _MAX_LINES // 2
         lines[half:-half] = [f"          … {len(lines) - _MAX_LINES} lines left out …"]
     return "\n".join(lines)
 
 
-def _name(address: tuple[str, int]) -> str:
-    return f"{address[0]}:{address[1]}"
+def streams(datagrams: list[Datagram]) -> str:
+    """One line for each RTP stream: from where to where, how many packets, when."""
+    found: dict[tuple[tuple[str, int], tuple[str, int]], list[float]] = {}
+    for datagram in datagrams:
+        if read_rtp(datagram) is not None:
+            found.setdefault((datagram.source, datagram.target), []).append(datagram.time)
+    start = datagrams[0].time if datagrams else 0.0
+    return "\n".join(
+        f"RTP {_name(source)} -> {_name(target)}: {len(times)} packets,"
+        f" {times[0] - start:.3f}..{times[-1] - start:.3f} s"
+        for (source, target), times in found.items()
+    )
 
 
-def _arrow(datagram: Datagram) -> str:
-    return f"{_name(datagram.source):>20} -> {_name(datagram.target):<20}"
-
-
-def _summary(payload: bytes) -> str:
-    head = payload.partition(b"\r\n\r\n")[0].decode(errors="replace").split("\r\n")
-    values = {
-        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in head)
+def _event(datagram: Datagram, own: Collection[str]) -> dict[str, Any] | None:
+    """A message in the form of `trace.events`; None when it is between others."""
+    incoming = datagram.target[0] in own
+    if not incoming and datagram.source[0] not in own:
+        return None
+    local, remote = (datagram.target, datagram.source) if incoming else (datagram.source, datagram.target)
+    shown = masked(datagram.payload)
+    head = head_of(shown)
+    return {
+        "time": datagram.time,
+        "kind": "message",
+        "call_id": head.call_id,
+        "direction": "in" if incoming else "out",
+        "transport": "sip",  # the capture does not keep whether it was UDP or TCP
+        "local": _name(local),
+        "remote": _name(remote),
+        "start": head.start,
+        "cseq": head.cseq,
+        "from": head.from_,
+        "to": head.to,
+        "content_type": head.content_type,
+        "text": shown.decode("utf-8", "surrogateescape"),
     }
-    call = values.get("call-id") or values.get("i", "?")
-    return f"{head[0]}  [{values.get('cseq', '?')}, {call[:12]}]"
+
+
+def _name(address: tuple[str, int]) -> str:
+    return f"{bracketed(address[0])}:{address[1]}"

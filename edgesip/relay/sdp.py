@@ -256,7 +256,7 @@ def _media(part: _Section, session: _Section) -> Media:
     address = part.host or session.host
     if not address and port != 0:
         raise SdpError("a media line without an address")
-    rtcp_port, rtcp_address = (None, None) if part.rtcp is None else _rtcp(part.rtcp)
+    rtcp_port, rtcp_address = _first_rtcp(part)
     transport = proto.decode("ascii")
     formats = tuple(fmts.decode("ascii").split())
     relayed = port != 0 and _is_relayable(transport) and not _is_multicast(address)
@@ -315,6 +315,14 @@ def _host_of(value: bytes) -> str:
     if ip is None and not {"[", "]", ":"}.isdisjoint(host):
         raise SdpError("an IPv6 address that cannot be read")
     return str(ip) if ":" in host else host
+
+
+def _first_rtcp(part: _Section) -> tuple[int | None, str | None]:
+    """What the first a=rtcp line of a media part says; the others are rewritten too, so each must be read."""
+    if part.rtcp is None:
+        return None, None
+    found = [_rtcp(item.value) for item in part.items if item.name == b"rtcp"]
+    return found[0]
 
 
 def _rtcp(value: bytes) -> tuple[int, str | None]:

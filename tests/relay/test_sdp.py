@@ -180,6 +180,7 @@ def test_a_body_that_ends_in_blank_lines_or_in_none() -> None:
         octets(HEAD, PRIVATE, "m=audio 4000 RTP/AVP 0\na=rtcp\n"),
         octets(HEAD, PRIVATE, "m=audio 4000 RTP/AVP 0\na=rtcp:65536\n"),
         octets(HEAD, PRIVATE, "m=audio 4000 RTP/AVP 0\na=rtcp:4001 10.0.0.7\n"),
+        octets(HEAD, PRIVATE, "m=audio 4000 RTP/AVP 0\na=rtcp:4001\na=rtcp:x\n"),
         octets(HEAD, "c=IN IP4\nm=audio 4000 RTP/AVP 0\n"),
         octets(HEAD, "c=IN IP4 \nm=audio 4000 RTP/AVP 0\n"),
         octets(HEAD, "c=ATM NSAP 10.0.0.7\nm=audio 4000 RTP/AVP 0\n"),

@@ -42,6 +42,7 @@ def test_every_split_of_joined_messages_and_pings() -> None:
         b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 00000000005\r\n\r\n",
         b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 5\r\nl: 6\r\n\r\n",
         b"OPTIONS sip:a SIP/2.0\r\nContent-Length: 65535\r\n\r\n",
+        b"OPTIONS sip:a SIP/2.0\r\nX: folded\r\n Content-Length: 5\r\n\r\n",
         b"OPTIONS sip:a SIP/2.0\r\nX: " + b"a" * LARGEST,
         b"A" * 3000,
         b" \r\n\r\n\r\n",

@@ -1,21 +1,18 @@
-"""Hostile octets: a message or a ParseError, nothing smuggled through, never more than linear time."""
+"""Hostile octets: each reader alone says yes or ParseError, and never takes more than linear time."""
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from strict import strictly_read
 
 from edgesip.signal.wire import grammar, headers, uri, values
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
-from edgesip.signal.wire.message import Request, Response, parse, reply_to
+from edgesip.signal.wire.message import parse
 
-TORTURE = [path.read_bytes() for path in sorted((Path(__file__).parent.parent / "torture").rglob("*.dat"))]
 TYPED = [name for name, value in vars(Headers).items() if isinstance(value, property)]
 
 T = TypeVar("T")
@@ -36,17 +33,6 @@ MEANINGFUL = [
 fragments = st.lists(st.sampled_from(MEANINGFUL) | st.binary(max_size=6), max_size=40).map(b"".join)
 
 
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """A torture message with a few cuts and insertions."""
-    data = draw(st.sampled_from(TORTURE))
-    for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, len(data)))
-        cut = draw(st.integers(0, 8))
-        data = data[:at] + draw(st.sampled_from(MEANINGFUL) | st.binary(max_size=4)) + data[at + cut :]
-    return data
-
-
 def tried(read: Callable[..., T], *arguments: object) -> T | ParseError:
     """What a reader gives, be it its refusal; any other exception fails the test."""
     try:
@@ -55,83 +41,12 @@ def tried(read: Callable[..., T], *arguments: object) -> T | ParseError:
         return error
 
 
-def examine(data: bytes) -> None:
-    message = tried(parse, data)
-    if isinstance(message, ParseError):
-        if message.request is not None:
-            for name in ("via", "vias", "from_", "to", "call_id", "cseq"):
-                assert getattr(message.request.headers, name) or name == "call_id"
-            assert message.request.method != "ACK"
-            strictly_read(bytes(reply_to(message.request, message.status, to_tag="x")))
-        return
-    for typed in TYPED:
-        fault = isinstance(tried(getattr, message.headers, typed), ParseError)
-        assert not (fault and typed in ("via", "vias", "from_", "to", "call_id", "cseq"))
-    for name, _ in message.headers.fields:
-        tried(message.headers.values, name)
-    written = bytes(message)
-    _, fields, body = strictly_read(written)
-    ours = [(name, value) for name, value in message.headers.fields if name != "Content-Length"]
-    assert fields[-1] == (b"Content-Length", str(len(body)).encode())
-    assert [name.decode() for name, _ in fields[:-1]] == [name for name, _ in ours]
-    assert [value.decode("utf-8", "surrogateescape") for _, value in fields[:-1]] == [
-        value for _, value in ours
-    ]
-    assert body == message.body
-    again = parse(written)
-    assert type(again) is type(message)
-    assert bytes(again) == written
-    if isinstance(message, Request):
-        assert message.ruri == uri.parse_uri(message.uri)
-        assert isinstance(reply_to(message, 200, to_tag="x"), Response)
-
-
-@bounded
-@given(st.binary(max_size=300))
-@example(b"")
-def test_any_octets(data: bytes) -> None:
-    examine(data)
-
-
-@bounded
-@given(fragments)
-def test_any_pieces_of_sip(data: bytes) -> None:
-    examine(data)
-
-
-@bounded
-@given(mutated())
-def test_mutated_torture_messages(data: bytes) -> None:
-    examine(data)
-
-
-@bounded
-@given(fragments, fragments)
-def test_any_extra_header(name: bytes, value: bytes) -> None:
-    examine(
-        b"OPTIONS sip:a@b.example SIP/2.0\r\nVia: SIP/2.0/UDP h.example;branch=z9hG4bKx\r\n"
-        b"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\n"
-        + name
-        + b": "
-        + value
-        + b"\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\n\r\nbody"
-    )
-
-
 @bounded
 @given(fragments.map(lambda data: data.decode("utf-8", "surrogateescape")))
 def test_every_reader_raises_parse_errors_only(text: str) -> None:
     for read in READERS.values():
         result = tried(read, text)
         assert not isinstance(result, ParseError) or result.status in (400, 416)
-
-
-@bounded
-@given(fragments.map(lambda data: data.decode("utf-8", "surrogateescape")))
-def test_what_a_reader_accepts_it_reads_the_same_when_written(text: str) -> None:
-    for read in (uri.parse_any_uri, values.parse_name_addr, values.parse_via, values.parse_cseq):
-        value = tried(read, text)
-        assert isinstance(value, ParseError) or read(str(value)) == value
 
 
 READERS: dict[str, Callable[[str], object]] = {

@@ -110,8 +110,8 @@ def _check_begin(buffer: bytearray) -> bool:
     words = line.split(b" ")
     # A space too many is the parser's to judge (RFC 4475 §3.1.2.9).
     last = line.rstrip(b" ").rpartition(b" ")[2]
-    sip = words[0].upper() == b"SIP/2.0" or last.upper().startswith(b"SIP/")
-    if not sip or len(words) < 3 or not is_token(words[0].replace(b"/", b"").decode("latin-1")):
+    request = last.upper().startswith(b"SIP/") and is_token(words[0].decode("latin-1"))
+    if len(words) < 3 or not (request or words[0].upper() == b"SIP/2.0"):
         raise ParseError("not SIP")
     return True
 
@@ -121,7 +121,7 @@ def _length(head: bytes) -> int:
     found: list[str] = []
     for line in head.split(b"\r\n")[1:]:
         name, colon, value = line.partition(b":")
-        if colon and name.strip(b" \t").lower() in (b"content-length", b"l"):
+        if colon and name.rstrip(b" \t").lower() in (b"content-length", b"l"):
             found.append(value.strip(b" \t").decode("latin-1"))
     if len(set(found)) != 1:
         raise ParseError("a stream needs one Content-Length")

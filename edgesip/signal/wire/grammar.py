@@ -117,7 +117,7 @@ def parse_params(text: str) -> Params:
     Empty parameters (";;") are skipped; a name used twice is an error (RFC 3261 §7.3.1), since two
     readers could each believe another one.
     """
-    if text[:4] == "tag=" and ";" not in text and '"' not in text:
+    if text[:4] == "tag=" and ";" not in text and '"' not in text and "<" not in text:
         return (("tag", text[4:].strip(LWS)),)
     params: list[tuple[str, str | None]] = []
     if text.count(";") > MAX_PARAMS:
@@ -132,9 +132,18 @@ def parse_params(text: str) -> Params:
                 raise ParseError("bad parameter name")
             name = name.lower()
         params.append((name, value.strip(LWS) if equals else None))
+    if "<" in text:
+        _check_angles(params)
     if len(params) > 1 and len(dict(params)) < len(params):
         raise ParseError("parameter given twice")
     return tuple(params)
+
+
+def _check_angles(params: list[tuple[str, str | None]]) -> None:
+    """< only inside quotes: to another reader it might begin the URI of the header."""
+    for _, value in params:
+        if value and value[0] != '"' and "<" in value:
+            raise ParseError("bad parameter value")
 
 
 def params_text(params: Params) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from edgesip.script import Script, load
 from edgesip.signal.net.resolver import AskSettings, Resolver
 from edgesip.signal.net.service import SignalService
 from edgesip.signal.proxy.dns_cache import CacheSettings
-from edgesip.signal.proxy.hops import Found, Hop, Name, Settings
+from edgesip.signal.proxy.hops import Found, Hop, Host, Name, Question, Settings
 from edgesip.store.api import Store, StoreError, Write
 from edgesip.store.memory import MemoryStore
 
@@ -28,9 +29,13 @@ class Names(Resolver):
 
     def __init__(self) -> None:
         super().__init__(Settings(frozenset({("udp", 4)})), CacheSettings(), AskSettings(), print)
+        self.under_way = self.most = 0
 
     async def resolve(self, name: Name) -> Found:
-        await asyncio.sleep(0.01)
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await asyncio.sleep(0.1 if name.host == "slow.example" else 0.01)
+        self.under_way -= 1
         if name.host == "dead.example":
             return Found((), True)
         known = name.host == "known.example"
@@ -44,12 +49,13 @@ class House:
         self.talk = Talk(script=script, durable=store is not None)
         self.sent: list[tuple[Flow, bytes]] = []
         self.lines: list[tuple[str, str, dict[str, Any]]] = []
+        self.names = Names()
         self.service = SignalService(
             self.talk.core,
             self.talk.script,
             self.talk.rooms,
             self.talk.locator,
-            Names(),
+            self.names,
             store,
             lambda level, event, fields: self.lines.append((level, event, fields)),
             Ring(True, 1 << 20, 1000),
@@ -148,6 +154,48 @@ def test_names_are_resolved_off_the_path_and_unknown_ones_end_in_478(tmp_path: P
     assert (b"SIP/2.0 478 Unresolvable destination") in house.starts()
     (there,) = [flow for flow, data in house.sent if data.startswith(b"INVITE")]
     assert there.remote == Addr("198.51.100.7", 5060)
+
+
+def test_all_names_of_a_request_are_asked_for_at_once(tmp_path: Path) -> None:
+    names = ", ".join(f"'sip:x@n{number}.example'" for number in range(5))
+    house = House(
+        written(tmp_path, f"def request(call):\n    return Forward(({names}, 'sip:y@known.example'))\n")
+    )
+    asyncio.run(visit(house, [house.talk.phone("alice").invite("bob")], lambda: len(house.sent) >= 2))
+    assert house.names.most == 6
+    (there,) = [flow for flow, data in house.sent if data.startswith(b"INVITE")]
+    assert there.remote == Addr("198.51.100.7", 5060)
+
+
+def test_what_is_known_is_not_waited_for(tmp_path: Path) -> None:
+    house = House(
+        written(tmp_path, "def request(call):\n    return Forward(('sip:x@cached.example:5060',))\n")
+    )
+    house.names.cache.put(Question("cached.example", "A"), (Host("198.51.100.9"),), 60, time.monotonic())
+    house.receive(house.talk.phone("alice").invite("bob"))
+    assert house.starts() == [
+        b"SIP/2.0 100 trying -- your call is important to us",
+        b"INVITE sip:x@cached.example:5060 SIP/2.0",
+    ]
+
+
+def test_a_cancel_does_not_wait_for_dns(tmp_path: Path) -> None:
+    house = House(written(tmp_path, "def request(call):\n    return Forward(('sip:x@slow.example',))\n"))
+    packet = house.talk.phone("alice").invite("bob")
+    cancel = Packet(packet.phone, packet.octets.replace(b"INVITE", b"CANCEL"))
+
+    async def go() -> None:
+        house.service.start(asyncio.get_running_loop())
+        house.receive(packet)
+        house.receive(cancel)
+        await asyncio.sleep(0.2)
+        await house.service.stop()
+
+    asyncio.run(go())
+    assert [start for start in house.starts() if b" 100 " not in start] == [
+        b"SIP/2.0 200 canceling",
+        b"SIP/2.0 487 Request Terminated",
+    ]
 
 
 class Sick(MemoryStore):

@@ -1,6 +1,8 @@
 """`make bench`: measure the server beside its rulers in one run; print a table, write JSON.
 
-    .venv/bin/python bench/run.py [registers] [calls] [relay] [memory] [delay] [--quick] [--json FILE]
+    .venv/bin/python bench/run.py [PART ...] [--quick] [--source] [--json FILE]
+
+Parts are registers, calls, relay, memory and delay; all of them by default.
 
 Figures of different machines, or of different runs, mean little: the same program differs by a quarter from
 minute to minute on shared hardware. Ratios of one run, in CPU-seconds of the server, mean something.
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from parts import calls, delay, memory, registers, relay
-from rig import needs
+from rig import build, needs
 from rig.figure import Bench, Figure, table, write
 from rig.process import BenchError, cores
 from rig.servers import versions
@@ -40,6 +42,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="short loads: a smoke test more than a measurement"
     )
+    parser.add_argument(
+        "--source",
+        action="store_true",
+        help="measure the sources as a checkout runs them, not the machine code that the deb ships",
+    )
     parser.add_argument("--json", type=Path, default=ROOT / "dist" / "bench.json", help="where the JSON goes")
     options = parser.parse_args(arguments)
     if unknown := [part for part in options.parts if part not in PARTS]:
@@ -48,6 +55,8 @@ def main(arguments: list[str]) -> int:
 
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     wanted = sorted({program for name in chosen for program in PARTS[name].NEEDS})
+    if not options.source:
+        wanted += build.NEEDS
     if refusal := needs.provide(wanted):
         print(refusal, file=sys.stderr)
         return 2
@@ -59,6 +68,9 @@ def main(arguments: list[str]) -> int:
     begin = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edgesip-bench-") as directory:
         bench = Bench(options.quick, Path(directory), cores())
+        if not options.source:
+            print("compiling, as the deb does", flush=True)
+            os.environ["PYTHONPATH"] = str(build.compiled(ROOT, Path(directory)))
         for name in chosen:
             part = time.monotonic()
             try:
@@ -68,6 +80,7 @@ def main(arguments: list[str]) -> int:
             print(f"{name}: {time.monotonic() - part:.0f} s", flush=True)
     about = {
         "quick": options.quick,
+        "compiled": not options.source,
         "seconds": round(time.monotonic() - begin, 1),
         "cores": os.cpu_count(),
         "versions": versions(),

@@ -32,9 +32,9 @@ install_needs() {
     fi
 }
 
-install_needs
+install_needs gcc libc6-dev
 # PyInstaller copies the interpreter as a shared library, which Debian keeps in a package of its own.
-[ "$PYTHON" != /usr/bin/python3 ] || install_needs "lib$(basename "$(readlink -f "$PYTHON")")"
+[ "$PYTHON" != /usr/bin/python3 ] || install_needs "lib$(basename "$(readlink -f "$PYTHON")")" python3-dev
 
 VERSION=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || stat -c %Y pyproject.toml)
@@ -46,7 +46,19 @@ rm -rf "$BUILD"
 mkdir -p "$BUILD/source" "$TREE"
 cp -r edgesip pyproject.toml README.md LICENSE "$BUILD/source"
 "$PYTHON" -m venv "$BUILD/venv"
-"$BUILD/venv/bin/pip" install --quiet "$BUILD/source" 'pyinstaller>=6.10,<7'
+"$BUILD/venv/bin/pip" install --quiet "$BUILD/source" 'pyinstaller>=6.10,<7' 'mypy>=1.11,<3' 'setuptools>=77'
+
+say "machine code for the way of a message"
+SITE=$("$BUILD/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+mkdir "$BUILD/compiled"
+cp -r "$SITE/edgesip" "$BUILD/compiled"
+"$BUILD/venv/bin/python" packaging/compiled.py "$BUILD/compiled" >"$BUILD/compiled.log" 2>&1 || {
+    cat "$BUILD/compiled.log" >&2
+    exit 1
+}
+cp -r "$BUILD/compiled/." "$SITE"
+
+say "the bundle"
 cp packaging/edgesip.spec packaging/main.py "$BUILD"
 "$BUILD/venv/bin/pyinstaller" --noconfirm --log-level WARN \
     --distpath "$BUILD/dist" --workpath "$BUILD/work" "$BUILD/edgesip.spec" >&2

@@ -13,8 +13,8 @@ import sysconfig
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
-BOOTLOADER = "pyinstaller"
-"""Its bootloader is in every bundle, although none of its files is."""
+BUILDERS = ("pyinstaller", "mypy")
+"""The one's bootloader and the other's C runtime are in every bundle, although none of their files is."""
 NAMES = ("licen", "copying", "notice", "authors")
 HEAD = """\
 edgesip comes with its own Python interpreter and libraries. These are not edgesip's, and each is under its
@@ -45,7 +45,7 @@ def licence(one: Distribution) -> str:
 def main(sources: Path, target: Path) -> None:
     """Write the folder; a component without any licence text is a reason not to build."""
     bundled = set(sources.read_text().splitlines())
-    parts = [distribution(BOOTLOADER)]
+    parts = [distribution(name) for name in BUILDERS]
     for one in distributions():
         files = {str(file.locate()) for file in one.files or ()}
         if files & bundled and one.metadata["Name"] != "edgesip":

@@ -8,6 +8,7 @@ written. Runs where mypy, setuptools, a C compiler and Python's headers are.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,8 +42,9 @@ COMPILED = (
 
 
 def main(tree: Path) -> None:
-    """Compile in place; the build's own files stay in `TREE/build`."""
+    """Compile in place, by way of `TREE/build`, which is gone afterwards."""
     os.chdir(tree)
+    os.environ.setdefault("CFLAGS", "-O2")
     package = Path("edgesip")
     found = {str(file) for pattern in COMPILED for file in package.glob(pattern)}
     modules = sorted(name for name in found if not name.endswith("__init__.py"))
@@ -55,6 +57,7 @@ def main(tree: Path) -> None:
         ext_modules=extensions,
         script_args=["-q", "build_ext", "--inplace"],
     )
+    shutil.rmtree("build")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Collection
 from pathlib import Path
 
@@ -30,9 +31,11 @@ _SCHEMA = Path("/usr/share/kamailio/db_sqlite/usrloc-create.sql")
 def missing(programs: Collection[str]) -> list[str]:
     """The packages that are not there."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    found = [PACKAGES[name] for name in programs if not shutil.which(name, path=path)]
+    found = [PACKAGES[name] for name in programs if name in PACKAGES and not shutil.which(name, path=path)]
     if "kamailio" in programs and not _SCHEMA.exists():
         found.append(SQLITE_MODULE)
+    if "python headers" in programs and not Path(sysconfig.get_path("include"), "Python.h").exists():
+        found.append("python3-dev")
     if "cc" in programs and not Path("/usr/include/stdio.h").exists():
         found.append("libc6-dev")
     return found

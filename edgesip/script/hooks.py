@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import inspect
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
@@ -20,14 +20,15 @@ from edgesip.script.reply import ReplyCall
 from edgesip.script.rooms import Rooms
 from edgesip.script.template import pieces
 from edgesip.script.undone import UndoneCall
-from edgesip.signal.decision import Decision, Drop, Forward, Reply
+from edgesip.signal.decision import Drop, Reply
 from edgesip.signal.proxy.asked import BRANCH_FAILURE, FAILURE, MEDIA_FAILED, Failure, Hooks
 from edgesip.signal.wire.grammar import ParseError
 
-Hook = Callable[[Call], Decision | Awaitable[Decision]]
-UndoneHook = Callable[[UndoneCall], Decision | Awaitable[Decision]]
-EventHook = Callable[[HookEvent], Awaitable[None] | None]
-NextHook = Callable[[FailureCall], Forward | Reply | Awaitable[Forward | Reply | None] | None]
+Hook = Callable[[Call], object]
+UndoneHook = Callable[[UndoneCall], object]
+EventHook = Callable[[HookEvent], object]
+NextHook = Callable[[FailureCall], object]
+"""What a script should return is a decision, or an awaitable of one; what it does return may be anything."""
 
 EVENTS = (
     "dialog_start",

@@ -357,6 +357,7 @@ def hopping(talk: Talk, count: int = 2) -> list[Phone]:
     return [talk.phone("t", at=flow.remote) for flow in hops]
 
 
+@pytest.mark.pure
 def test_what_cannot_be_sent_or_comes_back_by_icmp_tries_the_next_hop_at_once(tmp_path: Path) -> None:
     talk, alice, _ = house(tmp_path, RELAYED.format(""))
     first, second = hopping(talk)
@@ -372,6 +373,7 @@ def test_what_cannot_be_sent_or_comes_back_by_icmp_tries_the_next_hop_at_once(tm
     talk.silent()
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("status", "codes", "classes"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from talk import SDP, SERVER, Packet, Talk
 
 from edgesip.address import Addr, Flow
@@ -69,6 +70,7 @@ def test_a_response_that_lost_our_via_is_a_bad_gateway() -> None:
     talk.quiet()
 
 
+@pytest.mark.pure
 def test_no_further_hop_is_tried_once_somebody_answered() -> None:
     talk = Talk()
     alice, bob, trunk = talk.phone("alice"), talk.phone("bob"), talk.phone("x", at=Addr("192.0.2.1", 5060))

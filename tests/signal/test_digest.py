@@ -114,6 +114,7 @@ def test_wrong_password_and_unknown_user_look_alike(gate: Digest) -> None:
     assert len(first) == len(second)
 
 
+@pytest.mark.pure
 def test_an_unknown_user_costs_what_a_wrong_password_costs(
     gate: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -256,6 +256,7 @@ def test_an_answer_to_another_process_is_not_ours() -> None:
     assert pinger().answered(answer(ping), now) is None
 
 
+@pytest.mark.pure
 def test_nothing_is_kept_per_binding() -> None:
     pings, usrloc = pinger(), table(*[binding(number) for number in range(500)])
     before = {name: value for name, value in vars(pings).items() if name not in ("_done", "_next")}

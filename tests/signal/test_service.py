@@ -239,6 +239,7 @@ def test_writes_of_a_turn_are_one_group_and_answers_come_after_it(store: MemoryS
     assert ("store failed" in failed) == isinstance(store, Sick)
 
 
+@pytest.mark.pure
 def test_an_error_inside_costs_a_log_line_and_nothing_else() -> None:
     house = House()
 

@@ -291,6 +291,7 @@ def test_what_cannot_be_sent_is_given_up_at_once_and_a_forged_error_ends_nothing
     assert len(layer.layer) == 0
 
 
+@pytest.mark.pure
 def test_a_fault_in_one_timer_costs_that_transaction_only() -> None:
     layer = Layer()
     bad = layer.client()

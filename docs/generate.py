@@ -29,6 +29,7 @@ from pydantic import PlainValidator
 from pydantic.fields import FieldInfo
 
 from edgesip import profile, script, sections
+from edgesip import testing as stage
 from edgesip.cli import fail
 from edgesip.script.aimed import Aimed
 from edgesip.script.edited import Edited
@@ -348,6 +349,11 @@ def _meaning(name: str) -> str:
     return re.sub(r"^(`\$[^`]*`(, )?)+: ", "", one_line(found.__doc__))
 
 
+def testing() -> str:
+    """What tests of scripts are written with."""
+    return members(stage.Stage)
+
+
 def transformations() -> str:
     """What may be done to a pseudo-variable."""
     rows = [(code(f"{{{name}}}"), text) for name, (_, _, text) in TRANSFORMATIONS.items()]
@@ -444,6 +450,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "events": events,
     "variables": variables,
     "transformations": transformations,
+    "testing": testing,
     "nat-bits": nat_bits,
     "reply-call": reply_call,
     "values": values,

@@ -21,6 +21,7 @@ from edgesip.cli import (
     dns,
     profiles,
     reload,
+    route,
     rpc,
     rtp,
     run,
@@ -49,6 +50,7 @@ app.command()(background.status)
 app.command()(reload.reload)
 app.command()(run.check)
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(route.app, name="route")
 app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(ul.app, name="ul")
 app.add_typer(dlg.app, name="dlg")

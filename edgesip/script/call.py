@@ -189,6 +189,10 @@ class Call(Aimed):
         self._inbound.nat |= signs
         return signs != 0
 
+    def nat_signs(self, flags: int) -> int:
+        """Which of the selected signs of a NAT are there: the bits that make `nat_uac_test` true."""
+        return nat_uac_test(flags, self._inbound.request, self._flow)
+
     def client_nat_test(self, flags: int) -> bool:
         """nat_traversal's test: 1 private Contact, 2 Via is not the source, port included, 4 private Via."""
         bits = CONTACT_PRIVATE if flags & 1 else 0

@@ -1,0 +1,281 @@
+"""Route scripts tested without a server: a call is built, the function called, the decision compared.
+
+    stage = Stage(rooms_for(["alice", "bob"], authenticated="alice"))
+    phone = stage.register("bob", "sip:bob@192.168.1.7", source="udp:198.51.100.9:40000")
+    call = stage.call("INVITE", "sip:bob@203.0.113.1", from_="sip:alice@203.0.113.1")
+    assert route.request(call) == Forward((phone,))
+    assert call.wanted() == ("rtpproxy_manage()",)
+
+The rooms behind a call are the real ones, with values in place of clock, users and DNS. Nothing is sent.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from ipaddress import ip_network
+from itertools import count
+from typing import NamedTuple
+
+from edgesip.address import Addr, Flow, parse_hostport, parse_ip
+from edgesip.script import Call, Rooms, Script, hooks_of
+from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
+from edgesip.signal.decision import Decision, Forward
+from edgesip.signal.dialog.offer_answer import Media
+from edgesip.signal.dialog.table import Dialogs, DialogSettings
+from edgesip.signal.guard.digest import Digest, Refused, Verified
+from edgesip.signal.location import registrar
+from edgesip.signal.location.usrloc import Binding, Usrloc, aor_key
+from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.keepalive import Settings as PingSettings
+from edgesip.signal.nat.repair import source_uri
+from edgesip.signal.proxy.asked import Hooks
+from edgesip.signal.proxy.blocklist import Blocklist, BlocklistSettings
+from edgesip.signal.proxy.fork import Target
+from edgesip.signal.proxy.hops import DEFAULT_PORTS, Hop
+from edgesip.signal.proxy.inbound import Inbound, Note, Undone
+from edgesip.signal.proxy.locate import Locator, Unresolved
+from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.upstream import Upstream
+from edgesip.signal.transaction.layer import Transactions
+from edgesip.signal.transaction.settings import TmSettings
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, Response, parse
+from edgesip.signal.wire.uri import parse_uri
+from edgesip.store.api import Credential
+
+NOW = 1000.0
+REGISTRAR = registrar.Settings(3600, 60, 7200, 10)
+LISTENS = ("udp:203.0.113.1:5060", "tcp:203.0.113.1:5060")
+
+
+class NotAsked(Exception):
+    """The script is not asked about this message; the text says why, `sent` is what was answered to it."""
+
+    def __init__(self, why: str, sent: Sequence[Sent]) -> None:
+        super().__init__(why)
+        self.sent = tuple(sent)
+
+
+class Sent(NamedTuple):
+    """One message that would leave, and over which flow."""
+
+    flow: Flow
+    message: Request | Response
+
+
+class Outcome(NamedTuple):
+    """What a decision comes to: messages, names that DNS would be asked for with the addresses that stand in
+    for them here, and lines for the log.
+    """
+
+    sent: tuple[Sent, ...]
+    names: tuple[tuple[str, Addr], ...]
+    notes: tuple[Note, ...]
+
+
+class Users:
+    """Users by name alone; nobody has a password."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+
+    def credential(self, username: str) -> Credential | None:
+        """Whether there is such a user."""
+        return Credential(username, "", "", "") if username in self._names else None
+
+
+class Believing(Digest):
+    """Authentication that takes one user's word for it, whatever the message says."""
+
+    def __init__(self, realm: str, user: str) -> None:
+        super().__init__(realm, b"nothing is proven here")
+        self._user = user
+
+    def check(
+        self,
+        values: Sequence[str],
+        method: str,
+        request_uri: str,
+        credential: object,
+        now: float,
+        *,
+        peer: str = "",
+    ) -> Verified | Refused:
+        """The user who is believed."""
+        return Verified(self._user)
+
+
+def rooms_for(
+    users: Iterable[str] = (),
+    *,
+    authenticated: str = "",
+    domains: Iterable[str] = (),
+    listens: Sequence[str] = LISTENS,
+    trusted: Sequence[str] = (),
+    upstream: str = "",
+    upstream_users: str = r"\+?[0-9*#]+",
+    auth: bool = True,
+) -> Rooms:
+    """What a call may ask here: `users` exist, `authenticated` is believed without a password.
+
+    `listens` are written `TRANSPORT:ADDRESS:PORT`, networks in `trusted` as CIDR, `upstream` is a URI.
+    """
+    myself = Myself(tuple(flow_of(one) for one in listens), domains=frozenset(domains))
+    outside = Upstream(parse_uri(upstream), re.compile(upstream_users)) if upstream else None
+    digest = Believing("edgesip", authenticated) if authenticated else Digest("edgesip", b"stage")
+    networks = tuple(ip_network(one) for one in trusted)
+    return Rooms(myself, Usrloc(), Users(users), digest, networks, outside, auth)
+
+
+class Stage:
+    """Where a script is tried: a core with these rooms, without a store, a clock or sockets.
+
+    With a `script` its `branch` hook changes what leaves; with `media` SDP is re-addressed.
+    """
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        script: Script | None = None,
+        media: Media | None = None,
+        settings: registrar.Settings = REGISTRAR,
+    ) -> None:
+        self.rooms = rooms
+        self._inbound: Inbound | None = None
+        self._serial = count(1)
+        myself, usrloc = rooms.myself, rooms.usrloc
+        blocklist = Blocklist(BlocklistSettings())
+        self._locator = Locator(myself, self._route, usrloc.get, blocklist, lambda host: True)
+        self._core = SignalCore(
+            CoreSettings(settings, False, 0.0),
+            myself,
+            Transactions(TmSettings()),
+            usrloc,
+            Dialogs(DialogSettings()),
+            rooms.digest,
+            Pinger(PingSettings(0.0), self._entropy, myself.address_for),
+            media,
+            self._entropy,
+            hooks_of(script, rooms, lambda: NOW) if script is not None else Hooks(),
+        )
+
+    # -- who is there ------------------------------------------------------------------------------
+
+    def register(
+        self, user: str, contact: str, *, source: str = "", nated: bool = False, q: float = -1.0
+    ) -> Binding:
+        """A phone of this user, as if it had registered from `source`; without one, from its contact."""
+        if not source:
+            uri = parse_uri(contact)
+            source = f"{(uri.param('transport') or 'udp').lower()}:{uri.host}:{uri.port or 5060}"
+        transport, remote = flow_of(source)
+        flow = Flow(transport, self._listener(transport, remote), remote)
+        ruid = f"stage-{next(self._serial)}"
+        binding = Binding(
+            aor_key(user), contact, NOW + 3600, q, ruid, 1, source_uri(flow), flow, "", nated, "", 0, ruid
+        )
+        self.rooms.usrloc.put(binding)
+        return binding
+
+    # -- what comes --------------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str = "INVITE",
+        uri: str = "sip:bob@203.0.113.1",
+        *,
+        from_: str = "sip:alice@203.0.113.1",
+        to: str = "",
+        contact: str = "",
+        headers: Sequence[tuple[str, str]] = (),
+        body: bytes = b"",
+        source: str = "udp:198.51.100.8:5060",
+    ) -> Call:
+        """A request that opens something, as a script gets it."""
+        number = next(self._serial)
+        transport, remote = flow_of(source)
+        fields = [
+            ("Via", f"SIP/2.0/{transport.upper()} {remote};branch=z9hG4bK-stage-{number}"),
+            ("Max-Forwards", "70"),
+            ("From", f"<{from_}>;tag=stage"),
+            ("To", f"<{to or uri}>"),
+            ("Call-ID", f"stage-{number}"),
+            ("CSeq", f"1 {method}"),
+            ("Contact", contact or f"<sip:{parse_uri(from_).user or 'phone'}@{remote}>"),
+            *headers,
+        ]
+        return self.arrive(bytes(Request(method, uri, Headers(fields), body)), source)
+
+    def arrive(self, octets: bytes, source: str) -> Call:
+        """These octets, as a script gets them. Raises `NotAsked`, and ParseError for what is no request."""
+        message = parse(octets)
+        transport, remote = flow_of(source)
+        flow = Flow(transport, self._listener(transport, remote), remote)
+        events = self._core.receive(octets, flow, NOW)
+        for event in events:
+            if isinstance(event, Arrived):
+                self._inbound = event.inbound
+                return Call(event.inbound, self.rooms, NOW)
+        kind = "response" if isinstance(message, Response) else message.method
+        raise NotAsked(f"no script is asked about this {kind}", self._sends())
+
+    # -- what becomes of it ------------------------------------------------------------------------
+
+    def carry(self, decision: Decision) -> Outcome:
+        """What would leave if the last call were decided so."""
+        inbound = self._inbound
+        assert inbound is not None, "there is no call yet"
+        names: list[tuple[str, Addr]] = []
+        targets: list[Target] = []
+        if isinstance(decision, Forward):
+            for one in self._locator.locate(inbound, decision.targets, NOW):
+                found = self._stand_in(inbound, one, names) if isinstance(one, Unresolved) else one
+                if found is not None:
+                    targets.append(found)
+        events = self._core.carry(inbound, decision, targets, NOW)
+        for event in list(events):
+            if isinstance(event, Undone):
+                events += self._core.carry(inbound, event.refusal, (), NOW)
+        return Outcome(tuple(self._sends()), tuple(names), _notes(events))
+
+    def _stand_in(self, inbound: Inbound, wanted: Unresolved, names: list[tuple[str, Addr]]) -> Target | None:
+        """A name's target at an address of documentation: what DNS would say is not known here."""
+        name = wanted.name
+        transport = name.transport or ("tls" if name.secure else "udp")
+        addr = Addr(f"192.0.2.{len(names) + 1}", name.port or DEFAULT_PORTS.get(transport, 5060))
+        names.append((name.host, addr))
+        return self._locator.at(inbound, wanted, [Hop(transport, addr)], NOW)
+
+    def _sends(self) -> list[Sent]:
+        return [Sent(flow, parse(octets)) for flow, octets in self._core.take_sends()]
+
+    def _listener(self, transport: str, remote: Addr) -> Addr:
+        for kind, addr in self.rooms.myself.listens:
+            if kind == transport and addr.family == remote.family:
+                return addr
+        raise ValueError(f"nothing listens for {transport} over IPv{remote.family}")
+
+    def _route(self, remote: str) -> str:
+        family = 6 if ":" in remote else 4
+        return next((addr.host for _, addr in self.rooms.myself.listens if addr.family == family), "")
+
+    def _entropy(self, size: int) -> bytes:
+        return next(self._serial).to_bytes(size, "big")
+
+
+def flow_of(text: str) -> tuple[str, Addr]:
+    """Transport and address of `udp:198.51.100.8:5060`; the port may be left out. Raises ValueError."""
+    transport, _, where = text.partition(":")
+    found = parse_hostport(where)
+    if transport not in DEFAULT_PORTS or found is None:
+        raise ValueError(f"{text!r} is not TRANSPORT:ADDRESS[:PORT], as udp:198.51.100.8:5060")
+    ip = parse_ip(found[0])
+    if ip is None:
+        raise ValueError(f"{text!r} has no IP address")
+    addr = Addr(str(ip), found[1] or DEFAULT_PORTS[transport])
+    return transport, addr
+
+
+def _notes(events: Sequence[Event]) -> tuple[Note, ...]:
+    return tuple(event for event in events if isinstance(event, Note))

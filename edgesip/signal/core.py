@@ -25,6 +25,7 @@ from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
 from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone, note
+from edgesip.signal.proxy.loops import NAME as BREADTH
 from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.orders import Orders
@@ -197,9 +198,9 @@ class SignalCore:
             return []
         elif routed.foreign:
             return self._refuse(request, flow, 403, "Preloaded Route Not Allowed")
-        elif is_loop(request, loop_mark(request)):
+        elif len(request.headers.vias) > 1 and is_loop(request, loop_mark(request)):
             return self._refuse(request, flow, 482)
-        elif breadth_of(request) <= 0:
+        elif BREADTH in request.headers.first and breadth_of(request) <= 0:
             return self._refuse(request, flow, 440)
         if request.method not in ("ACK", "CANCEL"):
             self._waiting[key] = inbound
@@ -477,7 +478,8 @@ class SignalCore:
         ]
 
     def _gather(self, events: Sequence[Event]) -> list[Event]:
-        return [*events, *self._proxy.take_said()]
+        said = self._proxy.take_said()
+        return [*events, *said] if said else list(events)
 
 
 def _may_follow(request: Request) -> bool:

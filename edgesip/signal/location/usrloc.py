@@ -154,7 +154,7 @@ class Usrloc:
         return self._parts[_part_of(ruid)].get(ruid)
 
     def present(self, ruid: str) -> Binding | None:
-        """The binding with this ruid, or the one by which its phone came back after its connection was lost."""
+        """The binding with this ruid, or that by which its phone came back after its connection was lost."""
         binding = self.get(ruid)
         for _ in range(8):
             heir = self._heirs.get(ruid) if binding is None else None
@@ -324,8 +324,8 @@ def _part_of(ruid: str) -> int:
 
 
 def _phone_of(binding: Binding) -> tuple[str, str]:
-    """What tells one phone of a user from another over its connections: its instance, else its Contact without
-    the port, which is another one with each connection.
+    """What tells one phone of a user from another over its connections: its instance, else its Contact
+    without the port, which is another one with each connection.
     """
     if binding.instance:
         return (binding.aor, binding.instance)

@@ -144,7 +144,7 @@ class Launcher:
         self._said.append(note("debug", "timed out", call_id, to=to, why=why))
         if fork.request.method == "INVITE":
             return self.own(fork, fork.tm.reply_408_code, fork.tm.reply_408_reason)
-        return self.own(fork, 503 if gone else 408)
+        return self.own(fork, 500 if gone else 408)
 
     def own(
         self, fork: Fork, status: int, reason: str = "", headers: Sequence[tuple[str, str]] = ()

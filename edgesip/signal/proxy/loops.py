@@ -30,8 +30,7 @@ def loop_mark(request: Request) -> str:
 
 def is_loop(request: Request, mark: str) -> bool:
     """True when the request has been here already and nothing that we route by has changed since (§4.2)."""
-    vias = request.headers.vias
-    return len(vias) > 1 and any(mark in via.branch for via in vias[1:])
+    return any(mark in via.branch for via in request.headers.vias[1:])
 
 
 def breadth_of(request: Request) -> int:

@@ -83,12 +83,16 @@ class StatefulProxy:
 
     def take_sends(self) -> list[tuple[Flow, bytes]]:
         """Octets to send that belong to no transaction: ACKs of 2xx."""
+        if not self.calls.sends:
+            return []
         sends = self.calls.sends[:]
         self.calls.sends.clear()
         return sends
 
     def take_said(self) -> list[Said]:
         """What happened since the last call: for the log, for hooks, and what the script is asked."""
+        if not self._said:
+            return []
         said = self._said[:]
         self._said.clear()
         return said

@@ -5,7 +5,7 @@ Kamailio's names and fields as far as they mean something here. Only `tls.reload
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from edgesip.control.rpc import Method, RpcFault
@@ -27,7 +27,7 @@ class Socket(NamedTuple):
 class Streams(Protocol):
     """Whoever has the connections."""
 
-    def listed(self) -> list[Listed]:
+    def listed(self) -> Iterator[Listed]:
         """Every connection, the oldest first."""
 
 
@@ -60,8 +60,8 @@ class _Questions:
             for one in self._sockets
         ]
 
-    def connections(self, params: list[Any]) -> list[dict[str, Any]]:
-        return [
+    def connections(self, params: list[Any]) -> Iterator[dict[str, Any]]:
+        return (
             {
                 "id": one.ident,
                 "type": one.flow.transport.upper(),
@@ -72,10 +72,10 @@ class _Questions:
                 **_ends(one),
             }
             for one in self._streams.listed()
-        ]
+        )
 
-    def tls(self, params: list[Any]) -> list[dict[str, Any]]:
-        return [
+    def tls(self, params: list[Any]) -> Iterator[dict[str, Any]]:
+        return (
             {
                 "id": one.ident,
                 "timeout": int(one.idle_left),
@@ -88,7 +88,7 @@ class _Questions:
             }
             for one in self._streams.listed()
             if one.flow.transport == "tls"
-        ]
+        )
 
     def certificates(self, params: list[Any]) -> list[dict[str, Any]]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ OURS, PEER = Addr("192.0.2.1", 5061), Addr("198.51.100.7", 40000)
 
 
 class Streams:
-    def listed(self) -> list[Listed]:
+    def listed(self) -> Iterator[Listed]:
         tls = Flow("tls", OURS, PEER)
         out = Flow("tls", Addr("192.0.2.1", 0), Addr("198.51.100.9", 5061), "trunk.example")
-        return [
+        yield from (
             Listed(1, Flow("tcp", OURS, PEER), False, True, 119.5, "", "", ""),
             Listed(2, tls, False, False, 120.0, "", "", ""),
             Listed(3, out, True, True, 7.0, "TLSv1.3", "TLS_AES_256_GCM_SHA384", "trunk.example"),
-        ]
+        )
 
 
 def asked(name: str, certificates: Certificates | None = None, log: list[Any] | None = None) -> Any:

@@ -10,7 +10,7 @@ import asyncio
 import resource
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -121,10 +121,10 @@ class StreamLinks:
             "tls:current_handshakes": len(self._shaking),
         }
 
-    def listed(self) -> list[Listed]:
-        """Every connection, the oldest first."""
+    def listed(self) -> Iterator[Listed]:
+        """Every connection, the oldest first; each is looked at when it is asked for."""
         now = time.monotonic()
-        return [_listed(connection, now) for connection in self._connections.values()]
+        return (_listed(connection, now) for connection in list(self._connections.values()))
 
     async def open(self, listens: Sequence[tuple[str, Addr]], loop: asyncio.AbstractEventLoop) -> None:
         """Listen for (transport, address) each. Raises `LinkError`; nothing stays open then."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import typer
 
@@ -42,7 +42,10 @@ def trace(
     file: Annotated[
         Path | None,
         typer.Option(
-            "--pcap", metavar="FILE", help="write the messages for Wireshark, in clear", readable=False
+            "--pcap",
+            metavar="FILE",
+            help="write the messages for Wireshark: TCP and TLS too, in clear",
+            readable=False,
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="every message with its text")] = False,
@@ -101,7 +104,7 @@ class _Capture:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __enter__(self) -> _Capture:
+    def __enter__(self) -> Self:
         try:
             self._file = open(self._path, "wb", buffering=0, opener=_private)
         except OSError as error:

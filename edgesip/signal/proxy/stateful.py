@@ -35,6 +35,7 @@ from edgesip.signal.proxy.inbound import Inbound, Passing, note
 from edgesip.signal.proxy.launch import Launcher, again
 from edgesip.signal.proxy.loops import breadth_of, loop_mark
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.redirect import new_contacts
 from edgesip.signal.transaction.layer import (
     Answered,
     Broken,
@@ -316,14 +317,9 @@ class StatefulProxy:
 
     def _recurse(self, fork: Fork, branch: Branch, response: Response) -> None:
         """A 3xx whose contacts are tried instead of passed on (§16.5), best q first."""
-        found = []
-        for contact in response.headers.contacts:
-            uri, q = str(contact.uri), _q_of(contact.param("q"))
-            if contact.uri.scheme in ("sip", "sips") and not fork.tries(uri):
-                found.append((uri, q))
+        found = new_contacts(fork, response)
         if found:
-            found.sort(key=lambda one: -one[1])
-            self._ask(fork, REDIRECTED, branch, response, tuple(found))
+            self._ask(fork, REDIRECTED, branch, response, found)
         else:
             branch.dropped = True
 
@@ -494,11 +490,3 @@ def _drop(fork: Fork, which: str) -> None:
     places = {"a": 0, "l": fork.newest, "n": len(fork.branches)}
     for branch in fork.branches[places[which] :]:
         branch.dropped = True
-
-
-def _q_of(text: str | None) -> float:
-    """A q parameter, 0 to 1; 1 when there is none that can be read (§20.10)."""
-    whole, _, rest = (text or "1").partition(".")
-    if whole not in ("0", "1") or not (rest or "0").isdigit() or len(rest) > 3 or not rest.isascii():
-        return 1.0
-    return min(float(f"{whole}.{rest or '0'}"), 1.0)

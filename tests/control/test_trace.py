@@ -7,9 +7,13 @@ import tracemalloc
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from talk import SDP, Talk
 
 from edgesip.address import Addr, Flow
+from edgesip.cli.ladder import Style, drawn
+from edgesip.cli.pcap import record
 from edgesip.control.rpc import Rpc
 from edgesip.control.trace import Ring, Wanted, call_id_of, head_of, methods_for, told
 from edgesip.signal.decision import Drop, Forward, Redirect, Reply
@@ -319,3 +323,23 @@ def test_the_list_has_a_line_for_each_call() -> None:
     ]
     assert found[-1]["to"] == "<sip:bob@203.0.113.1>"
     assert found[-1]["time"] == talk.now + 5000.0
+
+
+@given(st.lists(st.tuples(st.binary(max_size=300), st.booleans()), max_size=6))
+@example([(b"SIP/2.0 200\r\nCSeq:\r\nTo: sip:@\r\n\r\n\xff", True), (b"\r\n" * 20, False)])
+def test_whatever_comes_can_be_told_and_drawn(octets: list[tuple[bytes, bool]]) -> None:
+    one = ring()
+    for data, incoming in octets:
+        one.message(1.0, incoming, ALICE, data.ljust(32, b" "))
+        one.note(
+            1.0, "info", "refused", call_id_of(data), (("why", data.decode("utf-8", "surrogateescape")),)
+        )
+    found = events(one)
+    assert len(found) == 2 * len(octets)
+    for style in (Style(80), Style(120, True, True), Style(60, columns=False)):
+        text = "\n".join(drawn(found, style, full=True))
+        assert all(char.isprintable() or char in "\n\x1b" for char in text)
+    for event in found:
+        if event["kind"] == "message":
+            assert len(record(event)) == 16 + 28 + len(event["text"].encode("utf-8", "surrogateescape"))
+    assert len(ask(one, "trace.list")["result"]) <= len(octets)

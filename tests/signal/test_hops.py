@@ -132,6 +132,13 @@ def test_without_naptr_all_our_transports_are_looked_for_in_our_order() -> None:
     assert found(zone, Name("x.example")) == ["udp:192.0.2.1:5060", "tcp:192.0.2.1:5060"]
 
 
+def test_an_address_is_asked_of_nobody() -> None:
+    zone = Zone()
+    assert found(zone, Name("192.0.2.1")) == ["udp:192.0.2.1:5060"]
+    assert found(zone, Name("2001:db8::1", 5070, "tcp")) == ["tcp:[2001:db8::1]:5070"]
+    assert not zone.asked
+
+
 def test_naptr_that_leads_nowhere_is_as_none() -> None:
     zone = Zone(naptr("x.example", "SIP+D2U", "_sip._udp.gone.example"), a("x.example", "192.0.2.1"))
     assert found(zone, Name("x.example")) == ["udp:192.0.2.1:5060"]

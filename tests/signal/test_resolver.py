@@ -35,6 +35,7 @@ first.example 60 A 192.0.2.1
 second.example 60 A 192.0.2.2
 alias.example 5 CNAME trunk.example.
 cut.example 5 CNAME trunk.example.
+half.example 60 A 192.0.2.60
 spelled.example 60 AAAA ::ffff:127.0.0.1
 once.example 0 A 192.0.2.50
 glued.example 60 NAPTR 10 10 "s" "SIP+D2T" "" _sip._tcp.glued.example.
@@ -65,7 +66,7 @@ class Zone(Resolver):
     async def _exchange(self, name: dns.name.Name, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage:
         text = name.to_text(omit_final_dot=True)
         self.asked[text, dns.rdatatype.to_text(kind)] += 1
-        if text.startswith("slow"):
+        if text.startswith("slow") or (text.startswith("half") and kind == dns.rdatatype.NAPTR):
             await asyncio.sleep(60)
         if text == "broken.example":
             raise Unanswered("192.0.2.53:53: SERVFAIL")
@@ -212,6 +213,13 @@ def test_a_failing_type_leaves_the_other(zone: Zone) -> None:
     assert run(zone.resolve(Name("broken.example", 5060))) == Found((), True)
 
 
+def test_naptr_that_nobody_answers_leaves_time_for_the_rest(zone: Zone) -> None:
+    begun = time.monotonic()
+    found = run(zone.resolve(Name("half.example")))
+    assert found == Found((Hop("udp", Addr("192.0.2.60", 5060)),), True)
+    assert time.monotonic() - begun < 0.9
+
+
 def test_many_who_ask_the_same_are_one_question(zone: Zone) -> None:
     zone.delay = 0.02
 
@@ -277,8 +285,11 @@ def test_servers_are_those_of_resolv_conf_as_it_is_now(tmp_path: Path) -> None:
     conf = tmp_path / "resolv.conf"
     silent = Silent(Settings(WAYS), CacheSettings(), AskSettings(), print, tmp_path / "hosts", conf)
     assert silent.whom() == ()
-    conf.write_text("# none\nnameserver 192.0.2.53\nnameserver 2001:db8::53 \nsearch example\nnameserver x\n")
-    assert silent.whom() == (Addr("192.0.2.53", 53), Addr("2001:db8::53", 53))
+    conf.write_text(
+        "# none\nnameserver 192.0.2.53\nnameserver 2001:db8::53 \nsearch example\nnameserver x\n"
+        "nameserver fe80::1%eth0\n"
+    )
+    assert silent.whom() == (Addr("192.0.2.53", 53), Addr("2001:db8::53", 53), Addr("fe80::1%eth0", 53))
     conf.write_text("nameserver 192.0.2.54\n")
     os.utime(conf, (1, 1))
     assert silent.whom() == (Addr("192.0.2.54", 53),)

@@ -48,6 +48,7 @@ MOST_RECORDS = 255
 """Records of one answer that are kept (as in Kamailio)."""
 RESOLV_CONF = Path("/etc/resolv.conf")
 PORT = 53
+ADDRESSES = ("A", "AAAA")
 
 Log = Callable[[str, str, dict[str, Any]], None]
 UNASKED = Answer((), 0.0, True)
@@ -166,9 +167,15 @@ class Resolver:
     # -- questions ---------------------------------------------------------------------------------
 
     async def _answers(self, questions: Sequence[Question], seen: Seen, end: float) -> None:
-        """Ask all at once; who has not been answered in time counts as having failed, for this time."""
+        """Ask all at once; who has not been answered in time counts as having failed, for this time.
+
+        Only addresses may use up the time that is left: a NAPTR or SRV that nobody answers leaves half of it
+        to ask for what does without.
+        """
         tasks = {question: self._question(question) for question in questions}
-        await asyncio.wait(tasks.values(), timeout=max(0.0, end - time.monotonic()))
+        left = max(0.0, end - time.monotonic())
+        last = all(question.kind in ADDRESSES for question in questions)
+        await asyncio.wait(tasks.values(), timeout=left if last else left / 2)
         for question, task in tasks.items():
             done = task.done() and not task.cancelled()
             seen.told[question] = task.result() if done else UNASKED
@@ -234,7 +241,7 @@ class Resolver:
         now = time.monotonic()
         for rows in reply.additional:
             question = Question(_text(rows.name), dns.rdatatype.to_text(rows.rdtype))
-            if question.name not in targets or question.kind not in ("A", "AAAA"):
+            if question.name not in targets or question.kind not in ADDRESSES:
                 continue
             if self.known(question) is None:
                 found = tuple(one for data in list(rows)[:MOST_RECORDS] for one in _record(data))
@@ -244,11 +251,11 @@ class Resolver:
         """Ask the servers in turn, the one that answered last first, until one has an opinion."""
         servers = self._configured()
         refusal = Unanswered("there is no DNS server")
-        bad = 0
-        for _ in range(self._ask_settings.retr_no):
+        first, bad = self._first, 0
+        for index in range(first, first + self._ask_settings.retr_no):
             if bad >= len(servers):
                 break
-            server = servers[self._first % len(servers)]
+            server = servers[index % len(servers)]
             try:
                 reply, _ = await dns.asyncquery.udp_with_fallback(
                     dns.message.make_query(name, kind),
@@ -260,13 +267,13 @@ class Resolver:
                 )
             except (dns.exception.DNSException, OSError, EOFError) as error:
                 refusal = Unanswered(f"{server}: {error}")
-            else:
-                if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                    assert isinstance(reply, dns.message.QueryMessage)
-                    return reply
-                refusal = Unanswered(f"{server}: {dns.rcode.to_text(reply.rcode())}")
-                bad += 1
-            self._first += 1
+                continue
+            if reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                assert isinstance(reply, dns.message.QueryMessage)
+                self._first = index % len(servers)
+                return reply
+            refusal = Unanswered(f"{server}: {dns.rcode.to_text(reply.rcode())}")
+            bad += 1
         raise refusal
 
     def _configured(self) -> tuple[Addr, ...]:
@@ -274,8 +281,9 @@ class Resolver:
         if self._ask_settings.servers or not self._conf.changed():
             return self._servers
         rows = [line.split() for line in self._conf.lines()]
-        named = [parse_ip(row[1]) for row in rows if len(row) > 1 and row[0] == "nameserver"]
-        self._servers = tuple(Addr(str(ip), PORT) for ip in named if ip is not None)
+        named = [row[1] for row in rows if len(row) > 1 and row[0] == "nameserver"]
+        there = [host for host in named if parse_ip(host.partition("%")[0]) is not None]
+        self._servers = tuple(Addr(host, PORT) for host in there)  # fe80::1%eth0 keeps its interface
         return self._servers
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from edgesip.address import Addr
+from edgesip.address import Addr, parse_ip
 from edgesip.signal.wire.uri import Uri
 
 MOST_RECORDS = 32
@@ -83,7 +83,7 @@ class Known(Protocol):
 
 
 class Name(NamedTuple):
-    """What a URI says of its next hop, when its host is a name.
+    """What a URI says of its next hop, whose host is a name as a rule.
 
     `port` and `transport` ("" without a parameter) as written; `secure` for a sips: URI.
     """
@@ -148,6 +148,10 @@ class Planner:
         transports = self._transports(name)
         if not transports or not host:
             return []
+        literal = parse_ip(host)
+        if literal is not None:
+            port = name.port or DEFAULT_PORTS[transports[0]]
+            return [Hop(transports[0], Addr(str(literal), port))]
         if name.port is not None:
             return self._addresses(transports[0], host, name.port)
         if not name.transport and self._settings.try_naptr:

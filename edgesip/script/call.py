@@ -181,6 +181,35 @@ class Call(Aimed):
                     return str(found[1])
         return ""
 
+    # -- tm ------------------------------------------------------------------------------------------
+
+    def t_set_fr(self, fr_inv_timer: int, fr_timer: int = 0) -> None:
+        """tm: milliseconds that it may ring, and that it may be without any answer; 0 for what `[tm]` says."""
+        self._own_timers(("fr_inv_timer", fr_inv_timer), ("fr_timer", fr_timer))
+
+    def t_set_max_lifetime(self, inv: int, noninv: int = 0) -> None:
+        """tm: milliseconds that this request may take, as an INVITE or otherwise; 0 for what `[tm]` says."""
+        self._own_timers(("max_inv_lifetime", inv), ("max_noninv_lifetime", noninv))
+
+    def t_set_retr(self, retr_timer1: int, retr_timer2: int = 0) -> None:
+        """tm: milliseconds until it is repeated over UDP, at first and at most; 0 for what `[tm]` says."""
+        self._own_timers(("retr_timer1", retr_timer1), ("retr_timer2", retr_timer2))
+
+    def t_set_auto_inv_100(self, wanted: bool) -> None:
+        """tm: whether this INVITE hears a 100 of ours when it is forwarded."""
+        self._inbound.tm += (("auto_inv_100", wanted),)
+
+    def t_set_disable_6xx(self, wanted: bool) -> None:
+        """tm: a 6xx of one branch of this request ends no other."""
+        self._inbound.tm += (("disable_6xx_block", wanted),)
+
+    def _own_timers(self, *timers: tuple[str, int]) -> None:
+        for name, milliseconds in timers:
+            if not 0 <= milliseconds <= 36_000_000:
+                raise ValueError(f"{name}: {milliseconds} milliseconds are too few or too many")
+            if milliseconds:
+                self._inbound.tm += ((name, milliseconds / 1000),)
+
     # -- NAT and media -----------------------------------------------------------------------------
 
     def nat_uac_test(self, flags: int) -> bool:

@@ -460,3 +460,31 @@ def test_groups() -> None:
     assert [[one.q for one in group] for group in serial] == [[1.0, 1.0], [0.5], [-1.0, -1.0], [None], [None]]
     assert [len(group) for group in groups_of([target(None)] * 5, False, 2)] == [2, 2, 1]
     assert [len(group) for group in groups_of([target(None)] * 5, False, 60)] == [5]
+
+
+def test_a_request_may_have_timers_of_its_own(tmp_path: Path) -> None:
+    text = (
+        "def request(call):\n    call.t_set_fr(5000, 2000)\n    call.t_set_retr(100, 200)\n"
+        "    call.t_set_auto_inv_100(False)\n    return Forward(('sip:d@192.0.2.1',))\n"
+    )
+    talk, alice, desks = house(tmp_path, text)
+    talk >> alice.invite("bob")
+    received = talk.request(desks[0], "INVITE")
+    talk.wait(0.15) << (desks[0], "INVITE")
+    talk >> desks[0].reply(received, 180) << (alice, 180)
+    talk.wait(5.1) << (desks[0], "CANCEL") << (alice, 408)
+    talk >> alice.invite("bob")
+    talk.wait(1.99)
+    talk.sent.clear()
+    talk.wait(0.1) << (alice, 408)
+
+
+def test_a_target_that_failed_is_not_tried_again(tmp_path: Path) -> None:
+    text = RELAYED.format("('sip:d@192.0.2.1',)") + (
+        "def failure(call):\n    return Forward(('sip:d@192.0.2.2', 'sip:d@192.0.2.1'))\n"
+    )
+    talk, alice, desks = house(tmp_path, text)
+    talk >> alice.invite("bob") << (alice, 100)
+    talk >> desks[0].reply(talk.request(desks[0], "INVITE"), 486) << (desks[0], "ACK")
+    talk >> desks[1].reply(talk.request(desks[1], "INVITE"), 404) << (desks[1], "ACK") << (alice, 404)
+    talk.silent()

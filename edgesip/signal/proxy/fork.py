@@ -110,6 +110,12 @@ class Fork:
         """Branches whose final response may be chosen."""
         return [branch for branch in self.branches if branch.final is not None and not branch.dropped]
 
+    def untried(self, targets: Sequence[Target]) -> list[Target]:
+        """Those of the targets to which nothing was sent (§16.5: one URI, one way, is tried once)."""
+        sent = [branch.target for branch in self.branches if branch.client is not None]
+        tried = {(target.uri, target.hops) for target in sent}
+        return [target for target in targets if (target.uri, target.hops) not in tried]
+
     def tries(self, uri: str) -> bool:
         """True when this URI has been, or will be, a target."""
         queued = (target for group in self.queue for target in group)

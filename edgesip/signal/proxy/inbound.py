@@ -15,7 +15,6 @@ from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
 from edgesip.signal.transaction.layer import TxKey
-from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import NameAddr
@@ -23,7 +22,7 @@ from edgesip.signal.wire.values import NameAddr
 
 @dataclass(slots=True, eq=False)
 class Inbound:
-    """A request that waits for its decision; `tm` are timers of its own.
+    """A request that waits for its decision; `tm` are settings of tm that are its own.
 
     `foreign` are Routes beyond us, `own` those of ours that brought it here, `side` who sent it in `dialog`;
     `uri` and `dst` are Kamailio's `$ru` and `$du`, which a script may move; `user` and `why` say whose
@@ -47,7 +46,7 @@ class Inbound:
     user: str = ""
     why: str = ""
     cancelled: bool = False
-    tm: TmSettings | None = None
+    tm: tuple[tuple[str, float], ...] = ()
     edits: Edits = field(default_factory=Edits)
 
 

@@ -109,8 +109,10 @@ class StatefulProxy:
     ) -> None:
         """Send copies of a request to its targets; answer it when none could be sent."""
         request = inbound.request
-        tm = inbound.tm or self._transactions.settings
-        server = self._transactions.open_server(request, inbound.key, inbound.flow, now, inbound.tm)
+        tm = self._transactions.settings
+        if inbound.tm:
+            tm = tm.with_own(inbound.tm)
+        server = self._transactions.open_server(request, inbound.key, inbound.flow, now, tm)
         invite = request.method == "INVITE"
         if invite and tm.auto_inv_100:
             trying = reply_to(request, 100, tm.auto_inv_100_reason)
@@ -371,8 +373,8 @@ class StatefulProxy:
             fork.reply = self.launcher.own(fork, status, reason, decision.headers)
             fork.queue.clear()
             self._cancel_others(fork, now, "")
-        elif isinstance(decision, Forward) and targets and now < fork.until:
-            self._add(failure, decision, targets, now)
+        elif isinstance(decision, Forward) and now < fork.until and (new := fork.untried(targets)):
+            self._add(failure, decision, new, now)
         elif failure.drop:
             _drop(fork, failure.drop)
         self._conclude(fork, now)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,8 @@ class TmSettings:
     default_reason: str = "Server Internal Error"
     blst_503: tuple[float, float, float] | None = None
     max_branches: int = 12
+
+    def with_own(self, changes: Sequence[tuple[str, float]]) -> TmSettings:
+        """These settings with some of one transaction's own, by name."""
+        own: dict[str, Any] = dict(changes)
+        return replace(self, **own)

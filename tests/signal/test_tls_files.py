@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import ssl
 import time
 from pathlib import Path
@@ -132,7 +133,29 @@ def test_what_cannot_be_used_says_whose_fault_it_is(authority: Authority, tmp_pa
         assert words in why
     broken = tmp_path / "broken.pem"
     broken.write_text(certificate.read_text().replace("M", "N", 3))
-    assert refusal(Pair("", broken, key))[0] == "tls.certificate"
+    found, why = refusal(Pair("", broken, key))
+    assert found == "tls.certificate"
+    assert why.endswith("cannot be used: one of the two is damaged")
+
+
+def test_octets_that_are_no_certificate_are_an_error_of_the_file(
+    authority: Authority, tmp_path: Path
+) -> None:
+    """Whatever is in a file, it is a `CertificateError` or a certificate, never else."""
+    good, chance = authority.issue("DNS:a.example"), random.Random(7)
+    certificate, key, octets = tmp_path / "c.pem", tmp_path / "c.key", good.certificate.read_bytes()
+    key.write_bytes(good.private_key.read_bytes())
+    refused = 0
+    for _ in range(200):
+        changed = bytearray(octets)
+        for _ in range(chance.choice((1, 2, 30))):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        certificate.write_bytes(changed)
+        try:
+            Certificates(TlsSettings((Pair("", certificate, key),), good.certificate))
+        except CertificateError:
+            refused += 1
+    assert refused > 100
 
 
 def test_a_directory_or_a_file_of_others_cannot_be_read(authority: Authority, tmp_path: Path) -> None:
@@ -230,18 +253,19 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_thousand_swaps_leave_memory_flat(authority: Authority, tmp_path: Path) -> None:
+@pytest.mark.parametrize("swaps", [150, pytest.param(1000, marks=pytest.mark.long)])
+def test_swaps_leave_memory_flat(authority: Authority, tmp_path: Path, swaps: int) -> None:
     both = [authority.issue("DNS:a.example"), authority.issue("DNS:b.example")]
     shelf = Shelf(tmp_path, both[0])
     certificates, log = Certificates(TlsSettings((shelf.pair,), authority.ca)), Log()
     old = certificates.server_session()
     base = 0
-    for number in range(1000):
+    for number in range(swaps):
         shelf.put(both[number % 2])
         assert certificates.reload(log) == ""
         seen(certificates.client_session(certificates.shown[0].names[0]), certificates.server_session())
         log.lines.clear()
-        if number == 100:
+        if number == 75:
             gc.collect()
             base = resident()
     gc.collect()

@@ -162,6 +162,24 @@ def test_an_idle_connection_is_closed_unless_a_phone_is_registered_on_it(
     assert len(server.contacts("bob")) == 1
 
 
+@pytest.mark.long
+def test_an_idle_connection_with_a_call_on_it_is_kept(
+    start_server: Callable[..., Server], network: Network
+) -> None:
+    """Its caller is registered nowhere; the BYE from the other side has to find it."""
+    server = start_server({"relay.timeout": "3600"})
+    alice = _agent(network, password=server.add_user("alice"))
+    bob = Agent(network.public_host("bob", 31), "bob", server.add_user("bob"))
+    idle = _agent(network, 32, "carol")
+    assert bob.register().status == 200
+    call = open_call(alice, bob, alice.stream(440.0), bob.stream(1000.0))
+    assert _link(idle).is_closed(IDLE + 15.0)
+    bye = bob.in_dialog(call.incoming, "BYE")
+    bob.send(bye)
+    alice.respond(alice.expect("BYE"), 200)
+    bob.expect_response(bye, 200, 299)
+
+
 def test_connections_of_one_address_are_capped_and_registered_ones_do_not_count(
     server: Server, network: Network
 ) -> None:

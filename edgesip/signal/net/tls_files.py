@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -209,7 +209,7 @@ class Certificates:
         _read(path, "tls.ca_list", "CERTIFICATE")
         try:
             context.load_verify_locations(cafile=str(path))
-        except (ssl.SSLError, OSError) as error:
+        except (ssl.SSLError, OSError, ValueError) as error:
             raise CertificateError(
                 "tls.ca_list", f"{path}: no certificates can be read there: {error}"
             ) from None
@@ -224,18 +224,9 @@ class Certificates:
         """One handshake with ourselves: it works, and shows what is in the certificate."""
         key, file = pair.key("certificate"), pair.certificate
         try:
-            found = _shaken(context, _first_certificate(file, key))
-        except (TlsError, ssl.SSLError) as error:
+            shown = _shown(pair, _shaken(context, _first_certificate(file, key)))
+        except (TlsError, ssl.SSLError, ValueError) as error:
             raise CertificateError(key, f"{file}: no client could use this certificate: {error}") from None
-        shown = Shown(
-            pair.domain,
-            str(file),
-            all_names(found),
-            ", ".join(f"{name}={value}" for row in found.get("issuer", ()) for name, value in row),
-            str(found.get("serialNumber", "")),
-            float(ssl.cert_time_to_seconds(found["notBefore"])),
-            float(ssl.cert_time_to_seconds(found["notAfter"])),
-        )
         now = self._wall()
         if shown.not_after <= now:
             raise CertificateError(key, f"{file}: this certificate ended on {shown.until}: renew")
@@ -251,6 +242,19 @@ class Certificates:
                 f"{file}: this certificate is for {names}, not for {pair.domain}: clients would refuse it",
             )
         return shown
+
+
+def _shown(pair: Pair, found: Mapping[str, Any]) -> Shown:
+    """What is in a certificate; ValueError when its dates are none."""
+    return Shown(
+        pair.domain,
+        str(pair.certificate),
+        all_names(found),
+        ", ".join(f"{name}={value}" for row in found.get("issuer", ()) for name, value in row),
+        str(found.get("serialNumber", "")),
+        float(ssl.cert_time_to_seconds(found["notBefore"])),
+        float(ssl.cert_time_to_seconds(found["notAfter"])),
+    )
 
 
 def told_time(moment: float) -> str:
@@ -313,12 +317,12 @@ def _with_pair(protocol: int, pair: Pair, ciphers: str) -> ssl.SSLContext:
             f"{pair.private_key}: this key has a password, which nobody could type: write it without one"
             " (openssl pkey -in OLD -out NEW)",
         ) from None
-    except (ssl.SSLError, OSError) as error:
+    except (ssl.SSLError, OSError, ValueError) as error:
         raise CertificateError(*_unusable(pair, error)) from None
     return context
 
 
-def _unusable(pair: Pair, error: OSError) -> tuple[str, str]:
+def _unusable(pair: Pair, error: Exception) -> tuple[str, str]:
     reason = getattr(error, "reason", "") or ""
     if reason == "KEY_VALUES_MISMATCH":
         why = f"{pair.private_key}: this key is not the one of the certificate {pair.certificate}"
@@ -327,6 +331,7 @@ def _unusable(pair: Pair, error: OSError) -> tuple[str, str]:
         why = f"{pair.certificate}: the key is too short to be safe: take RSA with 2048 bits, or P-256"
         return pair.key("certificate"), why
     text = reason.replace("_", " ").lower() or str(error)
+    text = "one of the two is damaged" if "lib (" in text else text
     return pair.key("certificate"), f"{pair.certificate}, {pair.private_key}: cannot be used: {text}"
 
 

@@ -184,7 +184,7 @@ class Call(Aimed):
     # -- tm ------------------------------------------------------------------------------------------
 
     def t_set_fr(self, fr_inv_timer: int, fr_timer: int = 0) -> None:
-        """tm: milliseconds that it may ring, and that it may be without any answer; 0 for what `[tm]` says."""
+        """tm: milliseconds that it may ring, and may be without any answer; 0 for what `[tm]` says."""
         self._own_timers(("fr_inv_timer", fr_inv_timer), ("fr_timer", fr_timer))
 
     def t_set_max_lifetime(self, inv: int, noninv: int = 0) -> None:

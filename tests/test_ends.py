@@ -11,6 +11,7 @@ from talk import SDP, Packet, Phone, Talk
 
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
+from edgesip.signal.dialog.table import DialogSettings
 from edgesip.signal.wire.message import Request, Response
 
 HOLD = SDP.replace(b"m=audio 4000 RTP/AVP 0\r\n", b"m=audio 4000 RTP/AVP 0\r\na=sendonly\r\n")
@@ -21,8 +22,8 @@ BAD = b"v=0\r\nthis is not SDP\r\n"
 class House(Talk):
     """A talk whose media is the relay itself; its ports are numbers only."""
 
-    def __init__(self, ports: int = 400) -> None:
-        super().__init__()
+    def __init__(self, ports: int = 400, dialog: DialogSettings | None = None) -> None:
+        super().__init__(dialog=dialog)
         serial = count(1)
         relay = RelayCore(
             Settings(True, (), (), 20000, 20000 + ports - 1, 60.0, ports // 4),
@@ -139,6 +140,19 @@ def cancelled_and_answered_at_once(house: House, alice: Phone, bob: Phone) -> No
 def cancel_that_nobody_answers(house: House, alice: Phone, bob: Phone) -> None:
     invite, _ = rung(house, alice, bob)
     house >> Packet(alice, invite.octets.replace(b"INVITE", b"CANCEL"))
+
+
+def one_of_two_that_rang_behind_one_proxy(house: House, alice: Phone, bob: Phone) -> None:
+    invite = house.call(alice, bob.name)
+    house << (alice, 100)
+    received = house.request(bob, "INVITE")
+    for tag in ("one", "two"):
+        house >> bob.reply(received, 180, tag=tag) << (alice, 180)
+    house >> bob.reply(received, 200, tag="one", body=SDP)
+    answer = house.response(alice, 200)
+    house >> alice.ack(invite, answer) << (bob, "ACK")
+    house >> alice.within(invite, answer, "BYE")
+    house >> bob.reply(house.request(bob, "BYE"), 200) << (alice, 200)
 
 
 def never_answered(house: House, alice: Phone, bob: Phone) -> None:
@@ -264,6 +278,7 @@ WAYS: tuple[Way, ...] = (
     cancelled,
     cancelled_and_answered_at_once,
     cancel_that_nobody_answers,
+    one_of_two_that_rang_behind_one_proxy,
     never_answered,
     never_rings,
     never_acknowledged,

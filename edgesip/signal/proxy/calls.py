@@ -188,10 +188,17 @@ class Calls:
         if has_sdp(request.headers, request.body):
             self.media.reject(dialog.media_key, dialog.branch, fork.side, now)
 
-    def forgotten(self, fork: Fork, branch: Branch) -> None:
-        """The transaction of a branch is gone: who rang there and never answered never will."""
-        if not fork.in_dialog:
-            self._dialogs.branch_failed(fork.dialogs, branch.name)
+    def forgotten(self, fork: Fork, branch: Branch, now: float) -> None:
+        """The transaction of a branch is gone: who rang there and never answered never will.
+
+        The media that they share with one who answered goes with the last of them.
+        """
+        if fork.in_dialog or not fork.dialogs:
+            return
+        dialog, before = fork.dialogs[0], len(fork.dialogs)
+        self._dialogs.branch_failed(fork.dialogs, branch.name)
+        if len(fork.dialogs) < before:
+            self._close_media(dialog, [branch.name], now)
 
     def failed(self, fork: Fork, response: Response | None, now: float) -> None:
         """The final answer of an INVITE that opens a call is a failure."""

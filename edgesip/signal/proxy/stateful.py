@@ -189,7 +189,7 @@ class StatefulProxy:
             elif isinstance(event, TimedOut):
                 self._timed_out(event, now)
             elif isinstance(event, Ended):
-                self._ended(event.tx)
+                self._ended(event.tx, now)
             else:
                 self._broken(event, now)
         except Exception as error:
@@ -199,11 +199,11 @@ class StatefulProxy:
         self._said.append(note("error", "transaction failed", why=repr(event.error)))
         self._timed_out(TimedOut(event.tx, False, True), now)
 
-    def _ended(self, tx: Transaction) -> None:
+    def _ended(self, tx: Transaction, now: float) -> None:
         if isinstance(tx, ClientTx) and tx.owner is not None:
             fork, branch = tx.owner
             if branch.client is tx:
-                self.calls.forgotten(fork, branch)
+                self.calls.forgotten(fork, branch, now)
         tx.owner = None
 
     def _answered(self, client: ClientTx, response: Response, now: float) -> None:

@@ -316,7 +316,13 @@ class Edge:
 
         usrloc, digest = Usrloc(), Digest(profile.auth.realm, os.urandom(32))
         rooms = Rooms(
-            myself, usrloc, subscribers, digest, profile.permissions.trusted, upstream, profile.auth.enabled
+            myself,
+            usrloc,
+            subscribers,
+            digest,
+            profile.permissions.trusted,
+            upstream,
+            profile.auth.enabled,
         )
         core = SignalCore(
             CoreSettings(

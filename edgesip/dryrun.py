@@ -31,7 +31,7 @@ from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.wire.uri import parse_uri
 from edgesip.store.api import Subscribers
 from edgesip.store.snapshot import read_location, read_subscribers
-from edgesip.testing import NOW, Believing, Outcome, Stage
+from edgesip.testing import NOW, SECRET, Believing, Outcome, Stage
 
 SCRIPT_DEADLINE = 5.0
 AUTHENTICATES = ("www_authenticate", "proxy_authenticate", "www_authorize", "proxy_authorize")
@@ -124,7 +124,7 @@ class DryRun:
         self._hosts += sorted({addr.host for _, addr in listens} | {host for host, _ in advertise})
         users: Subscribers = read_subscribers(profile.subscribers_db)
         realm = profile.auth.realm
-        digest = Believing(realm, user) if user else Digest(realm, b"nothing is proven here")
+        digest = Believing(realm, user) if user else Digest(realm, SECRET)
         rooms = Rooms(
             myself,
             Usrloc(),

@@ -12,7 +12,7 @@ The rooms behind a call are the real ones, with values in place of clock, users 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_network
 from itertools import count
 from typing import NamedTuple
@@ -45,6 +45,7 @@ from edgesip.signal.wire.uri import parse_uri
 from edgesip.store.api import Credential
 
 NOW = 1000.0
+SECRET = b"nothing is proven here"
 REGISTRAR = registrar.Settings(3600, 60, 7200, 10)
 LISTENS = ("udp:203.0.113.1:5060", "tcp:203.0.113.1:5060")
 
@@ -85,19 +86,24 @@ class Users:
         return Credential(username, "", "", "") if username in self._names else None
 
 
-class Believing(Digest):
+class Believing:
     """Authentication that takes one user's word for it, whatever the message says."""
 
     def __init__(self, realm: str, user: str) -> None:
-        super().__init__(realm, b"nothing is proven here")
+        self._realm = realm
         self._user = user
+
+    @property
+    def realm(self) -> str:
+        """The realm that it speaks for."""
+        return self._realm
 
     def check(
         self,
         values: Sequence[str],
         method: str,
         request_uri: str,
-        credential: object,
+        credential: Callable[[str], Credential | None],
         now: float,
         *,
         peer: str = "",
@@ -123,7 +129,7 @@ def rooms_for(
     """
     myself = Myself(tuple(flow_of(one) for one in listens), domains=frozenset(domains))
     outside = Upstream(parse_uri(upstream), re.compile(upstream_users)) if upstream else None
-    digest = Believing("edgesip", authenticated) if authenticated else Digest("edgesip", b"stage")
+    digest = Believing("edgesip", authenticated) if authenticated else Digest("edgesip", SECRET)
     networks = tuple(ip_network(one) for one in trusted)
     return Rooms(myself, Usrloc(), Users(users), digest, networks, outside, auth)
 
@@ -153,7 +159,7 @@ class Stage:
             Transactions(TmSettings()),
             usrloc,
             Dialogs(DialogSettings()),
-            rooms.digest,
+            Digest(rooms.digest.realm, SECRET),
             Pinger(PingSettings(0.0), self._entropy, myself.address_for),
             media,
             self._entropy,

@@ -104,6 +104,7 @@ def dialog(one: Dialog, now: float, wall_offset: float) -> dict[str, Any]:
         "timeout": _wall(one.expires, wall_offset),
         "lifetime": int(one.lifetime),
         "ended_by": one.ended_by,
+        "variables": dict(one.variables),
         "caller": _leg(one.caller),
         "callee": _leg(one.callee),
     }

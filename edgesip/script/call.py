@@ -328,6 +328,29 @@ class Call(Aimed):
         dialog = self._inbound.dialog
         return str(int(self._now - dialog.start) if dialog.start else 0) if dialog is not None else ""
 
+    def dlg_set_var(self, name: str, value: str) -> None:
+        """dialog's `$dlg_var(name) = "value"`: kept with the call; events read it, for CDRs say."""
+        dialog = self._inbound.dialog
+        if dialog is not None:
+            dialog.variables[name] = value
+        else:
+            self._inbound.variables = {**(self._inbound.variables or {}), name: value}
+
+    def dlg_var(self, name: str) -> str:
+        """`$dlg_var(name)`: what was kept with the call under this name; empty for nothing."""
+        dialog = self._inbound.dialog
+        kept = dialog.variables if dialog is not None else self._inbound.variables
+        return kept.get(name, "") if kept else ""
+
+    def dlg_set_timeout(self, seconds: int) -> None:
+        """dialog: how long the call may last from its answer, or from its last request, on."""
+        if seconds <= 0:
+            raise ValueError(f"dlg_set_timeout: {seconds} s is no time")
+        if self._inbound.dialog is not None:
+            self._inbound.dialog.lifetime = float(seconds)
+        else:
+            self._inbound.lifetime = float(seconds)
+
     def dlg(self, name: str) -> str:
         """`$dlg(name)`: what the dialog module calls it: callid, from_uri, to_contact...; empty outside."""
         dialog = self._inbound.dialog

@@ -32,6 +32,10 @@ class DialogEvent:
         """`$dlg(name)`: what the dialog module calls it: callid, from_uri, to_contact, lifetime..."""
         return dialog_value(self._dialog, name, self._now)
 
+    def dlg_var(self, name: str) -> str:
+        """`$dlg_var(name)`: what the script kept with the call by `dlg_set_var`; empty for nothing."""
+        return self._dialog.variables.get(name, "")
+
     @property
     def call_id(self) -> str:
         """`$ci`, `$dlg(callid)`: the Call-ID."""

@@ -5,17 +5,40 @@ Holds references alone; whoever wires the edge fills them in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from typing import Protocol
 
-from edgesip.signal.guard.digest import Digest
+from edgesip.signal.guard.digest import Refused, Verified
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
-from edgesip.store.api import Subscribers
+from edgesip.store.api import Credential, Subscribers
 
 Networks = Sequence[IPv4Network | IPv6Network]
+
+
+class Authority(Protocol):
+    """Whoever says whether credentials are right: `Digest`, and in tests somebody who believes."""
+
+    @property
+    def realm(self) -> str:
+        """The realm that it speaks for."""
+        ...
+
+    def check(
+        self,
+        values: Sequence[str],
+        method: str,
+        request_uri: str,
+        credential: Callable[[str], Credential | None],
+        now: float,
+        *,
+        peer: str = "",
+    ) -> Verified | Refused:
+        """Judge the credentials of one request, as `Digest.check` does."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +48,7 @@ class Rooms:
     myself: Myself
     usrloc: Usrloc
     subscribers: Subscribers
-    digest: Digest
+    digest: Authority
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     upstream: Upstream | None = None
     auth_enabled: bool = True

@@ -74,6 +74,7 @@ FUNCTIONS: dict[str, str] = {
     "hdr": "hdr",
     "hdrc": "hdr_count",
     "dlg": "dlg",
+    "dlg_var": "dlg_var",
     "T_req": "of_request",
     "T_inv": "of_request",
     "keepalive.socket": "keepalive_socket",

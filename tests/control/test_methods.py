@@ -144,6 +144,7 @@ def test_a_dialog_is_listed_with_kamailios_fields() -> None:
             "timeout": wall + 43190,
             "lifetime": 43200,
             "ended_by": "",
+            "variables": {},
             "caller": {
                 "tag": "a",
                 "contact": "sip:alice@192.168.1.10",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from talk import Phone, Talk
 
 from edgesip.address import Addr
@@ -97,3 +98,57 @@ def test_without_the_hook_a_refused_offer_is_a_failure_like_any_other(tmp_path: 
     talk.media.refusal = Refusal(488, "No SDP", None)
     talk >> alice.invite("bob") << (alice, 100)
     assert talk.response(alice, 599).reason == "488"
+
+
+def test_a_request_has_timers_of_its_own_and_failure_other_ones(tmp_path: Path) -> None:
+    talk, alice, bob, mail = talking(
+        tmp_path,
+        "    call.t_set_fr(5000, 2000)\n    call.t_set_auto_inv_100(False)\n"
+        + TO_BOB
+        + "def failure(call):\n"
+        "    call.t_set_fr(9000)\n"
+        "    return Forward(('sip:mail@198.51.100.88',)) if call.t_branch_timeout() else None\n",
+    )
+    talk >> alice.invite("bob") << (bob, "INVITE")
+    talk.sent.clear()
+    talk.wait(1.9)
+    talk.sent.clear()
+    talk.wait(0.2)
+    received = talk.request(mail, "INVITE")
+    talk >> mail.reply(received, 180) << (alice, 180)
+    talk.wait(8.9)
+    talk.silent()
+    talk.wait(0.2)
+    talk << (mail, "CANCEL")
+
+
+def test_what_is_kept_with_a_call_is_there_to_its_end(tmp_path: Path) -> None:
+    talk, alice, bob, _ = talking(
+        tmp_path,
+        "    call.dlg_set_var('account', call.fmt('$fU@4711'))\n"
+        "    call.dlg_set_timeout(60)\n"
+        "    assert call.dlg_var('account') and not call.dlg_var('other')\n"
+        + TO_BOB
+        + "def in_dialog(call):\n"
+        "    call.append_hf('X-Account', call.fmt('$dlg_var(account)'))\n"
+        "    call.dlg_set_var('last', call.method)\n"
+        "    return Forward()\n\n"
+        "told = []\n"
+        "def dialog_end(event):\n"
+        "    told.append(event.fmt('$dlg_var(account) $dlg_var(last) $dlg_var(none)|'))\n",
+    )
+    invite = alice.invite("bob")
+    talk >> invite << (alice, 100)
+    talk >> bob.reply(talk.request(bob, "INVITE"), 200)
+    talk >> alice.ack(invite, talk.response(alice, 200))
+    assert talk.request(bob, "ACK").headers.get("X-Account") == "alice@4711"
+    talk.wait(61)
+    assert {message for _, message in [(one[0], one[1][:3]) for one in talk.sent]} == {b"BYE"}
+    told = talk.script.events["dialog_end"].__globals__["told"]
+    assert told == ["alice@4711 ACK |"]
+
+
+def test_a_call_may_not_last_no_time_at_all(tmp_path: Path) -> None:
+    talk, alice, _, _ = talking(tmp_path, "    call.dlg_set_timeout(0)\n")
+    with pytest.raises(ValueError, match="no time"):
+        talk >> alice.invite("bob")

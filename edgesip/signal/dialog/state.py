@@ -5,7 +5,7 @@ Holds `Dialog` and `Leg`, and their records. Knows nothing of transactions, sock
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -92,6 +92,7 @@ class Dialog:
     branch: str = ""
     turn: int = 0
     relayed: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
     start: float = 0.0
     end: float = 0.0
     lifetime: float = 43200.0
@@ -147,6 +148,7 @@ class Dialog:
             self.init,
             turn=self.turn,
             relayed=self.relayed,
+            variables=self.variables,
             lifetime=self.lifetime,
         )
 
@@ -163,6 +165,7 @@ class Dialog:
             "branch": self.branch,
             "turn": self.turn,
             "relayed": self.relayed,
+            "variables": dict(self.variables),
             "lifetime": self.lifetime,
             "late": self.late,
             "ended_by": self.ended_by,

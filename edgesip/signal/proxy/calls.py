@@ -58,6 +58,8 @@ class Calls:
             return []
         dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
         dialog.relayed = inbound.edits.relay and self.media is not None
+        dialog.variables.update(inbound.variables or {})
+        dialog.lifetime = inbound.lifetime or dialog.lifetime
         self._said.append(
             note(
                 "info",

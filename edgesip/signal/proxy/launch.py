@@ -157,5 +157,11 @@ def again(fork: Fork, edits: Edits) -> Inbound:
     """The request as it came, for a script to look at once more."""
     request, dialog = fork.request, fork.dialogs[0] if fork.in_dialog and fork.dialogs else None
     return Inbound(
-        request, fork.inbound, fork.server.key, dialog=dialog, side=fork.side, uri=request.uri, edits=edits
+        request,
+        fork.inbound,
+        fork.server.key,
+        dialog=dialog,
+        side=fork.side,
+        uri=request.uri,
+        edits=edits,
     )

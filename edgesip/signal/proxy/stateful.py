@@ -388,6 +388,7 @@ class StatefulProxy:
             targets = [replace(target, q=quality.get(target.uri, -1.0)) for target in targets]
         elif failure.hook in (FAILURE, MEDIA_FAILED):
             fork.recurse = decision.recurse
+            fork.tm = fork.tm.with_own(failure.inbound.tm)
             self.calls.keep_relay(fork, failure.inbound.edits.relay)
             _drop(fork, failure.drop or {1: "a", 2: "l", 3: "a"}.get(fork.tm.failure_reply_mode, "n"))
         fork.asked = False

@@ -15,6 +15,7 @@ from authority import Authority, Issued
 from lab.agent import Agent
 from lab.calls import open_call
 from lab.link import TcpLink, TlsLink
+from lab.names import Names
 from lab.network import SERVER, SERVER6, Network
 from lab.process import eventually
 from lab.server import Server, Verb
@@ -368,6 +369,37 @@ def test_a_trunk_that_says_nothing_is_given_five_seconds(
     alice.acknowledge_failure(invite, alice.expect_response(invite, 400, 599, 12.0))
     assert "no TLS within 5 s" in _told(server, "tls refused")
     listener.close()
+
+
+def test_a_name_is_proven_as_it_was_asked_for_and_the_next_place_is_tried(
+    start_server: Start, network: Network, authority: Authority
+) -> None:
+    """RFC 5922: not the name that SRV led to, but the domain of the URI has to be in the certificate."""
+    names = Names(network, network.public_host("dns", 53))
+    names.serve(
+        "srv _sips._tcp.trunk.example one.trunk.example 5061 10 1",
+        "srv _sips._tcp.trunk.example two.trunk.example 5061 20 1",
+        "a one.trunk.example 203.0.113.51",
+        "a two.trunk.example 203.0.113.52",
+    )
+    host_only = authority.issue("DNS:one.trunk.example", common_name="trunk.example")
+    one = Trunk(network.public_host("one", 51), host_only)
+    two = Trunk(network.public_host("two", 52), authority.issue("URI:sip:trunk.example"))
+    settings = {"upstream": "sip:trunk.example;transport=tls", "dns.servers": names.host.address}
+    server = start_server(tls_settings(authority, **settings))
+    alice, invite = _dial(server, network)
+    with contextlib.suppress(OSError):
+        assert one.accept().recv(100) == b"", "not an octet of SIP"
+    sock = two.accept()
+    request = read_message(sock)
+    assert request.method == "INVITE"
+    _answer(sock, request, 486)
+    alice.acknowledge_failure(invite, alice.expect_response(invite, 486, 486))
+    assert "its certificate is for one.trunk.example, not for trunk.example" in _told(server, "tls refused")
+    (seen,) = server.ask("tls", "list")
+    assert (seen["server_name"], seen["src_ip"]) == ("trunk.example", "203.0.113.52")
+    one.close()
+    two.close()
 
 
 def test_a_trunk_s_own_connection_is_used_for_our_requests_when_its_certificate_says_so(

@@ -187,9 +187,12 @@ class SignalCore:
         if request.headers.to.tag:
             found = self.dialogs.find(request.headers, routed.did)
             if found is None and request.method == "ACK":
-                if not self._stateless.is_answered(request):
+                if self._stateless.is_answered(request):
+                    return []
+                if now >= self._stateless.acks_until:
                     self._counts["core:drop_requests"] += 1
-                return []
+                    return []
+                return [Arrived(inbound)]
             if found is None or (found[0].state is DialogState.DELETED and not _may_follow(request)):
                 return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
             inbound.dialog, inbound.side = found
@@ -198,7 +201,7 @@ class SignalCore:
             return []
         elif routed.foreign:
             return self._refuse(request, flow, 403, "Preloaded Route Not Allowed")
-        elif len(request.headers.vias) > 1 and is_loop(request, loop_mark(request)):
+        elif len(request.headers.vias) > 1 and is_loop(request, loop_mark(request, flow)):
             return self._refuse(request, flow, 482)
         elif BREADTH in request.headers.first and breadth_of(request) <= 0:
             return self._refuse(request, flow, 440)
@@ -306,8 +309,9 @@ class SignalCore:
         if inbound.foreign:
             inbound.request, targets = for_next_hop(inbound, targets)
             request = inbound.request
-        if decision.stateless or request.method == "CANCEL":
-            self._stateless.forward(request, inbound.flow, targets[0], inbound.edits)
+        alone = request.method == "CANCEL" or (request.method == "ACK" and inbound.dialog is None)
+        if decision.stateless or alone:
+            self._stateless.forward(request, inbound.flow, targets[0], inbound.edits, now)
         elif request.method == "ACK":
             self._proxy.launcher.forward_ack(inbound, targets[0], now)
         else:

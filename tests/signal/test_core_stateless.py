@@ -82,6 +82,15 @@ def test_a_cancel_takes_the_way_of_its_stateless_invite(tmp_path: Path) -> None:
     there = talk.request(desk, "INVITE")
     talk >> Packet(alice, invite.octets.replace(b"INVITE", b"CANCEL"))
     assert talk.request(desk, "CANCEL").headers.via.branch == there.headers.via.branch
+    talk >> desk.reply(there, 487)
+    assert talk.response(alice, 487).headers.to.tag == "to-d"
+    to = b"To: <sip:bob@203.0.113.1>"
+    ack = Packet(alice, invite.octets.replace(b"INVITE", b"ACK").replace(to, to + b";tag=to-d"))
+    talk >> ack
+    assert talk.request(desk, "ACK").headers.via.branch == there.headers.via.branch
+    talk.wait(65)
+    talk >> ack
+    talk.silent()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ Pure functions over requests. Knows no transaction.
 
 from __future__ import annotations
 
+from edgesip.address import Flow
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request
 
@@ -12,19 +13,15 @@ MAX_BREADTH = 60
 NAME = "Max-Breadth"
 
 
-def loop_mark(request: Request) -> str:
-    """What a Via branch of ours says of how it was routed: the same request, the same mark (§4.2).
+def loop_mark(request: Request, source: Flow) -> str:
+    """What a Via branch of ours says of how it was routed: the same request from the same host has the same
+    mark (§4.2; scripts may route by who sent it).
 
     It begins and ends with a dot. Strings hash with a secret of this process, so nobody else can make one.
     """
     headers = request.headers
-    routed = (
-        request.uri,
-        headers.call_id,
-        headers.from_.tag,
-        headers.cseq.number,
-        headers.first.get("Route"),
-    )
+    call = (headers.call_id, headers.from_.tag, headers.cseq.number)
+    routed = (request.uri, call, headers.first.get("Route"), source.remote.host)
     return f".{hash(routed) & 0xFFFFFFFF:08x}."
 
 

@@ -124,7 +124,7 @@ class StatefulProxy:
         )
         server.owner = fork
         if not fork.in_dialog:
-            fork.mark, fork.breadth = loop_mark(request), breadth_of(request)
+            fork.mark, fork.breadth = loop_mark(request, inbound.flow), breadth_of(request)
         if decision is not None:
             fork.recurse = decision.recurse
         if len(targets) == 1:

@@ -19,12 +19,17 @@ from edgesip.signal.wire.message import Request, Response, reply_to
 from edgesip.signal.wire.values import Via
 
 MARK = "sl"
+ACKS = 64.0
+"""Seconds after a stateless INVITE in which an ACK that belongs to nothing here may be its."""
 CODES = (200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500)
 """Statuses that have a statistic of their own; the others are counted by class."""
 
 
 class Stateless:
-    """What is answered and passed on without a transaction; `sends` is where the octets are left."""
+    """What is answered and passed on without a transaction; `sends` is where the octets are left.
+
+    Until `acks_until` (monotonic seconds) an unknown ACK may be that of an INVITE that was passed on.
+    """
 
     def __init__(
         self, myself: Myself, entropy: Callable[[int], bytes], sends: list[tuple[Flow, bytes]]
@@ -32,6 +37,7 @@ class Stateless:
         self._myself = myself
         self._key = entropy(16)
         self._sends = sends
+        self.acks_until = 0.0
         self.counters: dict[str, int] = {
             **{f"sl:{code}_replies": 0 for code in CODES},
             **{f"sl:{digit}xx_replies": 0 for digit in range(1, 7)},
@@ -70,8 +76,10 @@ class Stateless:
 
     # -- passing on --------------------------------------------------------------------------------
 
-    def forward(self, request: Request, source: Flow, target: Target, edits: Edits) -> None:
+    def forward(self, request: Request, source: Flow, target: Target, edits: Edits, now: float) -> None:
         """Pass a request on; the same one again gets the same branch (§16.11)."""
+        if request.method == "INVITE":
+            self.acks_until = now + ACKS
         local = next((at for at, one in enumerate(self._myself.listens) if one[1] == source.local), 0)
         branch = f"{COOKIE}{MARK}{local}.{self._sign(request.headers.via, local)}"
         headers = edits.apply(request.headers, source)

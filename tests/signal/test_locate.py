@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from edgesip.address import Addr, Flow, is_internal, is_sendable
@@ -11,8 +13,10 @@ from edgesip.signal.proxy.hops import Found, Hop, Name
 from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.proxy.locate import Locator, Unresolved
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request
+from edgesip.signal.wire.uri import parse_uri
 
 HERE = Addr("203.0.113.1", 5060)
 HERE6 = Addr("2001:db8::1", 5060)
@@ -89,6 +93,23 @@ def test_who_is_spoken_to_over_tls_has_to_prove_the_name_of_the_uri() -> None:
     ((target,), silent) = rooms.settle(inbound(wanted.uri), [wanted], known, NOW)
     assert (target.hops[0].transport, target.hops[0].peer, silent) == ("tls", "name.example", False)
     assert target.hops[0].local == Addr(HERE.host, 0)
+
+
+@pytest.mark.parametrize(
+    ("uri", "told", "name"),
+    [
+        ("sip:trunk.example", "sip:5551@trunk.example", Name("trunk.example")),
+        (
+            "sip:trunk.example;transport=tcp",
+            "sip:5551@trunk.example;transport=tcp",
+            Name("trunk.example", None, "tcp"),
+        ),
+        ("sip:[2001:db8::9]:5070", "sip:5551@[2001:db8::9]:5070", Name("2001:db8::9", 5070)),
+    ],
+)
+def test_a_call_to_the_upstream_says_over_what_it_goes(uri: str, told: str, name: Name) -> None:
+    upstream = Upstream(parse_uri(uri), re.compile("[0-9]+"))
+    assert (upstream.uri_for("5551"), upstream.name) == (told, name)
 
 
 # -- threat 24

@@ -5,39 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from talk import SDP, SERVER, Packet, Phone, Talk
+from desks import ALL, RELAYED, VOICEMAIL, cancelled, house, scripted
+from talk import SDP, SERVER, Phone, Talk
 
 from edgesip.address import Addr, Flow
-from edgesip.script import Forward, Script, load
-from edgesip.signal.proxy.fork import Target, groups_of, priority
+from edgesip.script import Forward
+from edgesip.signal.core import Event
+from edgesip.signal.proxy.asked import Failure
+from edgesip.signal.proxy.fork import Target, priority
+from edgesip.signal.proxy.redirect import contacts_of
 from edgesip.signal.transaction.settings import TmSettings
-from edgesip.signal.wire.headers import Headers
-from edgesip.signal.wire.message import Request, Response, parse
-
-HEAD = "from edgesip.script import *\n"
-RELAYED = "def request(call):\n    call.rtpproxy_manage()\n    return Forward({})\n"
-VOICEMAIL = Addr("192.0.2.60", 5060)
-
-
-def scripted(tmp_path: Path, text: str) -> Script:
-    path = tmp_path / "route.py"
-    path.write_text(HEAD + text)
-    return load(path)
-
-
-def house(tmp_path: Path, text: str, **more: object) -> tuple[Talk, Phone, list[Phone]]:
-    """A talk with a script that calls the three desks at 192.0.2.1-3 or what it likes."""
-    talk = Talk(script=scripted(tmp_path, text), **more)  # type: ignore[arg-type]
-    desks = [talk.phone(f"desk{number}", at=Addr(f"192.0.2.{number}", 5060)) for number in (1, 2, 3)]
-    return talk, talk.phone("alice"), desks
-
-
-def cancelled(packet: Packet) -> Packet:
-    return Packet(packet.phone, packet.octets.replace(b"INVITE", b"CANCEL"))
-
-
-ALL = "('sip:d@192.0.2.1', 'sip:d@192.0.2.2', 'sip:d@192.0.2.3')"
-
 
 # -- one after the other ---------------------------------------------------------------------------
 
@@ -341,127 +318,6 @@ def test_reasons_of_cancels_are_as_tm_says(tmp_path: Path) -> None:
     assert talk.request(desks[1], "CANCEL").headers.get("Reason") is None
 
 
-# -- hops ------------------------------------------------------------------------------------------
-
-
-def hopping(talk: Talk, count: int = 2) -> list[Phone]:
-    """Every INVITE goes to a target of several hops."""
-    hops = tuple(Flow("udp", SERVER, Addr(f"192.0.2.{number}", 5060)) for number in range(1, count + 1))
-    carry = talk.core.carry
-
-    def elsewhere(inbound, decision, targets, now):  # type: ignore[no-untyped-def]
-        new = [Target("sip:t@example", hops)] if isinstance(decision, Forward) else targets
-        return carry(inbound, decision, new, now)
-
-    talk.core.carry = elsewhere  # type: ignore[method-assign]
-    return [talk.phone("t", at=flow.remote) for flow in hops]
-
-
-@pytest.mark.pure
-def test_what_cannot_be_sent_or_comes_back_by_icmp_tries_the_next_hop_at_once(tmp_path: Path) -> None:
-    talk, alice, _ = house(tmp_path, RELAYED.format(""))
-    first, second = hopping(talk)
-    talk >> alice.invite("bob") << (alice, 100)
-    octets = talk.sent[0][1]
-    talk.request(first, "INVITE")
-    talk._step(talk.core.unsendable(octets[:300], talk.now))
-    there = talk.request(second, "INVITE")
-    talk._step(talk.core.unsendable(octets, talk.now))
-    talk.silent()
-    talk >> second.reply(there, 180) << (alice, 180)
-    talk._step(talk.core.unsendable(bytes(there), talk.now))
-    talk.silent()
-
-
-@pytest.mark.pure
-@pytest.mark.parametrize(
-    ("status", "codes", "classes"),
-    [
-        (503, frozenset(), frozenset()),
-        (403, frozenset({403}), frozenset()),
-        (502, frozenset(), frozenset({5})),
-    ],
-)
-def test_answers_that_try_the_next_hop(
-    tmp_path: Path, status: int, codes: frozenset[int], classes: frozenset[int]
-) -> None:
-    tm = TmSettings(failover_codes=codes, failover_classes=classes)
-    talk, alice, _ = house(tmp_path, RELAYED.format(""), tm=tm)
-    first, second = hopping(talk)
-    talk >> alice.invite("bob") << (alice, 100)
-    talk >> first.reply(talk.request(first, "INVITE"), status) << (first, "ACK")
-    talk >> second.reply(talk.request(second, "INVITE"), 486) << (second, "ACK") << (alice, 486)
-
-
-# -- loops and breadth -----------------------------------------------------------------------------
-
-
-def again(request: Request, uri: str = "") -> bytes:
-    """The request as the next proxy would send it back to us."""
-    fields = [("Via", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKloop"), *request.headers.fields]
-    fields = [one for one in fields if one[0] != "Record-Route"]
-    return bytes(Request(request.method, uri or request.uri, Headers(fields), request.body))
-
-
-def test_a_loop_is_482_and_a_spiral_goes_on(tmp_path: Path) -> None:
-    """Scripts may route by who sent it: only what comes from the same host again is a loop."""
-    talk, alice, desks = house(tmp_path, RELAYED.format("('sip:d@192.0.2.1',)"))
-    talk >> alice.invite("bob") << (alice, 100)
-    there = talk.request(desks[0], "INVITE")
-    talk >> Packet(desks[0], again(there, f"sip:bob@{SERVER.host}")) << (desks[0], 100)
-    twice = talk.request(desks[0], "INVITE")
-    looped = again(twice, f"sip:bob@{SERVER.host}").replace(b"z9hG4bKloop", b"z9hG4bKloop2", 1)
-    talk >> Packet(desks[0], looped) << (desks[0], 482)
-    spiral = again(twice, f"sip:carol@{SERVER.host}").replace(b"z9hG4bKloop", b"z9hG4bKloop3", 1)
-    talk >> Packet(desks[0], spiral) << (desks[0], 100) << (desks[0], "INVITE")
-
-
-def test_two_users_who_forward_to_each_other_end_soon(tmp_path: Path) -> None:
-    """RFC 5393 §3: each has two contacts that come back to us as the other's."""
-    talk, alice, desks = house(tmp_path, RELAYED.format("('sip:a@192.0.2.1', 'sip:b@192.0.2.2')"))
-    talk >> alice.invite("bob")
-    messages = 0
-    while talk.sent and messages < 500:
-        flow, octets = talk.sent.pop(0)
-        messages += 1
-        message = parse(octets)
-        if isinstance(message, Request) and message.method == "INVITE":
-            desk = desks[0] if flow.remote == desks[0].at else desks[1]
-            back = again(message, f"sip:{message.ruri.user}@{SERVER.host}")
-            talk >> Packet(desk, back)
-        elif isinstance(message, Response) and message.status > 100 and flow.remote != alice.at:
-            vias = [str(via) for via in message.headers.vias[1:]]
-            fields = [one for one in message.headers.fields if one[0] != "Via"]
-            kept = Headers([*(("Via", via) for via in vias), *fields])
-            talk >> Packet(desks[0], bytes(Response(message.status, "x", kept, b"")))
-    assert messages <= 60
-
-
-def test_breadth_is_shared_among_branches_and_never_exceeded(tmp_path: Path) -> None:
-    talk, alice, desks = house(tmp_path, RELAYED.format(ALL))
-    talk >> alice.invite("bob", headers=[("Max-Breadth", "2")]) << (alice, 100)
-    first, second = talk.request(desks[0], "INVITE"), talk.request(desks[1], "INVITE")
-    talk.silent()
-    assert [one.headers.all("Max-Breadth") for one in (first, second)] == [["1"], ["1"]]
-    talk >> desks[0].reply(first, 486) << (desks[0], "ACK")
-    talk >> desks[1].reply(second, 486) << (desks[1], "ACK")
-    assert talk.request(desks[2], "INVITE").headers.get("Max-Breadth") == "2"
-    talk >> alice.invite("bob", headers=[("Max-Breadth", "0")]) << (alice, 440)
-    talk >> alice.invite("bob") << (alice, 100)
-    assert talk.request(desks[0], "INVITE").headers.get("Max-Breadth") == "20"
-
-
-def test_groups() -> None:
-    def target(q: float | None) -> Target:
-        return Target("sip:x", (), q=q)
-
-    qs: list[float | None] = [1.0, 1.0, 0.5, -1.0, -1.0, None, None]
-    serial = groups_of([target(q) for q in qs], True, 60)
-    assert [[one.q for one in group] for group in serial] == [[1.0, 1.0], [0.5], [-1.0, -1.0], [None], [None]]
-    assert [len(group) for group in groups_of([target(None)] * 5, False, 2)] == [2, 2, 1]
-    assert [len(group) for group in groups_of([target(None)] * 5, False, 60)] == [5]
-
-
 def test_a_request_may_have_timers_of_its_own(tmp_path: Path) -> None:
     text = (
         "def request(call):\n    call.t_set_fr(5000, 2000)\n    call.t_set_retr(100, 200)\n"
@@ -488,3 +344,46 @@ def test_a_target_that_failed_is_not_tried_again(tmp_path: Path) -> None:
     talk >> desks[0].reply(talk.request(desks[0], "INVITE"), 486) << (desks[0], "ACK")
     talk >> desks[1].reply(talk.request(desks[1], "INVITE"), 404) << (desks[1], "ACK") << (alice, 404)
     talk.silent()
+
+
+def test_a_cancel_does_not_wait_for_a_hook_that_thinks(tmp_path: Path) -> None:
+    text = RELAYED.format("('sip:d@192.0.2.1',)") + "def failure(call):\n    return None\n"
+    talk, alice, desks = house(tmp_path, text)
+    asked: list[Failure] = []
+
+    def thinking(failure: Failure) -> list[Event]:
+        asked.append(failure)
+        return []
+
+    talk._failed = thinking  # type: ignore[method-assign]
+    invite = alice.invite("bob")
+    talk >> invite << (alice, 100)
+    talk >> desks[0].reply(talk.request(desks[0], "INVITE"), 486) << (desks[0], "ACK")
+    talk.silent()
+    talk >> cancelled(invite) << (alice, 200) << (alice, 487)
+    hop = Flow("udp", SERVER, desks[1].at)
+    talk._step(talk.core.resume(asked[0], Forward(), [Target("sip:d@192.0.2.2", (hop,))], talk.now))
+    talk.silent()
+    assert not talk.media.open
+
+
+def test_contacts_of_a_redirection_carry_their_q() -> None:
+    talk = Talk()
+    bob = talk.phone("bob")
+    for q in ("0.25", "0.75"):
+        at = Addr(bob.at.host, 5060 + int(float(q) * 100))
+        phone = Phone("bob", at, at)
+        packet = phone.request(
+            "REGISTER",
+            f"sip:{SERVER.host}",
+            to=f"<sip:bob@{SERVER.host}>",
+            contact=f"{phone.contact};q={q}",
+        )
+        talk >> packet
+        talk >> phone.with_credentials(packet, talk.response(phone, 401)) << (phone, 200)
+    bindings = talk.core.usrloc.lookup("bob", talk.now)
+    assert contacts_of((bindings[1], "sip:last@x", bindings[0])) == (
+        ("Contact", "<sip:last@x>"),
+        ("Contact", f"<{bindings[0].contact}>;q=0.75"),
+        ("Contact", f"<{bindings[1].contact}>;q=0.25"),
+    )

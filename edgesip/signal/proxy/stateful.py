@@ -144,6 +144,7 @@ class StatefulProxy:
             return
         fork.cancelled = True
         fork.queue.clear()
+        fork.waiting = 0  # whatever the script is thinking about, nothing new is tried
         self._said.append(note("info", "call cancelled", fork.request.headers.call_id))
         for branch in fork.pending():
             self._cancel(fork, branch, now, reason if fork.tm.e2e_cancel_reason else "")
@@ -360,7 +361,7 @@ class StatefulProxy:
     ) -> None:
         """The script has said what becomes of a failure: more targets, another answer, or nothing."""
         fork = failure.fork
-        fork.waiting -= 1
+        fork.waiting = max(0, fork.waiting - 1)
         if fork.answered or fork.cancelled:
             self._conclude(fork, now)
             return

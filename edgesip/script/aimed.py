@@ -232,6 +232,10 @@ class Aimed(Edited):
             return False
         return user is not None and _E164(user) is not None
 
+    def is_first_hop(self) -> bool:
+        """siputils: it came straight from a phone, there is no Via but its own."""
+        return len(self._message.headers.vias) == 1
+
     def is_numeric(self, text: str) -> bool:
         """siputils: nothing but digits."""
         return _NUMERIC(text) is not None

@@ -234,10 +234,6 @@ class Message:
         """siputils: To has a tag, so this belongs to something that is open already."""
         return bool(self._message.headers.to.tag)
 
-    def is_first_hop(self) -> bool:
-        """siputils, of a request: it came straight from a phone, there is no Via but its own."""
-        return len(self._message.headers.vias) == 1
-
     def has_body(self, content_type: str = "") -> bool:
         """textops: there is a body, and of this media type where one is given."""
         if not self._message.body:

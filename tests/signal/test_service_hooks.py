@@ -67,7 +67,7 @@ def test_an_event_hook_is_told_and_its_faults_are_one_line(tmp_path: Path, text:
             ["refused"],
         ),
         (
-            "async def save_failed(call):\n    await asyncio.sleep(0.01)\n    return Reply(call.status + 1)\n",
+            "async def save_failed(call):\n    await asyncio.sleep(0)\n    return Reply(call.status + 1)\n",
             b"424 ",
             ["refused"],
         ),

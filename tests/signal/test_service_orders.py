@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -171,3 +172,27 @@ def test_a_port_that_nobody_has_is_told_at_once() -> None:
     assert refused == [b"OPTIONS sip:dead SIP/2.0\r\n"]
     assert heard == [b"to myself %d" % number for number in range(len(heard))]
     assert heard
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_how_long_a_datagram_waited_is_known(host: str) -> None:
+    ages: list[float] = []
+
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        links = UdpLinks(lambda data, flow: None, ages.append, lambda data: None)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as free:
+            free.bind((host, 0))
+            ours = Addr(host, free.getsockname()[1])
+        links.open([ours], loop)
+        links.send(Flow("udp", ours, ours), b"one")
+        time.sleep(0.3)
+        for _ in range(100):
+            if ages:
+                break
+            await asyncio.sleep(0.01)
+        links.close(loop)
+
+    asyncio.run(go())
+    assert 0.29 < ages[0] < 3.0

@@ -1,8 +1,8 @@
 """Admission: what is let in when more comes than can be served, and how often an error is answered.
 
-Told how long messages have waited before they are read, it turns away a growing part of what opens something
-new, so that what is under way ends well. Measures nothing itself, knows no socket, and keeps nothing for a
-caller but when its next error is due.
+Told how long messages have waited before they are read, it turns away the part of what opens something new
+that keeps this wait near a target, as PIE does with packets (RFC 8033 §4.2): what is under way ends well.
+Measures nothing itself, knows no socket, and keeps nothing for a caller but when its next error is due.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from edgesip.signal.wire.message import Request
 
 INTERVAL = 0.1
 """Seconds between two looks at the delay."""
-STEP_UP, STEP_DOWN = 0.1, 0.02
-"""By how much the part that is turned away changes at a look: fast when it hurts, slowly back."""
+ALPHA, BETA = 0.1, 1.0
+"""How much the part changes at a look for a second above the target, and for a second more than before."""
+CALM = 0.95
+"""What is left of the part after a look at less than half of the target."""
 
 
 @dataclass(frozen=True, slots=True)
 class AdmissionSettings:
-    """Seconds of waiting from which on new calls are turned away, below which none are, and beyond which an
-    answer would come too late; errors a second for one source, those that it has at first, sources kept.
+    """Seconds that a message may wait under load, and beyond which an answer would come too late; errors a
+    second for one source, those that it has at first, sources kept.
     """
 
-    high: float = 0.1
-    low: float = 0.03
+    target: float = 0.1
     stale: float = 2.0
     errors: float = 1.0
     burst: float = 64.0
@@ -65,12 +66,13 @@ class Admission:
             return
         before, self.delay = self.delay, self._worst
         delay, self._worst, self._looked = self._worst, 0.0, now
-        settings = self._settings
-        if min(before, delay) > settings.high:  # once is a pause, twice is a queue
-            self.part = min(1.0, self.part + STEP_UP * min(delay / settings.high, 5.0))
-        elif delay < settings.low and self.part:
-            looks = min(passed / INTERVAL, 50.0)
-            self.part = max(0.0, self.part - STEP_DOWN * looks)
+        target = self._settings.target
+        if not self.part and min(before, delay) <= target:
+            return  # once is a pause, twice is a queue
+        part = self.part + ALPHA * (delay - target) + BETA * (delay - before)
+        if max(before, delay) < target / 2:
+            part = min(part, self.part * CALM ** min(passed / INTERVAL, 200.0))
+        self.part = min(1.0, max(0.0, part if part > 0.005 else 0.0))
         self.closed = self.part > 0
 
     def refusal(self, request: Request, known: bool) -> int:

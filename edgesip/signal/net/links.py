@@ -25,6 +25,9 @@ _SIOCGIFCONF = 0x8912
 _LINK_LOCAL = "20"
 _RCVBUF = 1 << 20
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
+_SO_TIMESTAMPNS = 35
+SAMPLE = 0.05
+"""Seconds between two datagrams that are asked how long they waited."""
 
 
 class LinkError(OSError):
@@ -94,8 +97,7 @@ def is_local(host: str) -> bool:
 class UdpLinks:
     """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest(age)` after each batch.
 
-    `age` is how long the oldest datagram may have waited that was read (seconds): since the sockets were last
-    found empty.
+    `age` is how long a datagram had waited in its queue (seconds), 0 in a batch in which none was asked.
     `refused(octets)` is told the beginning of a datagram that an ICMP error came back for.
     """
 
@@ -106,7 +108,7 @@ class UdpLinks:
         refused: Callable[[bytes], None],
     ) -> None:
         self._refused = refused
-        self._behind: dict[Addr, float] = {}
+        self._sample = 0.0
         self._receive = receive
         self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
@@ -181,12 +183,15 @@ class UdpLinks:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
         start = time.monotonic()
         end = start + SLICE
-        age = start - self._behind.get(addr, start)
+        age = 0.0
         for _ in range(BATCH):
             try:
-                data, source = sock.recvfrom(LARGEST)
+                if start < self._sample:
+                    data, source = sock.recvfrom(LARGEST)
+                else:
+                    self._sample = start + SAMPLE
+                    data, source, age = _timed(sock)
             except BlockingIOError:
-                self._behind.pop(addr, None)
                 break
             except OSError:
                 self._drain_errors(sock)
@@ -194,15 +199,22 @@ class UdpLinks:
             if source[1]:
                 self._receive(data, Flow("udp", addr, Addr(source[0], source[1])))
             if time.monotonic() > end:
-                self._behind.setdefault(addr, start)
                 break
-        else:
-            self._behind.setdefault(addr, start)
         self._rest(age)
 
 
 def _family(host: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _timed(sock: socket.socket) -> tuple[bytes, tuple[str, int], float]:
+    """A datagram, its source, and how long the kernel has kept it (seconds; a clock that was set is clipped)."""
+    data, ancillary, _, source = sock.recvmsg(LARGEST, 64)
+    for level, kind, octets in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, rest = struct.unpack_from("qq", octets)
+            return data, source, min(max(0.0, time.time() - seconds - rest / 1e9), 60.0)
+    return data, source, 0.0
 
 
 def _bound(addr: Addr) -> socket.socket:
@@ -215,6 +227,7 @@ def _bound(addr: Addr) -> socket.socket:
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
+        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         sock.bind(addr)
     except OSError as error:
         sock.close()

@@ -208,7 +208,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 
 def _timed(sock: socket.socket) -> tuple[bytes, tuple[str, int], float]:
-    """A datagram, its source, and how long the kernel has kept it (seconds; a clock that was set is clipped)."""
+    """A datagram, its source, and how long the kernel has kept it (seconds; a set clock is clipped)."""
     data, ancillary, _, source = sock.recvmsg(LARGEST, 64)
     for level, kind, octets in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):

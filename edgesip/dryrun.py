@@ -21,7 +21,7 @@ from edgesip.profile import Profile
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
 from edgesip.reloading import registrar_of, script_of
-from edgesip.script import Call, Rooms, Script, explain, refusal_for
+from edgesip.script import Call, Rooms, Script, UndoneCall, explain, refusal_for
 from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location.usrloc import Binding, Usrloc
@@ -142,20 +142,30 @@ class DryRun:
         """One message. Raises ParseError for what cannot be read, `NotAsked` where no script is asked."""
         call = self.stage.arrive(octets, source)
         found = Rehearsal(self._script.path, "request")
-        noted = Noted(call, found.steps, lambda name, given, result: self._answer(call, name, given, result))
-        try:
-            decision: Any = self._script.request(noted)  # type: ignore[arg-type]
-            if inspect.isawaitable(decision):
-                decision = asyncio.run(asyncio.wait_for(_awaited(decision), SCRIPT_DEADLINE))
-            if not isinstance(decision, Decision):
-                raise TypeError(f"the script returned {decision!r}, not a decision")
-        except Exception as error:
-            found.fault = explain(error, self._script.path)
-            decision = refusal_for(error)
-        found.decision, found.wanted = decision, call.wanted()
+        decision = self._decided(found, self._script.request, call)
         found.outcome = self.stage.carry(decision)
+        if (undone := found.outcome.undone) is not None:
+            found.steps.append(Step(f"{told(decision)}: refused, so {undone.hook}(call)", ""))
+            again = UndoneCall(undone, self.stage.rooms, NOW)
+            decision = self._decided(found, self._script.undone[undone.hook], again)
+            found.outcome = self.stage.carry(decision)
+        found.decision, found.wanted = decision, call.wanted()
         found.remarks = self._remarks(found)
         return found
+
+    def _decided(self, found: Rehearsal, hook: Callable[[Any], Any], call: Call) -> Decision:
+        """What a function of the script returns, or what its fault costs."""
+        noted = Noted(call, found.steps, lambda name, given, result: self._answer(call, name, given, result))
+        try:
+            decision: Any = hook(noted)
+            if inspect.isawaitable(decision):
+                decision = asyncio.run(asyncio.wait_for(_awaited(decision), SCRIPT_DEADLINE))
+            if isinstance(decision, Decision):
+                return decision
+            raise TypeError(f"the script returned {decision!r}, not a decision")
+        except Exception as error:
+            found.fault = explain(error, self._script.path)
+            return refusal_for(error)
 
     # -- the rooms ---------------------------------------------------------------------------------
 

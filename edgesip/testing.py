@@ -67,12 +67,13 @@ class Sent(NamedTuple):
 
 class Outcome(NamedTuple):
     """What a decision comes to: messages, names that DNS would be asked for with the addresses that stand in
-    for them here, and lines for the log.
+    for them here, and lines for the log; `undone` when the script's `save_failed` has to decide again first.
     """
 
     sent: tuple[Sent, ...]
     names: tuple[tuple[str, Addr], ...]
     notes: tuple[Note, ...]
+    undone: Undone | None = None
 
 
 class Users:
@@ -150,6 +151,7 @@ class Stage:
         self.rooms = rooms
         self._inbound: Inbound | None = None
         self._serial = count(1)
+        self._asked = frozenset(script.undone) if script is not None else frozenset()
         myself, usrloc = rooms.myself, rooms.usrloc
         blocklist = Blocklist(BlocklistSettings())
         self._locator = Locator(myself, self._route, usrloc.get, blocklist, lambda host: True)
@@ -242,6 +244,8 @@ class Stage:
         events = self._core.carry(inbound, decision, targets, NOW)
         for event in list(events):
             if isinstance(event, Undone):
+                if event.hook in self._asked:
+                    return Outcome((), (), _notes(events), event)
                 events += self._core.carry(inbound, event.refusal, (), NOW)
         return Outcome(tuple(self._sends()), tuple(names), _notes(events))
 

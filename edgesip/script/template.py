@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from edgesip.script.transform import Transformation, transformation
-from edgesip.script.variables import FUNCTIONS, VARIABLES
+from edgesip.script.variables import FUNCTIONS, OF_REQUEST, VARIABLES
 
 _NAME_AT = re.compile(r"keepalive\.socket|[A-Za-z_][A-Za-z0-9_]*").match
 
@@ -94,6 +94,8 @@ def _variable(text: str, at: int, start: int) -> tuple[_Variable, int]:
             raise ValueError(f"${name[0]} wants an argument: ${name[0]}(x)")
         close = _closing(text, end, "()")
         argument = text[end + 1 : close].strip()
+        if function == OF_REQUEST:
+            pieces(argument)  # for its errors
         written = text[at : close + 1]
         return _Variable(written, attrgetter(function), argument, ()), close + 1
     attribute = VARIABLES.get(name[0])

@@ -70,13 +70,16 @@ VARIABLES: dict[str, str] = {
 }
 """`$name` to the attribute that has its value."""
 
+OF_REQUEST = "of_request"
+"""The method whose argument is a variable again."""
+
 FUNCTIONS: dict[str, str] = {
     "hdr": "hdr",
     "hdrc": "hdr_count",
     "dlg": "dlg",
     "dlg_var": "dlg_var",
-    "T_req": "of_request",
-    "T_inv": "of_request",
+    "T_req": OF_REQUEST,
+    "T_inv": OF_REQUEST,
     "keepalive.socket": "keepalive_socket",
     "ulc": "ulc",
 }

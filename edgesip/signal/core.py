@@ -345,8 +345,10 @@ class SignalCore:
     def _save(self, inbound: Inbound, now: float) -> list[Event]:
         outcome = self._saver.save(inbound, now)
         if outcome.status >= 300:
-            self._waiting[inbound.key] = inbound
             refusal = Reply(outcome.status, outcome.reason, tuple(outcome.headers))
+            if inbound.undone:
+                return self.carry(inbound, refusal, (), now)
+            inbound.undone, self._waiting[inbound.key] = True, inbound
             return [Undone("save_failed", inbound, refusal)]
         if outcome.status:
             self._saved(inbound, outcome)

@@ -218,3 +218,22 @@ def test_a_script_that_raises_is_told_with_its_line(state: Path, tmp_path: Path)
     assert found["fault"].startswith("ValueError: To is the proxy's to write (line 2 in request")
     assert found["decision"] == "Reply 500 Server Internal Error"
     assert found["steps"][-1]["answer"] == "raised ValueError: To is the proxy's to write"
+
+
+def test_what_the_registrar_refuses_is_asked_about(state: Path, tmp_path: Path) -> None:
+    text = message("REGISTER", "sip:127.0.0.1", "Expires: 10\r\n").replace("sip:bob@", "sip:")
+    script = tmp_path / "route.py"
+    head = "from edgesip.script import *\n\ndef request(call):\n    return Save()\n\n"
+    script.write_text(head)
+    more = (*FROM, "--set", f"route={script}", "-o", "json")
+    found = as_json(tried(state, text.replace("To: <sip:127", "To: <sip:alice@127"), *more))
+    assert found["decision"] == "Save"
+    assert found["sent"][0]["message"].startswith("SIP/2.0 423 ")
+    script.write_text(head + "async def save_failed(call):\n    return Reply(403, call.fmt('$rs'))\n")
+    found = as_json(tried(state, text.replace("To: <sip:127", "To: <sip:alice@127"), *more))
+    assert [step["asked"] for step in found["steps"]] == [
+        "Save: refused, so save_failed(call)",
+        "fmt('$rs')",
+    ]
+    assert found["decision"] == "Reply 403 423"
+    assert found["sent"][0]["message"].startswith("SIP/2.0 403 423")

@@ -67,6 +67,7 @@ def test_texts_are_filled_in(text: str, expected: str) -> None:
     ("text", "told"),
     [
         ("$xyz", "no variable $xyz"),
+        ("$T_req($xyz)", "no variable $xyz"),
         ("10 $ more", "a variable has a name"),
         ("$", "a variable has a name"),
         ("$hdr", "wants an argument"),

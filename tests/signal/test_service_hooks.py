@@ -71,6 +71,8 @@ def test_an_event_hook_is_told_and_its_faults_are_one_line(tmp_path: Path, text:
             b"424 ",
             ["refused"],
         ),
+        ("def save_failed(call):\n    return Save()\n", b"423 ", ["refused"]),
+        ("async def save_failed(call):\n    return Save()\n", b"423 ", ["refused"]),
         ("def save_failed(call):\n    return 1 / 0\n", b"500 ", ["route script failed", "refused"]),
         ("async def save_failed(call):\n    return 1 / 0\n", b"500 ", ["route script failed", "refused"]),
     ],

@@ -27,7 +27,8 @@ class Inbound:
     `foreign` are Routes beyond us, `own` those of ours that brought it here, `side` who sent it in `dialog`;
     `uri` and `dst` are Kamailio's `$ru` and `$du`, which a script may move; `user` and `why` say whose
     credentials were wrong, and how; `nat` are the bits of nat_uac_test that a script asked for and that
-    matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens.
+    matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens; `undone`
+    when the script was asked about a refusal, which it is once.
     """
 
     request: Request
@@ -49,6 +50,7 @@ class Inbound:
     tm: tuple[tuple[str, float], ...] = ()
     variables: dict[str, str] | None = None
     lifetime: float = 0.0
+    undone: bool = False
     edits: Edits = field(default_factory=Edits)
 
 

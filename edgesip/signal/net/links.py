@@ -21,6 +21,8 @@ from edgesip.address import Addr, Flow, is_unspecified
 BATCH = 32
 SLICE = 0.001
 LARGEST = 65535
+REMEMBERED = 4096
+"""Flows kept ready."""
 _SIOCGIFCONF = 0x8912
 _LINK_LOCAL = "20"
 _RCVBUF = 1 << 20
@@ -114,6 +116,7 @@ class UdpLinks:
         self._sockets: dict[Addr, socket.socket] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deaf: set[socket.socket] = set()
+        self._flows: dict[tuple[Addr, tuple[str, int]], Flow] = {}
         self.counters: dict[str, int] = {"core:send_errors": 0}
 
     def open(self, addresses: Sequence[Addr], loop: asyncio.AbstractEventLoop) -> None:
@@ -179,6 +182,16 @@ class UdpLinks:
                 self._loop.remove_reader(sock.fileno())
                 self._loop.add_reader(sock.fileno(), self._readable, addr, sock)
 
+    def _flow(self, local: Addr, source: tuple[str, int]) -> Flow:
+        """The flow of a source that was heard of lately is made once."""
+        key = (local, source[:2])
+        flow = self._flows.get(key)
+        if flow is None:
+            if len(self._flows) >= REMEMBERED:
+                self._flows.clear()
+            flow = self._flows[key] = Flow("udp", local, Addr(source[0], source[1]))
+        return flow
+
     def _readable(self, addr: Addr, sock: socket.socket) -> None:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
         start = time.monotonic()
@@ -197,7 +210,7 @@ class UdpLinks:
                 self._drain_errors(sock)
                 continue
             if source[1]:
-                self._receive(data, Flow("udp", addr, Addr(source[0], source[1])))
+                self._receive(data, self._flow(addr, source))
             if time.monotonic() > end:
                 break
         self._rest(age)

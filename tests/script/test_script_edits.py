@@ -14,6 +14,8 @@ from edgesip.address import Addr
 from edgesip.script import load
 from edgesip.signal.wire.message import Request
 
+HOME = Addr("198.51.100.8", 5060)
+
 HEAD = "from edgesip.script import *\n\n"
 
 
@@ -95,7 +97,7 @@ def test_fields_are_appended_inserted_removed_and_rewritten(tmp_path: Path) -> N
 def test_what_a_script_may_not_do_is_told(tmp_path: Path, body: str, told: str) -> None:
     talk = talking(tmp_path, body)
     with pytest.raises(ValueError, match=told):
-        talk >> talk.phone("alice").invite("bob")
+        talk >> talk.phone("alice", at=HOME).invite("bob")
 
 
 def test_a_pattern_that_matches_everything_leaves_what_a_proxy_needs(tmp_path: Path) -> None:
@@ -153,7 +155,7 @@ def test_a_body_is_replaced_or_taken_away(tmp_path: Path) -> None:
 )
 def test_our_own_answer_has_what_was_appended_to_it(tmp_path: Path, answer: str, status: int) -> None:
     talk = talking(tmp_path, f"call.append_to_reply('X-Why', 'because')\nreturn {answer}\n")
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     talk >> alice.invite("bob")
     assert talk.response(alice, status).headers.get("X-Why") == "because"
 
@@ -178,7 +180,7 @@ def test_a_parameter_of_our_record_route_comes_back(tmp_path: Path) -> None:
         "    return Forward()\n"
     )
     talk = Talk(script=load(path))
-    alice, bob = talk.phone("alice"), talk.phone("bob", at=Addr("198.51.100.77", 5060))
+    alice, bob = talk.phone("alice", at=HOME), talk.phone("bob", at=Addr("198.51.100.77", 5060))
     invite = alice.invite("bob")
     talk >> invite << (alice, 100)
     received = talk.request(bob, "INVITE")
@@ -218,7 +220,7 @@ def test_a_parameter_of_our_record_route_comes_back(tmp_path: Path) -> None:
 )
 def test_the_request_uri_is_moved(tmp_path: Path, body: str, uri: str) -> None:
     talk = talking(tmp_path, f"call.setdsturi('sip:198.51.100.77:5080')\n{body}\nreturn Forward()\n")
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     talk >> alice.invite("bob") << (alice, 100)
     assert talk.request(Addr("198.51.100.77", 5080), "INVITE").uri == uri
 
@@ -231,7 +233,7 @@ def test_a_destination_is_set_told_and_taken_back(tmp_path: Path) -> None:
     return Reply(299, repr((*seen, call.isdsturiset(), call.dst_uri)))
     """
     talk = talking(tmp_path, body)
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     talk >> alice.invite("bob")
     expected = (True, "sip:192.0.2.1:5060;transport=tcp", False, "")
     assert talk.response(alice, 299).reason == repr(expected)
@@ -291,7 +293,7 @@ def test_old_names_do_what_the_new_ones_do(tmp_path: Path) -> None:
     return Reply(299, repr((one, two, call.wanted(), same, also)))
     """
     talk = talking(tmp_path, body)
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     talk >> alice.invite("bob")
     relayed = ("rtpproxy_manage()",)
     assert talk.response(alice, 299).reason == repr((relayed, (), relayed, True, True))
@@ -315,7 +317,7 @@ def test_what_is_wanted_is_told_as_it_would_be_written(tmp_path: Path) -> None:
     return Reply(299, "|".join(call.wanted()))
     """
     talk = talking(tmp_path, body)
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     talk >> alice.invite("bob")
     assert talk.response(alice, 299).reason.split("|") == [
         "set_contact_alias()",
@@ -347,7 +349,7 @@ def test_a_reply_is_read_and_edited(tmp_path: Path) -> None:
         "    call.append_hf('X-Seen', f\"{text} {call.check_status('2..')} {call.is_reply()}\")\n"
     )
     talk = Talk(script=load(path))
-    alice, bob = talk.phone("alice"), talk.phone("bob", at=Addr("198.51.100.77", 5060))
+    alice, bob = talk.phone("alice", at=HOME), talk.phone("bob", at=Addr("198.51.100.77", 5060))
     talk >> alice.invite("bob") << (alice, 100)
     talk >> bob.reply(talk.request(bob, "INVITE"), 200, headers=[("Server", "s")])
     answer = talk.response(alice, 200)

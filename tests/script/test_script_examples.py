@@ -14,6 +14,8 @@ from talk import Phone, Talk
 from edgesip.address import Addr
 from edgesip.script import load
 
+HOME = Addr("198.51.100.8", 5060)
+
 PAGE = Path(__file__).parent.parent.parent / "docs" / "route-scripts.md"
 SCRIPTS = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
 
@@ -43,7 +45,7 @@ def test_every_script_in_the_text_can_be_loaded(tmp_path: Path) -> None:
 def test_busy_leads_to_the_mailbox(tmp_path: Path) -> None:
     talk = Talk(script=load(example(tmp_path, "MAILBOX")))
     alice, bob, mailbox = (
-        talk.phone("alice"),
+        talk.phone("alice", at=HOME),
         talk.phone("bob"),
         talk.phone("box", at=Addr("192.0.2.50", 5060)),
     )
@@ -59,7 +61,7 @@ def test_busy_leads_to_the_mailbox(tmp_path: Path) -> None:
 
 def test_what_is_not_busy_is_told(tmp_path: Path) -> None:
     talk = Talk(script=load(example(tmp_path, "MAILBOX")))
-    alice, bob = talk.phone("alice"), talk.phone("bob")
+    alice, bob = talk.phone("alice", at=HOME), talk.phone("bob")
     talk.register(bob)
     talk.call(alice, "bob")
     talk << (alice, 100)
@@ -68,7 +70,7 @@ def test_what_is_not_busy_is_told(tmp_path: Path) -> None:
 
 def test_phones_ring_in_the_order_of_q(tmp_path: Path) -> None:
     talk = Talk(script=load(example(tmp_path, "serial=True")))
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     desk, mobile, soft = [talk.phone("bob", at=Addr(f"198.51.100.{n}", 5060)) for n in (201, 202, 203)]
     for phone, q in ((mobile, "0.5"), (desk, "1.0"), (soft, "0.5")):
         register(talk, phone, q)
@@ -80,7 +82,8 @@ def test_phones_ring_in_the_order_of_q(tmp_path: Path) -> None:
 
 def test_the_block_list_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     talk = Talk(script=load(example(tmp_path, "BLOCKED")))
-    stranger, hidden, alice = talk.phone("+4930555001"), talk.phone("x"), talk.phone("alice")
+    stranger, hidden = (talk.phone(name, at=Addr("198.51.100.9", 5060)) for name in ("+4930555001", "x"))
+    alice = talk.phone("alice", at=HOME)
     with caplog.at_level(logging.WARNING, "blocklist"):
         talk >> stranger.invite("bob", headers=[("User-Agent", "dialler " * 9)]) << (stranger, 603)
     assert caplog.messages == [f"+4930555001 from {stranger.at.host} wanted bob, dialler dialler dial"]
@@ -90,7 +93,7 @@ def test_the_block_list_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture
 
 def test_the_second_carrier_is_tried_when_the_first_one_fails(tmp_path: Path) -> None:
     talk = Talk(script=load(example(tmp_path, "SECOND")))
-    alice = talk.phone("alice")
+    alice = talk.phone("alice", at=HOME)
     first, second = [talk.phone("carrier", at=Addr(f"192.0.2.{n}", 5060)) for n in (60, 61)]
     talk >> alice.invite("911") << (alice, 484)
     talk >> alice.invite("030123", headers=[("P-Asserted-Identity", "<sip:liar@h>")]) << (alice, 100)

@@ -11,6 +11,8 @@ from talk import Phone, Talk
 from edgesip.address import Addr
 from edgesip.script import load
 
+HOME = Addr("198.51.100.8", 5060)
+
 HEAD = "from edgesip.script import *\n\ndef request(call):\n    call.rtpproxy_manage()\n"
 TO_BOB = "    return Forward(('sip:bob@198.51.100.77',))\n\n"
 
@@ -27,7 +29,7 @@ def talking(directory: Path, text: str) -> tuple[Talk, Phone, Phone, Phone]:
     talk = Talk(script=load(path))
     bob = talk.phone("bob", at=Addr("198.51.100.77", 5060))
     mail = talk.phone("mail", at=Addr("198.51.100.88", 5060))
-    return talk, talk.phone("alice"), bob, mail
+    return talk, talk.phone("alice", at=HOME), bob, mail
 
 
 def test_busy_goes_to_voicemail_and_the_script_knows_why(tmp_path: Path) -> None:

@@ -173,8 +173,8 @@ class SignalCore:
             known = request.method == "REGISTER" and self.registered(flow)
             wait = self.admission.refusal(request, known)
             if wait:
-                if wait > 0:
-                    headers = (("Retry-After", str(wait)),)
+                if wait > 0 or flow.transport != "udp":  # over a connection nobody asks again
+                    headers = (("Retry-After", str(abs(wait))),)
                     self._stateless.answer(with_source(request, flow.remote), flow, 503, "", headers)
                 return []
         request = with_source(request, flow.remote)

@@ -144,6 +144,16 @@ def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
     talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
 
 
+def test_over_a_connection_even_late_answers_are_given() -> None:
+    talk = Talk()
+    alice, bob = talk.phone("alice", transport="tcp"), talk.phone("bob")
+    shut(talk)
+    talk.core.admission.delay = 3.0
+    talk >> bob.invite("alice")
+    talk.silent()
+    talk >> alice.invite("bob") << (alice, 503)
+
+
 def test_one_error_a_second_for_a_source_and_a_table_that_does_not_grow() -> None:
     guard = admission(burst=1.0, sources=100)
     assert [guard.may_err("192.0.2.1", 100.0 + at) for at in (0.0, 0.1, 0.9, 1.0, 1.5, 2.1)] == [

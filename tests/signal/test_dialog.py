@@ -9,10 +9,13 @@ import pytest
 from talk import Talk
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.dialog import table
 from edgesip.signal.dialog.local import bye_for
 from edgesip.signal.dialog.offer_answer import Role, request_role, response_role
 from edgesip.signal.dialog.state import TRANSITIONS, Dialog, DialogState, Leg, On
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request
 from edgesip.signal.wire.values import CSeq
 
 FLOW = Flow("udp", Addr("203.0.113.1", 5060), Addr("198.51.100.2", 40000))
@@ -141,3 +144,18 @@ def test_tags_and_call_id_must_all_agree() -> None:
         bent.octets = bent.octets.replace(*wrong)
         talk >> bent << (alice, 481)
     talk >> bye << (bob, "BYE")
+
+
+def test_only_the_last_ended_dialogs_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "MOST_ENDED", 3)
+    dialogs = table.Dialogs(table.DialogSettings())
+    made = []
+    for number in range(5):
+        fields = {"From": "<sip:a@x>;tag=1", "To": "<sip:b@x>", "Call-ID": f"c{number}", "CSeq": "1 INVITE"}
+        invite = Request("INVITE", "sip:b@x", Headers(fields.items()))
+        made.append(dialogs.create(invite, FLOW, 0.0, False))
+        dialogs.end(made[-1], On.FAILURE, "486 Busy Here", 1.0)
+    assert list(dialogs) == made[2:]
+    assert dialogs.tick(301.0) == []
+    assert len(dialogs) == 0
+    assert dialogs.deadline() is None

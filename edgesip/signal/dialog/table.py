@@ -19,6 +19,8 @@ from edgesip.signal.wire.uri import Uri
 
 NOACK_TIMEOUT = 60.0
 END_TIMEOUT = 300.0
+MOST_ENDED = 5000
+"""Ended dialogs that are remembered at most, the last ones: a busy server would keep a million."""
 HASH_SIZE = 4096
 LIFETIME = "lifetime is over"
 MOST_ANSWERS = 32
@@ -33,13 +35,14 @@ class DialogSettings:
 
 
 class Dialogs:
-    """Every dialog we know, the ended ones included for `END_TIMEOUT` seconds."""
+    """Every dialog we know, the last `MOST_ENDED` ended ones included for `END_TIMEOUT` seconds."""
 
     def __init__(self, settings: DialogSettings) -> None:
         self._settings = settings
         self._by_tags: dict[tuple[str, str, str], list[tuple[Dialog, str]]] = {}
         self._by_call: dict[tuple[str, str], list[Dialog]] = {}
         self._timers: Timers[tuple[str, Dialog]] = Timers()
+        self._ended: dict[Dialog, None] = {}
         self._next_id = 0
         self.counters: dict[str, int] = {
             "dialog:processed_dialogs": 0,
@@ -188,7 +191,7 @@ class Dialogs:
         return False
 
     def end(self, dialog: Dialog, on: On, why: str, now: float) -> bool:
-        """State 5, once; the record stays for `END_TIMEOUT`."""
+        """State 5, once; the record stays for `END_TIMEOUT`, or until too many others have ended."""
         if not dialog.moved(on):
             return False
         if on is On.FAILURE:
@@ -197,6 +200,9 @@ class Dialogs:
         self._timers.cancel(("lifetime", dialog))
         self._timers.cancel(("noack", dialog))
         self._timers.set(("forget", dialog), now + END_TIMEOUT)
+        self._ended[dialog] = None
+        if len(self._ended) > MOST_ENDED:
+            self._forget(next(iter(self._ended)))
         return True
 
     def tick(self, now: float) -> list[tuple[Dialog, str]]:
@@ -233,6 +239,8 @@ class Dialogs:
                 self._by_tags.pop(key, None)
 
     def _forget(self, dialog: Dialog) -> None:
+        self._ended.pop(dialog, None)
+        self._timers.cancel(("forget", dialog))
         self._unindex(dialog)
         group = self._by_call.get(dialog.key, [])
         if dialog in group:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edgesip.address import Flow
@@ -52,7 +52,7 @@ class ServerTx:
     status: int = 0
     interval: float = 0.0
     began: float = 0.0
-    timers: set[On] = field(default_factory=set)
+    timers: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -69,10 +69,12 @@ class ClientTx:
     last: bytes = b""
     until: float = math.inf
     interval: float = 0.0
-    timers: set[On] = field(default_factory=set)
+    timers: int = 0
 
 
 Transaction = ServerTx | ClientTx
+TIMERS = (On.RETRANSMIT, On.FR, On.FR_INV, On.WAIT)
+"""What may be set in a transaction's `timers`: one bit each, 1 << On."""
 
 _UNANSWERED = (State.CALLING, State.TRYING, State.PROCEEDING)
 
@@ -335,7 +337,7 @@ class Transactions:
         """Do all that has become due."""
         events: list[TxEvent] = []
         for tx, on in self._timers.due(now):
-            tx.timers.discard(on)
+            tx.timers &= ~(1 << on)
             try:
                 self._move(tx, on, now, events)
             except Exception as error:  # a fault of ours costs this transaction, not the others' timers
@@ -398,12 +400,12 @@ class Transactions:
         self._retransmit(tx, now)
 
     def _arm(self, tx: Transaction, on: On, when: float) -> None:
-        tx.timers.add(on)
+        tx.timers |= 1 << on
         self._timers.set((tx, on), when)
 
     def _stop(self, tx: Transaction, on: On) -> None:
-        if on in tx.timers:
-            tx.timers.discard(on)
+        if tx.timers & 1 << on:
+            tx.timers &= ~(1 << on)
             self._timers.cancel((tx, on))
 
     def _join(self, tx: Transaction) -> None:
@@ -411,9 +413,8 @@ class Transactions:
             self._connected.setdefault(tx.flow, {})[tx] = None
 
     def _end(self, tx: Transaction) -> None:
-        for on in tx.timers:
-            self._timers.cancel((tx, on))
-        tx.timers.clear()
+        for on in TIMERS:
+            self._stop(tx, on)
         tx.state = State.TERMINATED
         if isinstance(tx, ServerTx):
             self._servers.pop(tx.key, None)
@@ -431,7 +432,8 @@ class Transactions:
 
     def _arm_fr_inv(self, tx: Transaction, now: float) -> None:
         """Timer C; `max_inv_lifetime` may come before it."""
-        if not isinstance(tx, ClientTx) or (On.FR_INV in tx.timers and not tx.tm.restart_fr_on_each_reply):
+        armed = tx.timers & 1 << On.FR_INV
+        if not isinstance(tx, ClientTx) or (armed and not tx.tm.restart_fr_on_each_reply):
             return
         self._arm(tx, On.FR_INV, min(now + tx.tm.fr_inv_timer, tx.until))
 

@@ -8,42 +8,52 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
 
 class Timers(Generic[K]):
-    """Set, cancel and collect deadlines; one deadline a key, the last one set wins."""
+    """Set, cancel and collect deadlines; one deadline a key, the last one set wins.
+
+    An entry of the heap is [when, serial, key]; None in place of the key when it was cancelled, so that
+    nothing is kept alive by a deadline that nobody waits for.
+    """
 
     __slots__ = ("_due", "_heap", "_serial")
 
     def __init__(self) -> None:
-        self._due: dict[K, tuple[float, int]] = {}
-        self._heap: list[tuple[float, int, K]] = []
+        self._due: dict[K, list[Any]] = {}
+        self._heap: list[list[Any]] = []
         self._serial = 0
 
     def set(self, key: K, when: float) -> None:
         """Make `key` due at `when` (monotonic seconds), replacing an earlier deadline of the same key."""
+        due, heap = self._due, self._heap
+        earlier = due.get(key)
+        if earlier is not None:
+            earlier[2] = None
         self._serial += 1
-        self._due[key] = (when, self._serial)
-        heapq.heappush(self._heap, (when, self._serial, key))
-        if len(self._heap) > 64 and len(self._heap) > 4 * len(self._due):
-            self._heap = [(when, serial, key) for key, (when, serial) in self._due.items()]
+        entry = [when, self._serial, key]
+        due[key] = entry
+        heapq.heappush(heap, entry)
+        if len(heap) > 64 and len(heap) > 4 * len(due):
+            self._heap = list(due.values())
             heapq.heapify(self._heap)
 
     def cancel(self, key: K) -> None:
         """Forget the deadline of `key`, if it has one."""
-        self._due.pop(key, None)
+        entry = self._due.pop(key, None)
+        if entry is not None:
+            entry[2] = None
 
     def due(self, now: float) -> list[K]:
         """Take every key whose deadline has come, earliest first."""
         ready: list[K] = []
         heap = self._heap
         while heap and heap[0][0] <= now:
-            _, serial, key = heapq.heappop(heap)
-            entry = self._due.get(key)
-            if entry is not None and entry[1] == serial:
+            key = heapq.heappop(heap)[2]
+            if key is not None:
                 del self._due[key]
                 ready.append(key)
         return ready
@@ -52,10 +62,9 @@ class Timers(Generic[K]):
         """When `due` next has something to give, or None."""
         heap = self._heap
         while heap:
-            when, serial, key = heap[0]
-            entry = self._due.get(key)
-            if entry is not None and entry[1] == serial:
-                return when
+            entry = heap[0]
+            if entry[2] is not None:
+                return float(entry[0])
             heapq.heappop(heap)
         return None
 

@@ -66,7 +66,8 @@ def test_an_offer_that_cannot_be_read_is_488_and_keeps_no_port(name: str) -> Non
     house.call(alice, "bob", body=MALFORMED[name])
     house << (alice, 100) << (alice, 488)
     assert leased(house) == 0
-    house.silent().clean()
+    house.silent()
+    house.clean()
 
 
 @pytest.mark.parametrize("name", MALFORMED)

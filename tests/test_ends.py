@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections.abc import Callable
 from itertools import count
@@ -304,6 +305,27 @@ def test_nothing_is_left_of_a_call(way: Way) -> None:
     house.register(alice, bob)
     way(house, alice, bob)
     house.clean()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+def test_a_call_leaves_no_circle(way: Way) -> None:
+    """What is over is gone at once: full collections come a minute apart, and a flood does not wait."""
+    house = House()
+    alice, bob = house.phone("alice", nat=True), house.phone("bob", nat=True)
+    house.register(alice, bob)
+    gc.collect()
+    gc.disable()
+    try:
+        way(house, alice, bob)
+        house.clean()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = {type(one).__name__ for one in gc.garbage if type(one).__module__.startswith("edgesip.")}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert left == set()
 
 
 def test_nothing_is_left_of_many_calls_in_any_order() -> None:

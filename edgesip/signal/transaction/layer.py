@@ -302,7 +302,7 @@ class Transactions:
                 if living:
                     orphans.append(tx)
                 else:
-                    self._end(tx)
+                    self.forget(tx)
                 continue
             if living:
                 events.append(TimedOut(tx, False, True))
@@ -330,8 +330,9 @@ class Transactions:
         self._arm_wait(tx, now)
 
     def forget(self, tx: Transaction) -> None:
-        """Forget a transaction whose other end is gone."""
+        """Forget a transaction whose other end is gone; what it is part of must not hold it in a circle."""
         self._end(tx)
+        tx.owner = None
 
     def tick(self, now: float) -> list[TxEvent]:
         """Do all that has become due."""

@@ -115,11 +115,9 @@ class Launcher:
         record_route = request.method in RECORD_ROUTED and not fork.in_dialog
         did = dialog.did if dialog is not None else ""
         mark = f"{self._branch_id()}{fork.mark or '.'}{fork.branches.index(branch)}"
-        copy = Copy(branch.target.uri, mark, flow, record_route, fork.inbound, did, body, branch.edits.rr)
-        if fork.breadth:
-            copy = copy._replace(breadth=max(1, fork.breadth // beside))
-        if record_route and self.rr is not None:
-            copy = copy._replace(style=self.rr)
+        breadth = max(1, fork.breadth // beside) if fork.breadth else 0
+        uri, rr, style = branch.target.uri, branch.edits.rr, self.rr if record_route else None
+        copy = Copy(uri, mark, flow, record_route, fork.inbound, did, body, rr, breadth, style)
         branch.provisional = False
         leaving = self._copy(request, copy, branch.edits)
         branch.client = self._transactions.open_client(

@@ -219,7 +219,7 @@ class SignalService:
             decision = hook(Call(inbound, self.rooms, now))
         except Exception as error:
             return self._place(inbound, self._blame(inbound, error), now)
-        if inspect.isawaitable(decision):
+        if not isinstance(decision, Decision) and inspect.isawaitable(decision):
             self.core.waits(inbound, now)
             self._spawn(self._await_script(inbound, decision))
             return []

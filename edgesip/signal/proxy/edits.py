@@ -5,8 +5,6 @@ Holds the intentions, not the messages: what was received stays as it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from edgesip.address import Flow
 from edgesip.signal.nat.repair import set_contact_alias
 from edgesip.signal.proxy.changes import Change
@@ -14,21 +12,33 @@ from edgesip.signal.wire.headers import Field, Headers, replaced
 from edgesip.signal.wire.message import Request
 
 
-@dataclass(slots=True, eq=False)
 class Edits:
     """`alias`: `set_contact_alias()`; `relay`: `rtpproxy_manage()`; headers to remove, rarer changes, then
     headers to append; `answer` are headers of an answer that we make ourselves, `body` is a new body and its
     type, `rr` are parameters of our Record-Route.
     """
 
-    alias: bool = False
-    relay: bool = False
-    remove: tuple[str, ...] = ()
-    changes: tuple[Change, ...] = ()
-    append: tuple[Field, ...] = ()
-    answer: tuple[Field, ...] = ()
-    body: tuple[bytes, str] | None = None
-    rr: str = ""
+    __slots__ = ("alias", "answer", "append", "body", "changes", "relay", "remove", "rr")
+
+    def __init__(
+        self,
+        alias: bool = False,
+        relay: bool = False,
+        remove: tuple[str, ...] = (),
+        changes: tuple[Change, ...] = (),
+        append: tuple[Field, ...] = (),
+        answer: tuple[Field, ...] = (),
+        body: tuple[bytes, str] | None = None,
+        rr: str = "",
+    ) -> None:
+        self.alias = alias
+        self.relay = relay
+        self.remove = remove
+        self.changes = changes
+        self.append = append
+        self.answer = answer
+        self.body = body
+        self.rr = rr
 
     def with_body(self, request: Request) -> Request:
         """The request with the body that the script wants; without one, without Content-Type."""
@@ -40,7 +50,16 @@ class Edits:
 
     def copied(self) -> Edits:
         """The same changes, to which others are added without changing these."""
-        return replace(self)
+        return Edits(
+            self.alias,
+            self.relay,
+            self.remove,
+            self.changes,
+            self.append,
+            self.answer,
+            self.body,
+            self.rr,
+        )
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with every recorded change; `source` is the flow the message came in by."""

@@ -6,7 +6,7 @@ Holds the response context of RFC 3261 §16.7 and its choice. Sends nothing: `st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from edgesip.address import Flow
 from edgesip.signal.dialog.state import Dialog
@@ -33,7 +33,6 @@ class Target:
     q: float | None = None
 
 
-@dataclass(slots=True, eq=False)
 class Branch:
     """One copy of the request: `name` is its media branch, `final` its answer once it has one.
 
@@ -44,21 +43,56 @@ class Branch:
     late.
     """
 
-    name: str
-    target: Target
-    hop: int = 0
-    client: ClientTx | None = None
-    provisional: bool = False
-    replied: bool = False
-    cancelled: bool = False
-    cancel: str = ""
-    edits: Edits = field(default_factory=Edits)
-    final: Response | None = None
-    faked: bool = False
-    unrelayed: bool = False
-    dropped: bool = False
-    offer: tuple[bytes, bytes] = (b"", b"")
-    hung_up: set[str] = field(default_factory=set)
+    __slots__ = (
+        "cancel",
+        "cancelled",
+        "client",
+        "dropped",
+        "edits",
+        "faked",
+        "final",
+        "hop",
+        "hung_up",
+        "name",
+        "offer",
+        "provisional",
+        "replied",
+        "target",
+        "unrelayed",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        target: Target,
+        hop: int = 0,
+        client: ClientTx | None = None,
+        provisional: bool = False,
+        replied: bool = False,
+        cancelled: bool = False,
+        cancel: str = "",
+        edits: Edits | None = None,
+        final: Response | None = None,
+        faked: bool = False,
+        unrelayed: bool = False,
+        dropped: bool = False,
+        offer: tuple[bytes, bytes] = (b"", b""),
+    ) -> None:
+        self.name = name
+        self.target = target
+        self.hop = hop
+        self.client = client
+        self.provisional = provisional
+        self.replied = replied
+        self.cancelled = cancelled
+        self.cancel = cancel
+        self.edits = Edits() if edits is None else edits
+        self.final = final
+        self.faked = faked
+        self.unrelayed = unrelayed
+        self.dropped = dropped
+        self.offer = offer
+        self.hung_up: set[str] = set()
 
     @property
     def flow(self) -> Flow:
@@ -66,7 +100,6 @@ class Branch:
         return self.target.hops[self.hop]
 
 
-@dataclass(slots=True, eq=False)
 class Fork:
     """The response context: one server transaction and its branches.
 
@@ -76,26 +109,70 @@ class Fork:
     `asked` whether it has seen the present failure, `reply` what it wants answered instead of the best.
     """
 
-    server: ServerTx
-    request: Request
-    inbound: Flow
-    edits: Edits
-    tm: TmSettings
-    dialogs: list[Dialog]
-    side: str
-    until: float
-    mark: str = ""
-    breadth: int = 0
-    recurse: bool = False
-    branches: list[Branch] = field(default_factory=list)
-    queue: list[tuple[Target, ...]] = field(default_factory=list)
-    newest: int = 0
-    waiting: int = 0
-    asked: bool = False
-    reply: Response | None = None
-    answered: bool = False
-    failed: bool = False
-    cancelled: bool = False
+    __slots__ = (
+        "answered",
+        "asked",
+        "branches",
+        "breadth",
+        "cancelled",
+        "dialogs",
+        "edits",
+        "failed",
+        "inbound",
+        "mark",
+        "newest",
+        "queue",
+        "recurse",
+        "reply",
+        "request",
+        "server",
+        "side",
+        "tm",
+        "until",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        server: ServerTx,
+        request: Request,
+        inbound: Flow,
+        edits: Edits,
+        tm: TmSettings,
+        dialogs: list[Dialog],
+        side: str,
+        until: float,
+        mark: str = "",
+        breadth: int = 0,
+        recurse: bool = False,
+        newest: int = 0,
+        waiting: int = 0,
+        asked: bool = False,
+        reply: Response | None = None,
+        answered: bool = False,
+        failed: bool = False,
+        cancelled: bool = False,
+    ) -> None:
+        self.server = server
+        self.request = request
+        self.inbound = inbound
+        self.edits = edits
+        self.tm = tm
+        self.dialogs = dialogs
+        self.side = side
+        self.until = until
+        self.mark = mark
+        self.breadth = breadth
+        self.recurse = recurse
+        self.branches: list[Branch] = []
+        self.queue: list[tuple[Target, ...]] = []
+        self.newest = newest
+        self.waiting = waiting
+        self.asked = asked
+        self.reply = reply
+        self.answered = answered
+        self.failed = failed
+        self.cancelled = cancelled
 
     @property
     def in_dialog(self) -> bool:

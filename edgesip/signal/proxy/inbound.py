@@ -5,7 +5,6 @@ Values that the core makes, scripts read and `stateful` acts on. Nothing here do
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
@@ -20,49 +19,105 @@ from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import NameAddr
 
 
-@dataclass(slots=True, eq=False)
 class Inbound:
     """A request that waits for its decision; `tm` are settings of tm that are its own.
 
     `foreign` are Routes beyond us, `own` those of ours that brought it here, `side` who sent it in `dialog`;
-    `uri` and `dst` are Kamailio's `$ru` and `$du`, which a script may move; `user` and `why` say whose
+    `uri` and `dst` are Kamailio"s `$ru` and `$du`, which a script may move; `user` and `why` say whose
     credentials were wrong, and how; `nat` are the bits of nat_uac_test that a script asked for and that
     matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens; `undone`
     when the script was asked about a refusal, which it is once.
     """
 
-    request: Request
-    flow: Flow
-    key: TxKey
-    foreign: tuple[NameAddr, ...] = ()
-    own: tuple[Uri, ...] = ()
-    dialog: Dialog | None = None
-    side: str = "caller"
-    uri: str = ""
-    dst: Addr | None = None
-    dst_transport: str = "udp"
-    nated: bool = False
-    nat: int = 0
-    ruid: str = ""
-    user: str = ""
-    why: str = ""
-    cancelled: bool = False
-    tm: tuple[tuple[str, float], ...] = ()
-    variables: dict[str, str] | None = None
-    lifetime: float = 0.0
-    undone: bool = False
-    edits: Edits = field(default_factory=Edits)
+    __slots__ = (
+        "cancelled",
+        "dialog",
+        "dst",
+        "dst_transport",
+        "edits",
+        "flow",
+        "foreign",
+        "key",
+        "lifetime",
+        "nat",
+        "nated",
+        "own",
+        "request",
+        "ruid",
+        "side",
+        "tm",
+        "undone",
+        "uri",
+        "user",
+        "variables",
+        "why",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        flow: Flow,
+        key: TxKey,
+        foreign: tuple[NameAddr, ...] = (),
+        own: tuple[Uri, ...] = (),
+        dialog: Dialog | None = None,
+        side: str = "caller",
+        uri: str = "",
+        dst: Addr | None = None,
+        dst_transport: str = "udp",
+        nated: bool = False,
+        nat: int = 0,
+        ruid: str = "",
+        user: str = "",
+        why: str = "",
+        cancelled: bool = False,
+        tm: tuple[tuple[str, float], ...] = (),
+        variables: dict[str, str] | None = None,
+        lifetime: float = 0.0,
+        undone: bool = False,
+        edits: Edits | None = None,
+    ) -> None:
+        self.request = request
+        self.flow = flow
+        self.key = key
+        self.foreign = foreign
+        self.own = own
+        self.dialog = dialog
+        self.side = side
+        self.uri = uri
+        self.dst = dst
+        self.dst_transport = dst_transport
+        self.nated = nated
+        self.nat = nat
+        self.ruid = ruid
+        self.user = user
+        self.why = why
+        self.cancelled = cancelled
+        self.tm = tm
+        self.variables = variables
+        self.lifetime = lifetime
+        self.undone = undone
+        self.edits = Edits() if edits is None else edits
 
 
-@dataclass(slots=True, eq=False)
 class Passing:
     """A response that is about to go on; `nated` when the one who sent it is behind a NAT."""
 
-    response: Response
-    flow: Flow
-    fork: Fork
-    nated: bool
-    edits: Edits = field(default_factory=Edits)
+    __slots__ = ("edits", "flow", "fork", "nated", "response")
+
+    def __init__(
+        self,
+        response: Response,
+        flow: Flow,
+        fork: Fork,
+        nated: bool,
+        edits: Edits | None = None,
+    ) -> None:
+        self.response = response
+        self.flow = flow
+        self.fork = fork
+        self.nated = nated
+        self.edits = Edits() if edits is None else edits
 
 
 class Closed(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections import deque
 from typing import Protocol, cast
 
 from edgesip.address import Flow
@@ -18,6 +19,8 @@ from edgesip.signal.wire.grammar import ParseError
 WRITE_LIMIT = 256 * 1024
 """Octets that may wait for a peer that does not read, besides those in the kernel."""
 KERNEL_WRITE = 64 * 1024
+SLICE = 0.001
+"""Seconds for which one connection's messages are handled before others, and media, have their turn."""
 
 
 class Keeper(Protocol):
@@ -64,6 +67,8 @@ class Connection(asyncio.Protocol):
         self.session = session
         self.transport: asyncio.Transport | None = None
         self.framer = Framer()
+        self._waiting: deque[bytes] = deque()
+        self._resting = False
         self.heard = time.monotonic()
         self.begun = 0.0
         self.blocked = 0.0
@@ -106,8 +111,8 @@ class Connection(asyncio.Protocol):
             self._framed(data)
         incomplete = self.framer.pending or (self.session is not None and self.session.pending)
         self.begun = (self.begun or time.monotonic()) if incomplete else 0.0
-        if self.session is not None and self.session.ended:
-            self.close()
+        if not self._resting:
+            self._deliver()
 
     def _decrypted(self, session: TlsSession, data: bytes) -> bytes:
         shaking = not session.established
@@ -129,14 +134,38 @@ class Connection(asyncio.Protocol):
 
     def _framed(self, data: bytes) -> None:
         self.heard = time.monotonic()
-        for message in self.framer.feed(data):
+        self._waiting.extend(self.framer.feed(data))
+
+    def _deliver(self) -> None:
+        """Pass whole messages up for a slice of time; nothing more is read until all have been."""
+        if self.transport is None:
+            self._waiting.clear()
+            return
+        end = time.monotonic() + SLICE
+        while self._waiting:
+            message = self._waiting.popleft()
             if message == PING:
                 self.write(PONG)
             else:
                 self._keeper.heard(self, message)
+            if self._waiting and time.monotonic() > end:
+                self._rest()
+                return
+        if self._resting:
+            self._resting = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
         if self.framer.fault is not None:
             self._keeper.malformed(self, self.framer.rest, self.framer.fault)
             self.close()
+        elif self.session is not None and self.session.ended:
+            self.close()
+
+    def _rest(self) -> None:
+        if not self._resting and self.transport is not None:
+            self._resting = True
+            self.transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._deliver)
 
     def write(self, data: bytes) -> bool:
         """Send; False, and the connection ends, when the peer does not read what it gets."""

@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/run.py [PART ...] [--quick] [--source] [--json FILE]
 
-Parts are registers, calls, relay, memory and delay; all of them by default.
+Parts are registers, calls, relay, memory, delay and steps; all of them by default.
 
 Figures of different machines, or of different runs, mean little: the same program differs by a quarter from
 minute to minute on shared hardware. Ratios of one run, in CPU-seconds of the server, mean something.
@@ -18,14 +18,21 @@ import time
 from pathlib import Path
 from types import MappingProxyType
 
-from parts import calls, delay, memory, registers, relay
+from parts import calls, delay, memory, registers, relay, steps
 from rig import build, needs
 from rig.figure import Bench, Figure, table, write
 from rig.process import BenchError, cores
 from rig.servers import versions
 
 PARTS = MappingProxyType(
-    {"registers": registers, "calls": calls, "relay": relay, "memory": memory, "delay": delay}
+    {
+        "registers": registers,
+        "calls": calls,
+        "relay": relay,
+        "memory": memory,
+        "delay": delay,
+        "steps": steps,
+    }
 )
 QUIET = 0.05
 """The part of its time that a server may wait for its core before the reader is told."""

@@ -92,16 +92,21 @@ def _set(
     return (*params, (name, value))
 
 
-class Routed(NamedTuple):
+class Routed:
     """A request after §16.4: our own Routes gone, `did` their dialog cookie, `foreign` the Routes left.
 
     `own` are the URIs of those that are gone.
     """
 
-    request: Request
-    did: str
-    foreign: tuple[NameAddr, ...]
-    own: tuple[Uri, ...] = ()
+    __slots__ = ("did", "foreign", "own", "request")
+
+    def __init__(
+        self, request: Request, did: str, foreign: tuple[NameAddr, ...], own: tuple[Uri, ...] = ()
+    ) -> None:
+        self.request = request
+        self.did = did
+        self.foreign = foreign
+        self.own = own
 
 
 def preprocess(request: Request, myself: Myself) -> Routed:
@@ -122,19 +127,38 @@ def preprocess(request: Request, myself: Myself) -> Routed:
     return Routed(request, did, tuple(routes), tuple(own))
 
 
-class Copy(NamedTuple):
-    """What a forwarded copy differs in (§16.6): everything else stays as it came."""
+class Copy:
+    """What a forwarded copy differs in (§16.6): everything else stays as it came.
 
-    uri: str
-    branch: str
-    flow: Flow
-    record_route: bool
-    inbound: Flow
-    did: str = ""
-    body: bytes | None = None
-    rr: str = ""
-    breadth: int = 0
-    style: RrSettings | None = None
+    `rr` are parameters of our Record-Route besides `did`, `style` is how that is written; `breadth` is what
+    is left of Max-Breadth, 0 for a request that has none.
+    """
+
+    __slots__ = ("body", "branch", "breadth", "did", "flow", "inbound", "record_route", "rr", "style", "uri")
+
+    def __init__(
+        self,
+        uri: str,
+        branch: str,
+        flow: Flow,
+        record_route: bool,
+        inbound: Flow,
+        did: str = "",
+        body: bytes | None = None,
+        rr: str = "",
+        breadth: int = 0,
+        style: RrSettings | None = None,
+    ) -> None:
+        self.uri = uri
+        self.branch = branch
+        self.flow = flow
+        self.record_route = record_route
+        self.inbound = inbound
+        self.did = did
+        self.body = body
+        self.rr = rr
+        self.breadth = breadth
+        self.style = style
 
 
 def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
@@ -156,7 +180,7 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
     fields += [(name, left if name == "Max-Forwards" else value) for name, value in kept]
     if "Max-Forwards" not in request.headers.first:
         fields.append(("Max-Forwards", left))
-    if copy.breadth:
+    if copy.breadth and "Max-Breadth" not in request.headers.first:
         fields.append(("Max-Breadth", str(copy.breadth)))
     body = request.body if copy.body is None else copy.body
     headers = request.headers.altered(fields, "vias", "record_routes", "max_forwards")

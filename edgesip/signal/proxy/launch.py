@@ -127,7 +127,7 @@ class Launcher:
     def _copy(self, request: Request, copy: Copy, edits: Edits) -> Request:
         headers = edits.apply(request.headers, copy.inbound)
         if copy.breadth and MAX_BREADTH in headers.first:
-            headers, copy = with_breadth(headers, copy.breadth), copy._replace(breadth=0)
+            headers = with_breadth(headers, copy.breadth)
         if headers is not request.headers:
             request = Request(request.method, request.uri, headers, request.body)
         return copy_for(request, copy, self._myself)

@@ -26,7 +26,7 @@ from edgesip.signal.proxy.forward import (
     with_source,
 )
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.transaction.layer import server_key
+from edgesip.signal.transaction.hop import server_key
 from edgesip.signal.wire.message import parse
 
 INVITE = (

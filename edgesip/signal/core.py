@@ -35,7 +35,8 @@ from edgesip.signal.proxy.stateful import Dead, StatefulProxy
 from edgesip.signal.proxy.stateless import Stateless
 from edgesip.signal.proxy.strict import for_next_hop
 from edgesip.signal.proxy.uac import Asking, Heard, LocalRequests
-from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent, TxKey, server_key
+from edgesip.signal.transaction.hop import TxKey, server_key
+from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent
 from edgesip.signal.transaction.tables import State
 from edgesip.signal.transaction.timers import Timers
 from edgesip.signal.wire.grammar import ParseError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.transaction.hop import ack_for, cancel_for, server_key
 from edgesip.signal.transaction.layer import (
     Answered,
     Broken,
@@ -14,9 +15,6 @@ from edgesip.signal.transaction.layer import (
     TimedOut,
     Transactions,
     TxEvent,
-    ack_for,
-    cancel_for,
-    server_key,
 )
 from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.transaction.tables import (

@@ -53,9 +53,11 @@ TRANSITIONS: dict[tuple[DialogState, On], DialogState] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Leg:
     """One end: header texts, remote target, the route set beyond us, last CSeq used, the flow to it.
+
+    Never changed once made, though not frozen: that would cost more than all else here.
 
     `ruid` names the binding that it registered by, where it has one. `routes` are Route values in the order
     in which we would send them to this end.

@@ -17,7 +17,8 @@ from edgesip.signal.proxy.asked import Said
 from edgesip.signal.proxy.fork import Branch, Fork
 from edgesip.signal.proxy.inbound import Happened, Inbound, note
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.transaction.layer import COOKIE, Transactions
+from edgesip.signal.transaction.hop import COOKIE
+from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 

@@ -19,11 +19,11 @@ from edgesip.signal.wire.message import Request, Response
 CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Target:
     """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of.
 
-    `q` is the preference of a contact (-1.0: it has none); None when it is no contact.
+    `q` is the preference of a contact (-1.0: it has none); None when it is no contact. Never changed once made.
     """
 
     uri: str

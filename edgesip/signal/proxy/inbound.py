@@ -13,7 +13,7 @@ from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
-from edgesip.signal.transaction.layer import TxKey
+from edgesip.signal.transaction.hop import TxKey
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import NameAddr

@@ -18,7 +18,8 @@ from edgesip.signal.proxy.loops import NAME as MAX_BREADTH
 from edgesip.signal.proxy.loops import with_breadth
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.record_route import RrSettings
-from edgesip.signal.transaction.layer import COOKIE, Transactions
+from edgesip.signal.transaction.hop import COOKIE
+from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.message import Request, Response, reply_to
 
 RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})

@@ -36,6 +36,7 @@ from edgesip.signal.proxy.launch import Launcher, again
 from edgesip.signal.proxy.loops import breadth_of, loop_mark
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.redirect import new_contacts
+from edgesip.signal.transaction.hop import cancel_for
 from edgesip.signal.transaction.layer import (
     Answered,
     Broken,
@@ -46,7 +47,6 @@ from edgesip.signal.transaction.layer import (
     Transaction,
     Transactions,
     TxEvent,
-    cancel_for,
 )
 from edgesip.signal.wire.message import Request, Response, reply_to
 

@@ -14,7 +14,7 @@ from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.transaction.layer import COOKIE
+from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.wire.message import Request, Response, reply_to
 from edgesip.signal.wire.values import Via
 

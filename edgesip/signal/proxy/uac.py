@@ -13,7 +13,8 @@ from edgesip.address import Flow, bracketed
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import our_via
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.transaction.layer import COOKIE, Answered, ClientTx, TimedOut, Transactions, TxEvent
+from edgesip.signal.transaction.hop import COOKIE
+from edgesip.signal.transaction.layer import Answered, ClientTx, TimedOut, Transactions, TxEvent
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, reply_to
 from edgesip.signal.wire.uri import without_headers

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edgesip.address import Flow
+from edgesip.signal.transaction.hop import TxKey, ack_for, client_key, key_of
 from edgesip.signal.transaction.settings import TmSettings
 from edgesip.signal.transaction.tables import (
     INVITE_CLIENT,
@@ -26,50 +26,101 @@ from edgesip.signal.transaction.tables import (
     event_of,
 )
 from edgesip.signal.transaction.timers import Timers
-from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
-COOKIE = "z9hG4bK"
 
-TxKey = tuple[str, ...]
-
-
-@dataclass(slots=True, eq=False)
 class ServerTx:
     """A request that we received and have to answer; `flow` is where its answers go.
 
     `tm` are its own timers, `interval` is the next one of its retransmissions (seconds).
     """
 
-    key: TxKey
-    request: Request
-    flow: Flow
-    state: State
-    table: Table
-    tm: TmSettings
-    owner: Any = None
-    last: bytes = b""
-    status: int = 0
-    interval: float = 0.0
-    began: float = 0.0
-    timers: int = 0
+    __slots__ = (
+        "began",
+        "flow",
+        "interval",
+        "key",
+        "last",
+        "owner",
+        "request",
+        "state",
+        "status",
+        "table",
+        "timers",
+        "tm",
+    )
+
+    def __init__(
+        self,
+        key: TxKey,
+        request: Request,
+        flow: Flow,
+        state: State,
+        table: Table,
+        tm: TmSettings,
+        owner: Any = None,
+        last: bytes = b"",
+        status: int = 0,
+        interval: float = 0.0,
+        began: float = 0.0,
+        timers: int = 0,
+    ) -> None:
+        self.key = key
+        self.request = request
+        self.flow = flow
+        self.state = state
+        self.table = table
+        self.tm = tm
+        self.owner = owner
+        self.last = last
+        self.status = status
+        self.interval = interval
+        self.began = began
+        self.timers = timers
 
 
-@dataclass(slots=True, eq=False)
 class ClientTx:
     """A request that we sent and whose answers we await over `flow`, until `until` at the latest."""
 
-    key: TxKey
-    request: Request
-    flow: Flow
-    state: State
-    table: Table
-    tm: TmSettings
-    owner: Any = None
-    last: bytes = b""
-    until: float = math.inf
-    interval: float = 0.0
-    timers: int = 0
+    __slots__ = (
+        "flow",
+        "interval",
+        "key",
+        "last",
+        "owner",
+        "request",
+        "state",
+        "table",
+        "timers",
+        "tm",
+        "until",
+    )
+
+    def __init__(
+        self,
+        key: TxKey,
+        request: Request,
+        flow: Flow,
+        state: State,
+        table: Table,
+        tm: TmSettings,
+        owner: Any = None,
+        last: bytes = b"",
+        until: float = math.inf,
+        interval: float = 0.0,
+        timers: int = 0,
+    ) -> None:
+        self.key = key
+        self.request = request
+        self.flow = flow
+        self.state = state
+        self.table = table
+        self.tm = tm
+        self.owner = owner
+        self.last = last
+        self.until = until
+        self.interval = interval
+        self.timers = timers
 
 
 Transaction = ServerTx | ClientTx
@@ -113,28 +164,6 @@ class Broken:
 
 
 TxEvent = Answered | TimedOut | Ended | Broken
-
-
-def server_key(request: Request) -> TxKey:
-    """What identifies a request's server transaction: §17.2.3, for RFC 2543 clients its older rule.
-
-    ACK and CANCEL map to the INVITE; the caller tells a CANCEL's own transaction apart.
-    """
-    headers = request.headers
-    via = headers.via
-    method = "INVITE" if request.method in ("ACK", "CANCEL") else request.method
-    branch = via.branch or ""
-    if branch.startswith(COOKIE) and len(branch) > len(COOKIE):
-        return (branch, via.host, str(via.port or ""), method)
-    return (
-        "2543",
-        request.uri,
-        headers.from_.tag or "",
-        headers.call_id,
-        str(headers.cseq.number),
-        str(via),
-        method,
-    )
 
 
 class Transactions:
@@ -315,7 +344,7 @@ class Transactions:
 
         Only what nobody has answered is given up: an ICMP message that somebody made up ends no call.
         """
-        tx = self._clients.get(_key_of(data))
+        tx = self._clients.get(key_of(data))
         if tx is None or tx.state not in (State.CALLING, State.TRYING) or not tx.last.startswith(data):
             return []
         self._end(tx)
@@ -454,38 +483,3 @@ _ACTIONS: dict[Do, Callable[[Transactions, Transaction, float], None]] = {
     Do.NO_FR_INV: lambda layer, tx, now: layer._stop(tx, On.FR_INV),
     Do.WAIT: Transactions._arm_wait,
 }
-
-
-def client_key(headers: Headers, method: str) -> TxKey:
-    """What identifies a client transaction: the top Via's branch and the CSeq method (§17.1.3)."""
-    return (headers.via.branch or "", method)
-
-
-def _key_of(data: bytes) -> TxKey:
-    """The key of the client transaction that these octets, a request of ours or its beginning, belong to."""
-    method, _, rest = data.partition(b" ")
-    _, _, tail = rest.partition(b";branch=")
-    end = next((at for at, octet in enumerate(tail[:256]) if octet in b";,\r\n \t"), 0)
-    return (tail[:end].decode("ascii", "replace"), method.decode("ascii", "replace"))
-
-
-def ack_for(invite: Request, response: Response) -> Request:
-    """The hop-by-hop ACK of a 3xx-6xx: the INVITE's URI, top Via, From, Call-ID, Route; the response's To."""
-    headers = invite.headers
-    fields = [("Via", str(headers.via)), ("From", headers.get("From") or "")]
-    fields += [("To", response.headers.get("To") or ""), ("Call-ID", headers.call_id)]
-    fields += [("CSeq", f"{headers.cseq.number} ACK"), ("Max-Forwards", "70")]
-    fields += [("Route", value) for value in headers.all("Route")]
-    return Request("ACK", invite.uri, Headers(tuple(fields)), b"")
-
-
-def cancel_for(invite: Request, reason: str = "") -> Request:
-    """The CANCEL of a request that we sent (§9.1); `reason` is a Reason header value (RFC 3326)."""
-    headers = invite.headers
-    fields = [("Via", str(headers.via)), ("From", headers.get("From") or "")]
-    fields += [("To", headers.get("To") or ""), ("Call-ID", headers.call_id)]
-    fields += [("CSeq", f"{headers.cseq.number} CANCEL"), ("Max-Forwards", "70")]
-    fields += [("Route", value) for value in headers.all("Route")]
-    if reason:
-        fields.append(("Reason", reason))
-    return Request("CANCEL", invite.uri, Headers(tuple(fields)), b"")

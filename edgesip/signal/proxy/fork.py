@@ -23,7 +23,7 @@ CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
 class Target:
     """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of.
 
-    `q` is the preference of a contact (-1.0: it has none); None when it is no contact. Never changed once made.
+    `q` is the preference of a contact (-1.0: it has none); None when it is no contact. Never changed.
     """
 
     uri: str

@@ -71,7 +71,7 @@ def _load(bench: Bench, side: Side, room: Path, count: int) -> Load:
     servers = side.start(room)
     callee: Child | None = None
     try:
-        _register()
+        register_bob()
         callee = sipp.start_callee(room, bench.cores.load, 120.0)
         for number in (max(count // 10, 100), count):
             load = sipp.run(servers[::-1], "caller", room, bench.cores.load, count=number, limit=50.0)
@@ -82,7 +82,7 @@ def _load(bench: Bench, side: Side, room: Path, count: int) -> Load:
                 child.stop()
 
 
-def _register() -> None:
+def register_bob() -> None:
     """Bob, from the port where SIPp will answer for him."""
     bob = Phone("bob", sipp.CALLEE_PORT)
     bob.register()

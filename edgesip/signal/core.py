@@ -171,8 +171,10 @@ class SignalCore:
         elif self.transactions.absorb(request, key, now) or key in self._waiting:
             return []
         if self.admission.closed:
+            if request.method == "ACK" and self._stateless.is_answered(request):
+                return []
             known = request.method == "REGISTER" and self.registered(flow)
-            wait = self.admission.refusal(request, known)
+            wait = self.admission.refusal(request, known, self._stateless.lot(request))
             if wait:
                 if wait > 0 or flow.transport != "udp":  # over a connection nobody asks again
                     headers = (("Retry-After", str(abs(wait))),)

@@ -9,7 +9,7 @@ import pytest
 from talk import SDP, SERVER, Packet, Talk
 
 from edgesip.signal.guard.admission import Admission, AdmissionSettings
-from edgesip.signal.wire.message import Request, parse
+from edgesip.signal.wire.message import Request, Response, parse
 
 
 def admission(**more: float) -> Admission:
@@ -72,7 +72,7 @@ def test_goodput_under_load(load: float, least: float) -> None:
             continue
         waited = now - queue.popleft()
         guard.measure(waited, now)
-        if guard.closed and guard.refusal(request, False):
+        if guard.closed and guard.refusal(request, False, dice.randrange(65536)):
             now += 0.05 / 200
             continue
         now += 1 / 200
@@ -87,7 +87,8 @@ def test_the_part_that_is_turned_away_is_the_part_that_was_said() -> None:
     guard = admission()
     guard.part, guard.closed = 0.3, True
     request = invite()
-    waits = Counter(guard.refusal(request, False) for _ in range(4000))
+    dice = random.Random(5)
+    waits = Counter(guard.refusal(request, False, dice.randrange(65536)) for _ in range(4000))
     assert 0.25 < 1 - waits[0] / 4000 < 0.35
     assert set(waits) <= set(range(11))
     assert len(waits) == 11
@@ -98,16 +99,16 @@ def test_a_phone_that_refreshes_goes_before_what_is_new() -> None:
     guard = admission()
     guard.part, guard.closed = 0.5, True
     request = invite()
-    assert [guard.refusal(request, True) for _ in range(200)] == [0] * 200
+    assert [guard.refusal(request, True, lot) for lot in range(0, 65536, 328)] == [0] * 200
     guard.part = 1.0
-    assert guard.refusal(request, True) > 0
+    assert guard.refusal(request, True, 65535) > 0
 
 
 def test_what_waited_too_long_is_not_even_answered() -> None:
     guard = admission()
     busy(guard, 2.5, 20)
-    assert guard.refusal(invite(), False) == -1
-    assert guard.refusal(invite(";tag=x"), False) == 0
+    assert guard.refusal(invite(), False, 0) == -1
+    assert guard.refusal(invite(";tag=x"), False, 0) == 0
     assert guard.counters["core:overload_dropped"] == 1
 
 
@@ -142,6 +143,44 @@ def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
     talk.core.admission.part = 0.5
     talk >> alice.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:alice@{SERVER.host}>") << (alice, 401)
     talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
+
+
+def test_a_repeated_invite_hears_the_same_as_before() -> None:
+    """The second copy of one that was turned away opens no call: nobody waits for it any more."""
+    talk = Talk()
+    alice, bob = talk.phone("alice"), talk.phone("bob")
+    talk.register(alice, bob)
+    talk.core.admission.part, talk.core.admission.closed = 0.5, True
+    turned_away = 0
+    for _ in range(40):
+        invite = alice.invite("bob")
+        talk >> invite
+        first = parse(talk.sent.pop()[1])
+        assert isinstance(first, Response)
+        turned_away += first.status == 503
+        for _ in range(3):
+            talk >> invite << (alice, first.status)
+    assert 5 < turned_away < 35
+
+
+def test_the_ack_of_a_refusal_goes_nowhere() -> None:
+    talk = Talk()
+    alice = talk.phone("alice")
+    shut(talk)
+    invite = alice.invite("bob")
+    talk >> invite
+    refused = talk.response(alice, 503)
+    headers = refused.headers
+    talk >> alice.request(
+        "ACK",
+        f"sip:bob@{SERVER.host}",
+        call_id=headers.call_id,
+        from_=headers.get("From") or "",
+        to=headers.get("To") or "",
+        cseq=headers.cseq.number,
+    )
+    talk.silent()
+    assert talk.core.counters["sl:received_ACKs"] == 1
 
 
 def test_over_a_connection_even_late_answers_are_given() -> None:

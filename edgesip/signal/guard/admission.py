@@ -14,7 +14,7 @@ from edgesip.signal.wire.message import Request
 
 INTERVAL = 0.1
 """Seconds between two looks at the delay."""
-ALPHA, BETA = 0.1, 1.0
+ALPHA, BETA = 0.3, 1.3
 """How much the part changes at a look for a second above the target, and for a second more than before."""
 CALM = 0.95
 """What is left of the part after a look at less than half of the target."""
@@ -75,16 +75,17 @@ class Admission:
         self.part = min(1.0, max(0.0, part if part > 0.005 else 0.0))
         self.closed = self.part > 0
 
-    def refusal(self, request: Request, known: bool) -> int:
+    def refusal(self, request: Request, known: bool, lot: int) -> int:
         """0 for what is let in; else the seconds for its Retry-After, -1 when not even that makes sense.
 
         What belongs to something is always let in; `known` (a phone that refreshes what it has) goes before
-        what is new.
+        what is new. `lot` (0..65535) is drawn once for a request: when it is repeated in a full queue, the
+        second copy of one that was turned away must not open a call that nobody waits for.
         """
         if request.method in ("ACK", "BYE", "CANCEL", "PRACK", "UPDATE") or request.headers.to.tag:
             return 0
         part = max(0.0, 2 * self.part - 1) if known else self.part
-        if int.from_bytes(self._entropy(2), "big") >= part * 65536:
+        if lot >= part * 65536:
             return 0
         if self.delay > self._settings.stale:
             self.counters["core:overload_dropped"] += 1

@@ -67,6 +67,10 @@ class Stateless:
         text = f"{headers.call_id}\0{headers.get('From') or ''}\0{headers.cseq.number}"
         return self._signature(text)
 
+    def lot(self, request: Request) -> int:
+        """0..65535, evenly spread, not to be guessed, and the same for the same request."""
+        return int(self.to_tag(request)[:4], 16)
+
     def is_answered(self, ack: Request) -> bool:
         """True for the ACK of an answer of ours: its To tag is our signature."""
         if ack.headers.to.tag != self.to_tag(ack):

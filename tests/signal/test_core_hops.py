@@ -146,6 +146,7 @@ class Graves:
         self.told.append((addr.host, why, seconds))
 
 
+@pytest.mark.pure
 @pytest.mark.parametrize(
     ("retry", "blst", "seconds"),
     [

@@ -13,6 +13,7 @@ from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.transaction.layer import ClientTx, ServerTx
 from edgesip.signal.transaction.settings import TmSettings
+from edgesip.signal.transaction.tables import State
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
@@ -258,3 +259,12 @@ def gathered(fork: Fork, chosen: Branch) -> Response:
         if branch is not chosen and other is not None and other.status in (401, 407):
             fields += [(name, value) for name in CHALLENGES for value in other.headers.all(name)]
     return Response(response.status, response.reason, Headers(tuple(fields)), response.body)
+
+
+def let_go(client: ClientTx) -> None:
+    """A request other than INVITE that has its answer only absorbs repetitions: what it was for may go."""
+    if client.state is State.COMPLETED and client.owner is not None and client.request.method != "INVITE":
+        fork: Fork = client.owner[0]
+        client.owner = None
+        if fork.answered:
+            fork.server.owner = None

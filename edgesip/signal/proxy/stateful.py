@@ -29,7 +29,7 @@ from edgesip.signal.proxy.asked import (
 )
 from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
-from edgesip.signal.proxy.fork import Branch, Fork, Target, best, gathered, groups_of
+from edgesip.signal.proxy.fork import Branch, Fork, Target, best, gathered, groups_of, let_go
 from edgesip.signal.proxy.forward import strip_via
 from edgesip.signal.proxy.inbound import Inbound, Passing, note
 from edgesip.signal.proxy.launch import Launcher, again
@@ -187,6 +187,7 @@ class StatefulProxy:
         try:
             if isinstance(event, Answered):
                 self._answered(event.client, event.response, now)
+                let_go(event.client)
             elif isinstance(event, TimedOut):
                 self._timed_out(event, now)
             elif isinstance(event, Ended):

@@ -127,6 +127,7 @@ Transaction = ServerTx | ClientTx
 TIMERS = (On.RETRANSMIT, On.FR, On.FR_INV, On.WAIT)
 """What may be set in a transaction's `timers`: one bit each, 1 << On."""
 
+_ANSWERED = (State.ACCEPTED, State.COMPLETED)
 _UNANSWERED = (State.CALLING, State.TRYING, State.PROCEEDING)
 
 
@@ -390,6 +391,8 @@ class Transactions:
         if row is None:
             return False
         tx.state = row.state
+        if tx.state in _ANSWERED and isinstance(tx, ClientTx):
+            tx.last = b""  # never sent again
         told = False
         for action in row.do:
             if action is Do.TELL:

@@ -12,11 +12,11 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from edgesip.address import Addr, Flow
+from edgesip.address import Addr
+from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, reload, tm
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
@@ -27,6 +27,7 @@ from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
+from edgesip.lasting import checkpoints, load_bindings, warn_realms
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
@@ -35,17 +36,14 @@ from edgesip.relay.service import RelayService, limits
 from edgesip.reloading import Reloading, registrar_of, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
 from edgesip.signal.core import CoreSettings, SignalCore
-from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
-from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.net.links import LinkError, expand, is_local, route
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
-from edgesip.signal.net.tls_files import COUNTERS as TLS_COUNTERS
-from edgesip.signal.net.tls_files import GAUGES as TLS_GAUGES
 from edgesip.signal.net.tls_files import CertificateError, Certificates, Pair, TlsSettings
 from edgesip.signal.proxy.blocklist import Blocklist
 from edgesip.signal.proxy.locate import Locator
@@ -57,8 +55,6 @@ from edgesip.signal.wire.uri import parse_uri
 from edgesip.store.api import StoreError
 from edgesip.store.sqlite import SqliteStore
 from edgesip.store.subscribers import SqliteSubscribers
-
-CHECKPOINT = 5.0
 
 
 def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> Edge:
@@ -102,58 +98,6 @@ def _certificates(profile: Profile, wanted: bool) -> Certificates | None:
         return Certificates(settings)
     except CertificateError as error:
         raise ConfigError(f"{profile.where(error.key)}: {error.key}: {error}") from None
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What the control room may ask of a running edge (`control.methods.Rooms`)."""
-
-    started: float
-    service: SignalService
-    media: RelayService | None
-    sources: tuple[Callable[[], Mapping[str, int]], ...]
-
-    @property
-    def wall_offset(self) -> float:
-        """Wall clock minus monotonic clock, as it is now: the wall clock may have been set."""
-        return time.time() - time.monotonic()
-
-    def now(self) -> float:
-        """The monotonic clock."""
-        return time.monotonic()
-
-    def bindings(self, aor: str) -> Sequence[Binding]:
-        """The valid bindings of an address of record."""
-        return self.service.core.usrloc.lookup(aor, self.now())
-
-    def aors(self) -> Iterable[tuple[str, Sequence[Binding]]]:
-        """Every address of record with its bindings."""
-        return self.service.core.usrloc.aors()
-
-    def remove(self, bindings: Sequence[Binding]) -> None:
-        """Take bindings away, in memory and in the store."""
-        self.service.step(self.service.core.unregister(bindings))
-
-    def dialogs(self) -> Iterable[Dialog]:
-        """Every dialog that is remembered."""
-        return list(self.service.core.dialogs)
-
-    def sessions(self) -> list[dict[str, Any]]:
-        """The relay's living sessions."""
-        return self.media.core.sessions(self.now()) if self.media else []
-
-    def ports(self) -> dict[str, int]:
-        """The relay's ports."""
-        if self.media is None:
-            return {"total": 0, "leased": 0, "resting": 0, "free": 0}
-        return self.media.core.ports(self.now())
-
-    def counters(self) -> Mapping[str, int]:
-        """All statistics."""
-        merged: dict[str, int] = {}
-        for source in self.sources:
-            merged.update(source())
-        return merged
 
 
 class Edge:
@@ -221,14 +165,15 @@ class Edge:
             media.start()
             stack.callback(media.stop)
         if store is not None:
-            self._load(store, service.core.usrloc)
-        self._warn_realms(subscribers)
+            load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log)
+        warn_realms(subscribers, profile.auth.realm, self._log)
         collector = Collector()
         _background(stack, collector.run())
         service.start(loop)
         if self.certificates is not None:
             _background(stack, self.certificates.watch(self._log))
-        answers = self._answers(service, media, resolver, blocklist, collector)
+        sources = sources_of(service, media, resolver, blocklist, collector, self._ring, self.certificates)
+        answers = Answers(time.monotonic(), service, media, sources)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
@@ -241,7 +186,7 @@ class Edge:
             await refresh(upstream, resolver, self._log)
             _background(stack, refreshing(upstream, resolver, self._log))
         if store is not None:
-            _background(stack, self._checkpoints(store))
+            _background(stack, checkpoints(store, self._log))
         return self._ready(max_sessions)
 
     async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
@@ -354,89 +299,6 @@ class Edge:
             self.certificates,
         )
         return service, upstream
-
-    def _answers(
-        self,
-        service: SignalService,
-        media: RelayService | None,
-        resolver: Resolver,
-        blocklist: Blocklist,
-        collector: Collector,
-    ) -> Answers:
-        core = service.core
-        sources: list[Callable[[], Mapping[str, int]]] = [
-            lambda: core.counters,
-            lambda: core.admission.counters | core.admission.gauges(),
-            lambda: core.transactions.counters,
-            lambda: {
-                "tmx:inuse_transactions": len(core.transactions),
-                "tmx:active_transactions": core.transactions.active,
-            },
-            lambda: core.usrloc.counters,
-            lambda: core.dialogs.counters,
-            core.dialogs.gauges,
-            lambda: service.udp.counters,
-            lambda: service.streams.counters,
-            service.streams.gauges,
-            lambda: resolver.counters,
-            lambda: resolver.cache.counters,
-            lambda: blocklist.counters,
-            collector.counters,
-            self._ring.counters,
-        ]
-        certificates = self.certificates
-        if certificates is not None:
-            sources += [lambda: certificates.counters, certificates.gauges]
-        else:
-            sources.append(lambda: dict.fromkeys((*TLS_COUNTERS, *TLS_GAUGES), 0))
-        if media is not None:
-            sources.append(lambda: media.counters)
-        return Answers(time.monotonic(), service, media, tuple(sources))
-
-    # -- what lasts --------------------------------------------------------------------------------
-
-    def _load(self, store: SqliteStore, usrloc: Usrloc) -> None:
-        bindings: list[Binding] = []
-        bad = 0
-        for _, record in store.load("location"):
-            try:
-                binding = Binding.from_record(record, self._wall_offset)
-            except (KeyError, TypeError, ValueError):
-                bad += 1
-                continue
-            if binding.flow.transport == "udp":  # a connection does not outlive the process (db_clean_tcp)
-                bindings.append(self._rehomed(binding))
-        count, bad = usrloc.load(bindings), bad + store.skipped
-        if count or bad:
-            self._log("warning" if bad else "info", "bindings loaded", {"contacts": count, "unreadable": bad})
-
-    def _rehomed(self, binding: Binding) -> Binding:
-        """The binding with a local end that we have: the listener it came by may be gone."""
-        transport, local, remote, _ = binding.flow
-        if (transport, local) in self._listens:
-            return binding
-        fit = [addr for kind, addr in self._listens if kind == transport and addr.family == local.family]
-        same = [addr for addr in fit if addr.host == local.host] or fit
-        return replace(binding, flow=Flow(transport, same[0], remote)) if same else binding
-
-    def _warn_realms(self, subscribers: SqliteSubscribers) -> None:
-        realm = self.profile.auth.realm
-        for other, count in subscribers.realms().items():
-            if other != realm:
-                self._log(
-                    "warning",
-                    "users of another realm cannot log in",
-                    {"realm": other, "users": count, "auth.realm": realm, "do": "edgesip subscriber passwd"},
-                )
-
-    async def _checkpoints(self, store: SqliteStore) -> None:
-        while True:
-            await asyncio.sleep(CHECKPOINT)
-            if store.checkpoint_due:
-                try:
-                    await asyncio.to_thread(store.checkpoint)
-                except StoreError as error:
-                    self._log("error", "checkpoint failed", {"why": str(error)})
 
     def _ready(self, max_sessions: int) -> str:
         section = self.profile.relay

@@ -17,6 +17,8 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.reloading", 4),
     ("edgesip.dryrun", 4),
     ("edgesip.naming", 4),
+    ("edgesip.answers", 4),
+    ("edgesip.lasting", 4),
     ("edgesip.signal.net", 3),
     ("edgesip.relay.service", 3),
     ("edgesip.relay.kernel", 3),

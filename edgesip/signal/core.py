@@ -6,7 +6,7 @@ rooms below and decides nothing that a script decides. Knows no socket, no clock
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone, note
+from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone, may_follow, note, refused
 from edgesip.signal.proxy.loops import NAME as BREADTH
 from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
@@ -40,7 +40,7 @@ from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent
 from edgesip.signal.transaction.tables import State
 from edgesip.signal.transaction.timers import Timers
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.message import REASONS, Request, Response, parse, reply_to
+from edgesip.signal.wire.message import Request, Response, parse, reply_to
 from edgesip.store.api import Write
 
 SHORTEST = 32
@@ -196,7 +196,7 @@ class SignalCore:
                     self._counts["core:drop_requests"] += 1
                     return []
                 return [Arrived(inbound)]
-            if found is None or (found[0].state is DialogState.DELETED and not _may_follow(request)):
+            if found is None or (found[0].state is DialogState.DELETED and not may_follow(request)):
                 return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
             inbound.dialog, inbound.side = found
         elif request.method == "ACK":
@@ -404,15 +404,6 @@ class SignalCore:
         """True when a phone is registered over this flow."""
         return self.usrloc.one_by_flow(flow) is not None
 
-    def in_calls(self, flows: Collection[Flow]) -> set[Flow]:
-        """Those of these flows at which a living call has an end; the calls are gone through once."""
-        found: set[Flow] = set()
-        for dialog in self.dialogs:
-            if dialog.state is not DialogState.DELETED:
-                ends = (dialog.caller.flow, dialog.callee.flow)
-                found.update(flow for flow in ends if flow is not None and flow in flows)
-        return found
-
     def media_timeout(self, key: tuple[str, str], branch: str, now: float) -> list[Event]:
         """No media passed either way for too long: BYE to both legs."""
         silent = list(self.dialogs.by_media(key, branch))
@@ -472,27 +463,8 @@ class SignalCore:
             return []
         self._counts["core:err_requests"] += 1
         self._stateless.answer(request, flow, status, reason, headers)
-        return [
-            note(
-                "info",
-                "refused",
-                request.headers.call_id,
-                method=request.method,
-                status=status,
-                reason=reason or REASONS.get(status, ""),
-                source=str(flow.remote),
-                caller=request.headers.get("From") or "",
-                ruri=request.uri,
-            )
-        ]
+        return [refused(request, flow, status, reason)]
 
     def _gather(self, events: Sequence[Event]) -> list[Event]:
         said = self._proxy.take_said()
         return [*events, *said] if said else list(events)
-
-
-def _may_follow(request: Request) -> bool:
-    """True for what still belongs to a call that has ended: its ACK, and its BYE again with a password."""
-    headers = request.headers
-    known = headers.get("Proxy-Authorization") or headers.get("Authorization")
-    return request.method == "ACK" or (request.method == "BYE" and known is not None)

@@ -157,11 +157,11 @@ def test_the_flows_of_living_calls_are_known() -> None:
     talk.register(alice, bob)
     everybody = [phone.flow for phone in (alice, bob, carol)]
     invite, answer, _, _ = talk.answered(alice, bob)
-    assert talk.core.in_calls(everybody) == {alice.flow, bob.flow}
-    assert talk.core.in_calls([carol.flow]) == set()
+    assert talk.core.dialogs.in_calls(everybody) == {alice.flow, bob.flow}
+    assert talk.core.dialogs.in_calls([carol.flow]) == set()
     talk >> alice.within(invite, answer, "BYE")
     talk >> bob.reply(talk.request(bob, "BYE"), 200) << (alice, 200)
-    assert talk.core.in_calls(everybody) == set()
+    assert talk.core.dialogs.in_calls(everybody) == set()
 
 
 def test_two_houses_with_the_same_private_address_are_two_phones_of_one_user() -> None:

@@ -6,7 +6,7 @@ it says which dialogs are over. Parameters and numbers are the dialog module's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -56,6 +56,15 @@ class Dialogs:
 
     def __len__(self) -> int:
         return sum(len(group) for group in self._by_call.values())
+
+    def in_calls(self, flows: Collection[Flow]) -> set[Flow]:
+        """Those of these flows at which a living call has an end; the calls are gone through once."""
+        found: set[Flow] = set()
+        for dialog in self:
+            if dialog.state is not DialogState.DELETED:
+                ends = (dialog.caller.flow, dialog.callee.flow)
+                found.update(flow for flow in ends if flow is not None and flow in flows)
+        return found
 
     def gauges(self) -> dict[str, int]:
         """`active_dialogs` and `early_dialogs`, counted now."""

@@ -66,7 +66,13 @@ class SignalService:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._rest, self._unsent)
         self.streams = StreamLinks(
-            self.receive, self._closed, self._malformed, core.in_calls, core.registered, certificates, log
+            self.receive,
+            self._closed,
+            self._malformed,
+            core.dialogs.in_calls,
+            core.registered,
+            certificates,
+            log,
         )
         self._script = script
         self.rooms = rooms

@@ -14,7 +14,7 @@ from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
 from edgesip.signal.transaction.hop import TxKey
-from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.message import REASONS, Request, Response
 from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import NameAddr
 
@@ -154,3 +154,25 @@ class Note(NamedTuple):
 def note(level: str, event: str, call_id: str = "", **fields: object) -> Note:
     """A `Note` with its fields by name."""
     return Note(level, event, call_id, tuple(fields.items()))
+
+
+def refused(request: Request, flow: Flow, status: int, reason: str) -> Note:
+    """That a request was refused, for the operator to read."""
+    return note(
+        "info",
+        "refused",
+        request.headers.call_id,
+        method=request.method,
+        status=status,
+        reason=reason or REASONS.get(status, ""),
+        source=str(flow.remote),
+        caller=request.headers.get("From") or "",
+        ruri=request.uri,
+    )
+
+
+def may_follow(request: Request) -> bool:
+    """True for what still belongs to a call that has ended: its ACK, and its BYE again with a password."""
+    headers = request.headers
+    known = headers.get("Proxy-Authorization") or headers.get("Authorization")
+    return request.method == "ACK" or (request.method == "BYE" and known is not None)

@@ -129,7 +129,8 @@ def toml_of(value: object) -> str:
 def keys_of(model: type[Any], section: str, names: Iterable[str]) -> str:
     """The table of one section."""
     docs = program.attribute_docstrings(Path(profile.__file__))
-    docs |= program.attribute_docstrings(Path(sections.__file__))
+    for file in sorted(Path(sections.__file__).parent.glob("sections*.py")):
+        docs |= program.attribute_docstrings(file)
     rows = []
     for name in names:
         field: FieldInfo = model.model_fields[name]

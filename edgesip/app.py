@@ -28,6 +28,7 @@ from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
 from edgesip.lasting import checkpoints, load_bindings, warn_realms
+from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.relay import core as relay
@@ -259,7 +260,7 @@ class Edge:
                 upstream is not None and host in upstream.hosts
             )
 
-        usrloc, digest = Usrloc(), Digest(profile.auth.realm, os.urandom(32))
+        usrloc, digest = Usrloc(usrloc_of(profile)), Digest(profile.auth.realm, os.urandom(32))
         rooms = Rooms(
             myself,
             usrloc,

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from edgesip.address import Addr, parse_ip
+from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
 from edgesip.relay.core import RelayCore, Settings
@@ -127,7 +128,7 @@ class DryRun:
         digest = Believing(realm, user) if user else Digest(realm, SECRET)
         rooms = Rooms(
             myself,
-            Usrloc(),
+            Usrloc(usrloc_of(profile)),
             users,
             digest,
             profile.permissions.trusted,

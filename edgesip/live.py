@@ -14,6 +14,8 @@ LIVE = (
     "upstream_users",
     "auth.enabled",
     "permissions.trusted",
+    "usrloc.matching_mode",
+    "usrloc.cseq_delay",
     "registrar.default_expires",
     "registrar.min_expires",
     "registrar.max_expires",
@@ -38,6 +40,9 @@ def taken(old: Profile, new: Profile) -> Profile:
             "upstream_users": new.upstream_users,
             "auth": old.auth.model_copy(update={"enabled": new.auth.enabled}),
             "permissions": old.permissions.model_copy(update={"trusted": new.permissions.trusted}),
+            "usrloc": old.usrloc.model_copy(
+                update={"matching_mode": new.usrloc.matching_mode, "cseq_delay": new.usrloc.cseq_delay}
+            ),
             "registrar": new.registrar,
         }
     )

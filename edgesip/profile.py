@@ -34,8 +34,8 @@ from edgesip.sections import (
     Siptrace,
     Tls,
     Tm,
-    Usrloc,
 )
+from edgesip.sections_location import Usrloc
 
 __all__ = [
     "BUILT_IN",

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgesip import live
+from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
 from edgesip.script import Script, ScriptError, hooks_of, load
@@ -99,6 +100,7 @@ class Reloading:
             service.rooms.upstream.users = profile.upstream_users
         rooms = replace(service.rooms, trusted=profile.permissions.trusted, auth_enabled=profile.auth.enabled)
         service.use(script, rooms)
+        service.core.usrloc.settings = usrloc_of(profile)
         service.core.use(hooks_of(script, rooms, time.monotonic), registrar_of(profile))
         result = {
             "route": script.path,

@@ -67,14 +67,6 @@ class Registrar(Section):
         return self
 
 
-class Usrloc(Section):
-    """Where bindings outlive the process: None is SQLite in the state directory, "" memory only."""
-
-    db_url: Annotated[str | None, PlainValidator(forms.db_url)] = None
-    """Where bindings are kept; without it in STATE_DIR/location.db. A relative PATH starts at the state
-    directory, four slashes make it absolute. Empty: a restart forgets every binding."""
-
-
 class Nathelper(Section):
     """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
 

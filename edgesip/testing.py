@@ -25,7 +25,7 @@ from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest, Refused, Verified
 from edgesip.signal.location import registrar
-from edgesip.signal.location.usrloc import Binding, Usrloc, aor_key
+from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.nat.repair import source_uri
@@ -180,8 +180,9 @@ class Stage:
         transport, remote = flow_of(source)
         flow = Flow(transport, self._listener(transport, remote), remote)
         ruid = f"stage-{next(self._serial)}"
+        aor = self.rooms.usrloc.key_of(user)
         binding = Binding(
-            aor_key(user), contact, NOW + 3600, q, ruid, 1, source_uri(flow), flow, "", nated, "", 0, ruid
+            aor, contact, NOW + 3600, q, ruid, 1, source_uri(flow), flow, "", nated, "", 0, ruid
         )
         self.rooms.usrloc.put(binding)
         return binding

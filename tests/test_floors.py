@@ -17,6 +17,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.reloading", 4),
     ("edgesip.dryrun", 4),
     ("edgesip.naming", 4),
+    ("edgesip.locating", 4),
     ("edgesip.answers", 4),
     ("edgesip.lasting", 4),
     ("edgesip.signal.net", 3),
@@ -43,6 +44,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.profile", 0),
     ("edgesip.live", 0),
     ("edgesip.sections", 0),
+    ("edgesip.sections_location", 0),
 )
 
 HOMES: dict[str, tuple[str, ...]] = {

@@ -136,6 +136,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         f"route={other}",
         "upstream_users=[0-9]",
         "auth.enabled=false",
+        "usrloc.matching_mode=1",
+        "usrloc.cseq_delay=21",
         "registrar.default_expires=61",
         "registrar.min_expires=1",
         "registrar.max_expires=62",

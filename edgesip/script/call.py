@@ -78,8 +78,9 @@ class Call(Aimed):
 
         With a URI, or a user's name, it is that one's.
         """
-        user = self.ruri_user if not uri else _user_of(uri)
-        return tuple(self._rooms.usrloc.lookup(user.lower(), self._now))
+        usrloc = self._rooms.usrloc
+        aor = usrloc.key_of(uri) if uri else usrloc.key(self.ruri_user, self.ruri.host)
+        return tuple(usrloc.lookup(aor, self._now))
 
     def registered(self, uri: str = "") -> bool:
         """registrar's `registered("location")`: there is a living binding of the request URI's user."""
@@ -355,9 +356,3 @@ class Call(Aimed):
         """`$dlg(name)`: what the dialog module calls it: callid, from_uri, to_contact...; empty outside."""
         dialog = self._inbound.dialog
         return dialog_value(dialog, name, self._now) if dialog is not None else ""
-
-
-def _user_of(text: str) -> str:
-    if text.partition(":")[0].lower() in ("sip", "sips", "tel"):
-        return parse_uri(text).username or ""
-    return text.partition("@")[0]

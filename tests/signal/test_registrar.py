@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgesip.address import Addr, Flow
 from edgesip.signal.location import registrar
 from edgesip.signal.location.registrar import Saved, Settings
-from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.location.usrloc import Binding, Usrloc, UsrlocSettings
 from edgesip.signal.wire.message import Request, parse
 
 US = Addr("203.0.113.1", 5060)
@@ -533,3 +533,21 @@ def test_hostile_contacts_take_linear_time(fill: str) -> None:
     for _ in range(5):
         talk.judge(register((fill * 8192)[:8100]))
     assert time.perf_counter() - start < 0.25
+
+
+def test_the_matching_mode_of_the_table_is_kept_to() -> None:
+    talk = Talk()
+    talk.usrloc.settings = UsrlocSettings(matching_mode=3)
+    talk >> register(PHONE)
+    (only,) = talk >> register(DESK, cseq=2)
+    assert only.startswith(DESK), "mode 3 knows a phone by its Call-ID"
+    talk.usrloc.settings = UsrlocSettings(matching_mode=1)
+    assert len(talk >> register(DESK, call_id="c2")) == 2
+
+
+def test_with_use_domain_each_domain_has_its_alice() -> None:
+    talk = Talk()
+    talk.usrloc.settings = UsrlocSettings(use_domain=True)
+    talk >> register(PHONE, to="<sip:alice@one.example>")
+    assert len(talk >> register(DESK, to="<sip:Alice@TWO.example>")) == 1
+    assert [aor for aor, _ in talk.usrloc.aors()] == ["alice@one.example", "alice@two.example"]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesip.address import Addr, Flow
-from edgesip.signal.location.usrloc import PARTS, Binding, Usrloc, aor_key
+from edgesip.signal.location.usrloc import PARTS, Binding, Usrloc, UsrlocSettings, aor_key
 
 US = Addr("203.0.113.1", 5060)
 FLOW = Flow("udp", US, Addr("198.51.100.7", 40000))
@@ -292,3 +292,39 @@ def test_the_table_agrees_with_a_plain_list(steps: list[tuple[Any, ...]]) -> Non
             assert set(ruids(usrloc.by_flow(flow))) == expected
     assert usrloc.counters["usrloc:location-contacts"] == len(model)
     assert usrloc.counters["usrloc:registered_users"] == len({one.aor for one in model.values()})
+
+
+def test_with_use_domain_a_user_is_one_of_his_domain() -> None:
+    usrloc = Usrloc(UsrlocSettings(use_domain=True, realm_prefix="sip."))
+    assert usrloc.key("Alice", "SIP.Example.org") == "alice@example.org"
+    assert usrloc.key_of("sip:Alice@example.org;x=1") == "alice@example.org"
+    assert usrloc.key_of("alice@example.org") == "alice@example.org"
+    with pytest.raises(ValueError, match="no domain"):
+        usrloc.key_of("alice")
+    usrloc.put(binding("a", aor="alice@example.org"))
+    usrloc.put(binding("b", aor="alice@example.net"))
+    assert ruids(usrloc.lookup("ALICE@example.org", 0.0)) == ["a"]
+
+
+def test_without_use_domain_the_domain_does_not_matter() -> None:
+    usrloc = Usrloc()
+    assert {usrloc.key_of(text) for text in ("alice", "Alice@h", "sips:ALICE@other", "sip:%61lice@h")} == {
+        "alice"
+    }
+
+
+def test_case_sensitive_users_are_told_apart() -> None:
+    usrloc = Usrloc(UsrlocSettings(case_sensitive=True, use_domain=True))
+    assert usrloc.key("Alice", "Example.org") == "Alice@example.org"
+    usrloc.put(binding("a", aor="Alice@example.org"))
+    assert usrloc.lookup("alice@example.org", 0.0) == []
+    assert ruids(usrloc.lookup("Alice@example.org", 0.0)) == ["a"]
+
+
+def test_with_desc_time_order_whoever_came_last_is_first() -> None:
+    usrloc = Usrloc(UsrlocSettings(desc_time_order=True))
+    for ruid, q in (("a", 1.0), ("b", 0.1), ("c", 0.5)):
+        usrloc.put(binding(ruid, q=q))
+    assert ruids(usrloc.lookup("alice", 0.0)) == ["c", "b", "a"]
+    usrloc.put(binding("a", q=1.0, expires=200.0))
+    assert ruids(usrloc.lookup("alice", 0.0)) == ["a", "c", "b"]

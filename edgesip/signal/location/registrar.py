@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from edgesip.address import Flow, is_ip, is_loopback, is_sendable, same_host
-from edgesip.signal.location.usrloc import Binding, Usrloc, aor_key
+from edgesip.signal.location.matching import Claim, Standing, match, standing
+from edgesip.signal.location.usrloc import Binding, Usrloc, UsrlocSettings
 from edgesip.signal.wire.grammar import ParseError, digits, is_token, quote, unquote
 from edgesip.signal.wire.headers import Headers, parse_seconds
 from edgesip.signal.wire.message import Request
@@ -29,7 +30,6 @@ AOR_MAX_SIZE = 256
 AGENT_MAX_SIZE = 255  # a longer User-Agent is cut
 INSTANCE_MAX_SIZE = 255
 CONTACTS_MAX = 32  # contacts of one REGISTER
-CSEQ_DELAY = 20.0  # seconds in which the same Call-ID and CSeq are a retransmission (`cseq_delay`)
 BRIEF_MAX = 3600  # only a shorter wish may be answered 423 (RFC 3261 §10.3 step 7)
 REG_ID_MAX = 2**31 - 1
 
@@ -120,7 +120,7 @@ def save(
     """
     aor = ""
     try:
-        aor = _aor_of(request.headers)
+        aor = _aor_of(request.headers, usrloc)
         _check_require(request.headers)
         rows = usrloc.lookup(aor, now)
         values = request.headers.values("Contact")
@@ -131,7 +131,7 @@ def save(
         else:
             asked = _read_contacts(values, request.headers, settings, flow)
             sender = _sender_of(request.headers, aor, flow, now, received, nated)
-            changes = _take(asked, rows, sender, lambda: f"uloc-{entropy(8).hex()}")
+            changes = _take(asked, rows, sender, usrloc.settings, lambda: f"uloc-{entropy(8).hex()}")
             _check_room(settings, rows, changes)
     except _Refusal as refusal:
         return Saved(refusal.status, refusal.reason, refusal.headers, (), aor)
@@ -173,7 +173,7 @@ def _shown(binding: Binding, now: float) -> str:
     return text
 
 
-def _aor_of(headers: Headers) -> str:
+def _aor_of(headers: Headers, usrloc: Usrloc) -> str:
     user = headers.to.uri.username if headers.to.uri.scheme in ("sip", "sips", "tel") else None
     if not user:
         raise _Refusal(400, "To names no user")
@@ -181,7 +181,7 @@ def _aor_of(headers: Headers) -> str:
         raise _Refusal(500, "Address of record too long")
     if not _is_text(user):
         raise _Refusal(404, "To user is not text")  # well formed, but nobody here is called so
-    return aor_key(user)
+    return usrloc.key(user, headers.to.uri.host)
 
 
 def _check_require(headers: Headers) -> None:
@@ -295,21 +295,30 @@ def _sender_of(headers: Headers, aor: str, flow: Flow, now: float, received: str
 
 
 def _take(
-    asked: Sequence[_Asked], rows: Sequence[Binding], sender: _Sender, new_ruid: Callable[[], str]
+    asked: Sequence[_Asked],
+    rows: Sequence[Binding],
+    sender: _Sender,
+    rules: UsrlocSettings,
+    new_ruid: Callable[[], str],
 ) -> list[Change]:
     """The changes that these contacts make, in order; a later one sees what an earlier one did."""
     working = {row.ruid: row for row in rows}
     changed: dict[str, None] = {}
     for contact in asked:
-        match = _match(contact, working.values(), sender)
-        if match is not None and _is_repeated(contact, match, sender):
-            continue
+        claim = _claim_of(contact, sender)
+        found = match(claim, working.values(), rules.matching_mode)
+        if found is not None:
+            stands = standing(claim, found, sender.now, rules.cseq_delay)
+            if stands is Standing.REPEATED:
+                continue
+            if stands is Standing.STALE:
+                raise _Refusal(400, "Invalid CSeq number")
         if contact.expires == 0:
-            if match is not None:
-                del working[match.ruid]
-                changed[match.ruid] = None
+            if found is not None:
+                del working[found.ruid]
+                changed[found.ruid] = None
             continue
-        binding = _binding_for(contact, sender, match, match.ruid if match is not None else new_ruid())
+        binding = _binding_for(contact, sender, found, found.ruid if found is not None else new_ruid())
         working[binding.ruid] = binding
         changed[binding.ruid] = None
         if contact.instance:
@@ -346,36 +355,17 @@ def _binding_for(contact: _Asked, sender: _Sender, match: Binding | None, ruid: 
     )
 
 
-def _match(contact: _Asked, rows: Iterable[Binding], sender: _Sender) -> Binding | None:
-    """The stored binding a contact speaks of: by instance and reg-id, else by URI text (location.md §1.4).
-
-    Behind NATs the same private URI may be another phone's in another house: there the Call-ID or the public
-    address has to be the same as well.
-    """
-    for row in rows:
-        if contact.instance:
-            if row.instance == contact.instance and row.reg_id == contact.reg_id:
-                return row
-        elif row.contact == contact.uri:
-            known = row.call_id == sender.call_id or row.flow.remote.host == sender.flow.remote.host
-            if known or not (row.nated and sender.nated):
-                return row
-    return None
-
-
-def _is_repeated(contact: _Asked, row: Binding, sender: _Sender) -> bool:
-    """True when this contact was already taken from a copy of the same request; refuses an old one.
-
-    Same Call-ID and CSeq within `CSEQ_DELAY` are a retransmission, answered as it stands. Beyond that,
-    a CSeq must have grown unless the Call-ID is another one; an instance is exempt (location.md §1.4).
-    """
-    if row.call_id != sender.call_id or sender.cseq > row.cseq:
-        return False
-    if sender.cseq == row.cseq and row.last_modified + CSEQ_DELAY > sender.now:
-        return True
-    if contact.instance:
-        return False
-    raise _Refusal(400, "Invalid CSeq number")
+def _claim_of(contact: _Asked, sender: _Sender) -> Claim:
+    return Claim(
+        contact.uri,
+        contact.instance,
+        contact.reg_id,
+        sender.call_id,
+        sender.cseq,
+        "",
+        sender.flow.remote.host,
+        sender.nated,
+    )
 
 
 def _check_room(settings: Settings, rows: Sequence[Binding], changes: Sequence[Change]) -> None:

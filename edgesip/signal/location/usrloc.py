@@ -117,10 +117,30 @@ class Binding:
             raise ValueError(f"not a location record: {error!r}") from error
 
 
-class Usrloc:
-    """All bindings: by address of record (best q first, then oldest first), by ruid, by flow, by expiry."""
+@dataclass(frozen=True, slots=True)
+class UsrlocSettings:
+    """The rules of the table: `[usrloc]`, and the keys of `[registrar]` that shape an address of record.
 
-    def __init__(self) -> None:
+    `cseq_delay` is seconds. See `Usrloc.key` for `use_domain`, `case_sensitive` and `realm_prefix`,
+    `matching.match` for `matching_mode`.
+    """
+
+    matching_mode: int = 0
+    use_domain: bool = False
+    desc_time_order: bool = False
+    cseq_delay: float = 20.0
+    case_sensitive: bool = False
+    realm_prefix: str = ""
+
+
+class Usrloc:
+    """All bindings: by address of record (best q first, then oldest first), by ruid, by flow, by expiry.
+
+    With `desc_time_order` the last one that registered or refreshed comes first, whatever its q.
+    """
+
+    def __init__(self, settings: UsrlocSettings = UsrlocSettings()) -> None:
+        self.settings = settings
         self._aors: dict[str, tuple[Binding, ...]] = {}
         self._parts: list[dict[str, Binding]] = [{} for _ in range(PARTS)]
         self._flows: dict[Flow, str | dict[str, None]] = {}
@@ -145,9 +165,38 @@ class Usrloc:
             "usrloc:location-expires": self._expired,
         }
 
+    def key(self, user: str, host: str) -> str:
+        """The key of an address of record: its user, or user@host with `use_domain`.
+
+        A-Z are lowered, those of the user not with `case_sensitive`; `realm_prefix` comes off the host.
+        """
+        settings = self.settings
+        name = user if settings.case_sensitive else aor_key(user)
+        if not settings.use_domain:
+            return name
+        return f"{name}@{host.lower().removeprefix(settings.realm_prefix)}"
+
+    def key_of(self, text: str) -> str:
+        """The key of an address of record as people write it: `alice`, `alice@host`, `sip:alice@host`.
+
+        ValueError when that has no domain and `use_domain` wants one.
+        """
+        if text.partition(":")[0].lower() in ("sip", "sips", "tel"):
+            uri = parse_uri(text)
+            user, host = uri.username or "", uri.host
+        else:
+            user, _, host = text.partition("@")
+        if self.settings.use_domain and not host:
+            raise ValueError(f"{text} has no domain: with use_domain an address of record is USER@DOMAIN")
+        return self.key(user, host)
+
     def lookup(self, aor: str, now: float) -> list[Binding]:
-        """The valid bindings of an address of record, in the order to try them; [] for an unknown one."""
-        return [binding for binding in self._aors.get(aor_key(aor), ()) if binding.expires > now]
+        """The valid bindings of an address of record, in the order to try them; [] for an unknown one.
+
+        `aor` is what `key` answers; its case matters with `case_sensitive` alone.
+        """
+        row = self._aors.get(aor if self.settings.case_sensitive else aor_key(aor), ())
+        return [binding for binding in row if binding.expires > now]
 
     def get(self, ruid: str) -> Binding | None:
         """The binding with this ruid, over or not."""
@@ -200,7 +249,7 @@ class Usrloc:
             lost = self._lost.pop(_phone_of(binding), None) if self._lost else None
             if lost is not None:
                 self._inherit(lost, binding.ruid)
-        elif old.aor == binding.aor and old.q == binding.q:
+        elif old.aor == binding.aor and old.q == binding.q and not self.settings.desc_time_order:
             row = self._aors[binding.aor]
             self._aors[binding.aor] = tuple(binding if one.ruid == ruid else one for one in row)
         else:
@@ -291,6 +340,9 @@ class Usrloc:
 
     def _insert(self, binding: Binding) -> None:
         row = self._aors.get(binding.aor, ())
+        if self.settings.desc_time_order:
+            self._aors[binding.aor] = (binding, *row)
+            return
         place = next((index for index, one in enumerate(row) if one.q < binding.q), len(row))
         self._aors[binding.aor] = (*row[:place], binding, *row[place:])
 

@@ -97,6 +97,7 @@ def sources_of(
             "tmx:active_transactions": core.transactions.active,
         },
         lambda: core.usrloc.counters,
+        lambda: core.stun.counters,
         lambda: core.dialogs.counters,
         core.dialogs.gauges,
         lambda: service.udp.counters,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from edgesip import pinging
 from edgesip.address import Addr
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, reload, tm
@@ -41,7 +42,6 @@ from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
-from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.net.links import LinkError, expand, is_local, route
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
@@ -282,12 +282,13 @@ class Edge:
             usrloc,
             Dialogs(DialogSettings(float(profile.dialog.default_timeout))),
             digest,
-            Pinger(PingSettings(float(profile.nathelper.natping_interval)), os.urandom, myself.address_for),
+            Pinger(pinging.pings_of(profile), os.urandom, myself.address_for),
             media.core if media is not None else None,
             os.urandom,
             hooks_of(self._script, rooms, time.monotonic),
             blocklist,
         )
+        pinging.use(profile, core)
         service = SignalService(
             core,
             self._script,

@@ -20,6 +20,7 @@ LIVE = (
     "registrar.min_expires",
     "registrar.max_expires",
     "registrar.max_contacts",
+    "stun.enabled",
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -44,6 +45,7 @@ def taken(old: Profile, new: Profile) -> Profile:
                 update={"matching_mode": new.usrloc.matching_mode, "cseq_delay": new.usrloc.cseq_delay}
             ),
             "registrar": new.registrar,
+            "stun": new.stun,
         }
     )
 

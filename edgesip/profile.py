@@ -25,7 +25,6 @@ from edgesip.sections import (
     Auth,
     Dialog,
     Dns,
-    Nathelper,
     Permissions,
     Registrar,
     Relay,
@@ -36,6 +35,7 @@ from edgesip.sections import (
     Tm,
 )
 from edgesip.sections_location import Usrloc
+from edgesip.sections_nat import Nathelper, Stun
 
 __all__ = [
     "BUILT_IN",
@@ -91,6 +91,7 @@ class Profile(Section):
     registrar: Registrar = Registrar()
     usrloc: Usrloc = Usrloc()
     nathelper: Nathelper = Nathelper()
+    stun: Stun = Stun()
     tm: Tm = Tm()
     rr: Rr = Rr()
     dialog: Dialog = Dialog()

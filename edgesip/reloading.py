@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edgesip import live
+from edgesip import live, pinging
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
@@ -102,6 +102,7 @@ class Reloading:
         service.use(script, rooms)
         service.core.usrloc.settings = usrloc_of(profile)
         service.core.use(hooks_of(script, rooms, time.monotonic), registrar_of(profile))
+        pinging.use(profile, service.core)
         result = {
             "route": script.path,
             "changed": [key for key in keys if key in live.LIVE],

@@ -67,13 +67,6 @@ class Registrar(Section):
         return self
 
 
-class Nathelper(Section):
-    """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
-
-    natping_interval: Annotated[int, Field(ge=0, le=3600)] = 25
-    """Seconds between two OPTIONS to each UDP binding, which keep its way through a NAT open; 0 for none."""
-
-
 class Tm(Section):
     """Transactions; milliseconds. `fr_inv_timer` is timer C (RFC 3261 §16.6 step 11)."""
 

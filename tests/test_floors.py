@@ -45,13 +45,15 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.live", 0),
     ("edgesip.sections", 0),
     ("edgesip.sections_location", 0),
+    ("edgesip.pinging", 4),
+    ("edgesip.sections_nat", 0),
 )
 
 HOMES: dict[str, tuple[str, ...]] = {
     "typer": ("edgesip.cli",),
     "rich": ("edgesip.cli",),
     "uvloop": ("edgesip.cli.run", "edgesip.cli"),
-    "pydantic": ("edgesip.profile", "edgesip.sections"),
+    "pydantic": ("edgesip.profile", "edgesip.sections", "edgesip.sections_nat"),
     "dns": ("edgesip.signal.net.resolver",),
     "orjson": ("edgesip.store", "edgesip.control"),
     "structlog": ("edgesip.control",),

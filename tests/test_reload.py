@@ -142,6 +142,7 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "registrar.min_expires=1",
         "registrar.max_expires=62",
         "registrar.max_contacts=1",
+        "stun.enabled=false",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

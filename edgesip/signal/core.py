@@ -21,6 +21,7 @@ from edgesip.signal.location import registrar
 from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.stun_desk import StunDesk
 from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
@@ -91,6 +92,7 @@ class SignalCore:
         self.dialogs = dialogs
         self._digest = digest
         self._pinger = pinger
+        self.stun = StunDesk(usrloc)
         self.admission = Admission(admission or AdmissionSettings(), entropy)
         self._waiting: dict[TxKey, Inbound] = {}
         self._late: Timers[TxKey] = Timers()

@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["edgesip"]):
     from fuzz_seeds import WORDS, seeds
     from fuzz_targets import TARGETS
 
-LONGEST = {"uri": 2000, "values": 2000, "digest": 2000, "media": 400}
+LONGEST = {"uri": 2000, "values": 2000, "digest": 2000, "media": 400, "stun": 700}
 SLOW = 5  # seconds for one input; libFuzzer counts whole ones
 
 

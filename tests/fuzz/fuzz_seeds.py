@@ -20,6 +20,13 @@ WORDS = (
     b"qop=auth", b"nc=00000001",
 )  # fmt: skip
 
+_STUN = [
+    b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12),
+    b"\0\1\0\x08\x21\x12\xa4\x42" + bytes(12) + b"\x80\x28\0\4\xb2\xaa\xf9\xf6",
+    b"\0\1\0\x0c\x21\x12\xa4\x42" + bytes(12) + b"\0\x20\0\x08\0\1\xa1\x47\xe1\x12\xa6\x43",
+    b"\0\1\0\x10\x21\x12\xa4\x42" + bytes(12) + b"\0\3\0\4\0\0\0\6\0\x24\0\4prio",
+    b"\0\1\0\x0c\x21\x12\xa4\x42" + bytes(12) + b"\0\x09\0\x08\0\0\4\1nope",
+]
 _MESSAGES = [CUT_BADDN, *(message.octets for message in MESSAGES)]
 _VALUE = re.compile(rb"^[^:\r\n]+:[ \t]*([^\r\n]+)", re.MULTILINE)
 _URI = re.compile(rb"[a-zA-Z.]+:[^\s<>\";,]+(?:;[^\s<>,]+)?")
@@ -35,6 +42,7 @@ def seeds(target: str) -> list[bytes]:
         found = _MESSAGES
     elif target == "stream":
         found = [bytes((step,)) + octets for octets in _MESSAGES for step in (1, 7, 255)]
+        found += [b"\x03" + one + _MESSAGES[1] + bytes(4) for one in _STUN]
         found += [b"\x09" + one + b"\r\n\r\n" + other for one, other in pairwise(_MESSAGES)]
     elif target == "uri":
         found = [uri for octets in _MESSAGES for uri in _URI.findall(octets)]
@@ -44,6 +52,12 @@ def seeds(target: str) -> list[bytes]:
         found = _bodies()
     elif target == "digest":
         found = [b'username="a", nonce="b", uri="sip:c", response="d", qop=auth, nc=00000001, cnonce="e"']
+    elif target == "stun":
+        found = [
+            *_STUN,
+            *(b"\1\1" + one[2:] for one in _STUN),
+            *(one[:4] + bytes(16) + one[20:] for one in _STUN),
+        ]
     else:
         found = [b"\x80\0" + bytes(170), b"\x80\xc8\0\6" + bytes(24), b"\0\1\0\0\x21\x12\xa4\x42" + bytes(12)]
     return sorted(set(found), key=lambda data: (len(data), data))

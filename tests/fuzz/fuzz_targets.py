@@ -11,9 +11,11 @@ from typing import TypeVar
 
 from strict import strictly_read
 
+from edgesip.address import Addr
 from edgesip.relay import rtp, sdp
 from edgesip.relay.sdp import Endpoint, SdpError
 from edgesip.signal.guard.digest import Digest, Refused
+from edgesip.signal.nat import stun
 from edgesip.signal.wire import uri, values
 from edgesip.signal.wire.framer import LARGEST, PING, Framer
 from edgesip.signal.wire.grammar import ParseError
@@ -30,6 +32,7 @@ _ENDPOINTS = (
     None,
 )
 _LISTS = (("contacts", "Contact"), ("routes", "Route"), ("record_routes", "Record-Route"), ("vias", "Via"))
+_PHONE = Addr("2001:db8::7", 40000)
 _GATE = Digest("edgesip", b"0123456789abcdef")
 
 
@@ -195,6 +198,23 @@ def media(data: bytes) -> None:
             assert len(data) >= rtp.RTCP_MINIMUM
 
 
+def binding(data: bytes) -> None:
+    """Whatever asks by STUN: an answer is short, can be read, and is never answered itself."""
+    answer = stun.answer_to(data, _PHONE)
+    if answer is not None:
+        assert data[:2] == b"\0\1"
+        assert len(answer) <= min(92, len(data) + 44)
+        assert answer[4:20] == data[4:20]
+        assert stun.attributes_of(answer) is not None
+        assert stun.answer_to(answer, _PHONE) is None
+        read = stun.read_answer(answer, data[8:20])
+        if data[4:8] == stun.COOKIE:
+            assert read is not None
+            assert read.mapped == _PHONE or read.error in (400, 420)
+    found = stun.read_answer(data, data[8:20])
+    assert found is None or found.mapped is None or found.mapped.port < 65536
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "datagram": datagram,
     "stream": stream,
@@ -203,4 +223,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "sdp": session,
     "digest": credentials,
     "media": media,
+    "stun": binding,
 }

@@ -13,7 +13,7 @@ from fuzz_targets import TARGETS
 
 HARNESS = Path(__file__).parent / "fuzz_harness.py"
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "60"))
-SHORT = {"digest", "media"}  # small, and seen through in a moment
+SHORT = {"digest", "media", "stun"}  # small, and seen through in a moment
 
 
 @pytest.mark.long

@@ -124,12 +124,21 @@ class SignalService:
         """The same, for one of a batch: the timer is armed when the batch is over."""
         try:
             now = time.monotonic()
+            if data[:1] < b"\4":
+                self._stun(data, flow, now)
+                return
             self._trace(now, True, flow, data)
             self._act(self.core.receive(data, flow, now))
         except Exception as error:
             self._log(
                 "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
             )
+
+    def _stun(self, data: bytes, flow: Flow, now: float) -> None:
+        """STUN, and the zero octets of keepalives: no SIP, so neither traced nor shown to a script."""
+        answer = self.core.stun.receive(data, flow, now)
+        if answer is not None:
+            (self.udp.send if flow.transport == "udp" else self.streams.send)(flow, answer)
 
     def _rest(self, age: float) -> None:
         """A batch is over whose oldest datagram may have waited `age` seconds."""

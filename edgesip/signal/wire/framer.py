@@ -1,7 +1,7 @@
-"""Messages out of a stream: RFC 3261 §18.3 framing by Content-Length, RFC 5626 §3.5.1 keepalives.
+"""Messages out of a stream: RFC 3261 §18.3 framing by Content-Length, keepalives of RFC 5626 §3.5.1 and STUN.
 
 Takes octets as they come, split anywhere, and gives whole messages. Bounded: it never holds more than one
-message of `LARGEST` octets. Reads no header but Content-Length, and judges nothing else.
+message of `LARGEST` octets. Reads no header but Content-Length, of STUN its length, and judges nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ LARGEST = 65535
 
 PING = b"\r\n\r\n"
 PONG = b"\r\n"
+ZEROS = bytes(4)
+"""What some keep a way open with."""
+_STUN_COOKIE = b"\x21\x12\xa4\x42"
+_STUN_LARGEST = 548
 
 
 class Framer:
@@ -61,7 +65,10 @@ class Framer:
         if not self._size:
             if buffer.startswith(b"\r\n"):
                 return self._blank()
-            if not self._head():
+            if buffer and buffer[0] < 4:
+                if not self._stun():
+                    return None
+            elif not self._head():
                 return None
         if len(buffer) < self._size:
             return None
@@ -81,6 +88,19 @@ class Framer:
             return None
         del buffer[:2]
         return self._next()
+
+    def _stun(self) -> bool:
+        """Once its header is there, the size of a STUN message is known (RFC 8489 §5, §6.2.2)."""
+        buffer = self._buffer
+        if buffer.startswith(ZEROS):
+            self._size = len(ZEROS)
+            return True
+        if len(buffer) < 8:
+            return False
+        self._size = 20 + (buffer[2] << 8 | buffer[3])
+        if buffer[4:8] != _STUN_COOKIE or self._size > _STUN_LARGEST:
+            raise ParseError("not SIP")
+        return True
 
     def _head(self) -> bool:
         """Look for the end of the head; once it is there, the size of the message is known."""

@@ -100,6 +100,7 @@ def sources_of(
         lambda: core.stun.counters,
         lambda: core.dialogs.counters,
         core.dialogs.gauges,
+        lambda: core.traversal.gauges(time.monotonic()),
         lambda: service.udp.counters,
         lambda: service.streams.counters,
         service.streams.gauges,

@@ -13,10 +13,11 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from edgesip import pinging
-from edgesip.address import Addr
+from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, reload, tm
 from edgesip.control.collector import Collector
@@ -28,6 +29,7 @@ from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
+from edgesip.keeping import load_state, room_for, save_state, state_file
 from edgesip.lasting import checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
@@ -167,6 +169,9 @@ class Edge:
             stack.callback(media.stop)
         if store is not None:
             load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log)
+        kept, room = state_file(profile), service.core.traversal
+        load_state(kept, room, self._listens, time.monotonic(), self._wall_offset, self._log)
+        stack.callback(self._save_endpoints, kept)
         warn_realms(subscribers, profile.auth.realm, self._log)
         collector = Collector()
         _background(stack, collector.run())
@@ -203,6 +208,10 @@ class Edge:
             told = self._myself.address_for(addr, transport)
             found.append(Socket(transport, *addr, "" if told == addr else str(told)))
         return found
+
+    def _save_endpoints(self, path: Path) -> None:
+        now = time.monotonic()
+        save_state(path, self._service.core.traversal, now, time.time() - now, self._log)
 
     # -- the rooms, each with its slice ------------------------------------------------------------
 
@@ -261,6 +270,11 @@ class Edge:
             )
 
         usrloc, digest = Usrloc(usrloc_of(profile)), Digest(profile.auth.realm, os.urandom(32))
+
+        def pinged(flow: Flow) -> bool:
+            return profile.nathelper.natping_interval > 0 and usrloc.one_by_flow(flow) is not None
+
+        traversal = room_for(profile.nat_traversal, os.urandom, myself.address_for, pinged)
         rooms = Rooms(
             myself,
             usrloc,
@@ -269,6 +283,7 @@ class Edge:
             profile.permissions.trusted,
             upstream,
             profile.auth.enabled,
+            traversal,
         )
         core = SignalCore(
             CoreSettings(
@@ -287,6 +302,7 @@ class Edge:
             os.urandom,
             hooks_of(self._script, rooms, time.monotonic),
             blocklist,
+            traversal=traversal,
         )
         pinging.use(profile, core)
         service = SignalService(

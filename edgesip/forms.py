@@ -332,3 +332,39 @@ def reply_codes(value: object) -> str:
         if re.fullmatch(r"code=[3-6][0-9]{2}|class=[3-6]", word, re.ASCII) is None:
             raise ValueError(f"must be like code=403;class=5, not {word!r}")
     return value
+
+
+_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
+_OWN = frozenset(
+    ("via", "v", "from", "f", "to", "t", "call-id", "i", "cseq", "max-forwards", "content-length", "l")
+)
+
+
+def method(value: object) -> str:
+    """The method of a request that asks for nothing: a token, and none that opens or ends something."""
+    if not isinstance(value, str) or not _TOKEN.fullmatch(value):
+        raise ValueError(f"must be a SIP method, not {value!r}")
+    if value in ("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "SUBSCRIBE", "PUBLISH", "REFER"):
+        raise ValueError(f"{value} opens or ends something: take NOTIFY, OPTIONS or INFO")
+    return value
+
+
+def sip_uri(value: object) -> str:
+    """A SIP URI as it stands between angle brackets, or nothing."""
+    if not isinstance(value, str) or (value and not re.fullmatch(r"sips?:[!-;=?-~]+", value)):
+        raise ValueError(f"must be a SIP URI, not {value!r}")
+    return value
+
+
+def header_lines(value: object) -> str:
+    """Header fields, a line each, as they stand in a message: CRLF behind every one."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be text, not {value!r}")
+    lines = [line for line in value.replace("\r\n", "\n").split("\n") if line]
+    for line in lines:
+        name, colon, text = line.partition(":")
+        if not colon or not _TOKEN.fullmatch(name) or not text.strip().isprintable():
+            raise ValueError(f"{line!r} is no header field: NAME: VALUE")
+        if name.lower() in _OWN:
+            raise ValueError(f"{name} is made by the server")
+    return "".join(f"{line}\r\n" for line in lines)

@@ -21,6 +21,11 @@ LIVE = (
     "registrar.max_expires",
     "registrar.max_contacts",
     "stun.enabled",
+    "nat_traversal.keepalive_interval",
+    "nat_traversal.keepalive_method",
+    "nat_traversal.keepalive_from",
+    "nat_traversal.keepalive_extra_headers",
+    "nat_traversal.contact_match",
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -46,6 +51,9 @@ def taken(old: Profile, new: Profile) -> Profile:
             ),
             "registrar": new.registrar,
             "stun": new.stun,
+            "nat_traversal": new.nat_traversal.model_copy(
+                update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
+            ),
         }
     )
 

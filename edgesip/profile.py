@@ -36,6 +36,7 @@ from edgesip.sections import (
 )
 from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper, Stun
+from edgesip.sections_traversal import NatTraversal
 
 __all__ = [
     "BUILT_IN",
@@ -92,6 +93,7 @@ class Profile(Section):
     usrloc: Usrloc = Usrloc()
     nathelper: Nathelper = Nathelper()
     stun: Stun = Stun()
+    nat_traversal: NatTraversal = NatTraversal()
     tm: Tm = Tm()
     rr: Rr = Rr()
     dialog: Dialog = Dialog()

@@ -26,9 +26,12 @@ from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest, Refused, Verified
 from edgesip.signal.location import registrar
 from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.nat.beat import Beats
+from edgesip.signal.nat.beat import Settings as KeepaliveSettings
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
 from edgesip.signal.nat.repair import source_uri
+from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.asked import Hooks
 from edgesip.signal.proxy.blocklist import Blocklist, BlocklistSettings
 from edgesip.signal.proxy.fork import Target
@@ -47,6 +50,7 @@ from edgesip.store.api import Credential
 NOW = 1000.0
 SECRET = b"nothing is proven here"
 REGISTRAR = registrar.Settings(3600, 60, 7200, 10)
+KEPT = KeepaliveSettings()
 LISTENS = ("udp:203.0.113.1:5060", "tcp:203.0.113.1:5060")
 
 
@@ -132,7 +136,8 @@ def rooms_for(
     outside = Upstream(parse_uri(upstream), re.compile(upstream_users)) if upstream else None
     digest = Believing("edgesip", authenticated) if authenticated else Digest("edgesip", SECRET)
     networks = tuple(ip_network(one) for one in trusted)
-    return Rooms(myself, Usrloc(), Users(users), digest, networks, outside, auth)
+    kept = Traversal(KEPT, Beats(KEPT, bytes, myself.address_for), lambda flow: False)
+    return Rooms(myself, Usrloc(), Users(users), digest, networks, outside, auth, kept)
 
 
 class Stage:
@@ -166,6 +171,7 @@ class Stage:
             media,
             self._entropy,
             hooks_of(script, rooms, lambda: NOW) if script is not None else Hooks(),
+            traversal=rooms.traversal,
         )
 
     # -- who is there ------------------------------------------------------------------------------

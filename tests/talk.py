@@ -39,8 +39,11 @@ from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location import registrar
 from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.nat.beat import Beats
+from edgesip.signal.nat.beat import Settings as KeepaliveSettings
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.keepalive import Settings as PingSettings
+from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.asked import Asked, Failure
 from edgesip.signal.proxy.blocklist import Blocklist, BlocklistSettings
 from edgesip.signal.proxy.fork import Target
@@ -312,6 +315,7 @@ class Talk:
         tm: TmSettings | None = None,
         dialog: DialogSettings | None = None,
         ping: float = 0.0,
+        keep: KeepaliveSettings | None = None,
     ) -> None:
         self.now = 1000.0
         self.ring = Ring(True, 1 << 22, 5000)
@@ -331,7 +335,13 @@ class Talk:
 
         self.script = script or load(PROFILE)
         usrloc, digest = Usrloc(), Digest("edgesip", b"k" * 32)
-        self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth)
+        keep = keep or KeepaliveSettings(interval=0.0)
+        self.kept = Traversal(
+            keep,
+            Beats(keep, entropy, myself.address_for),
+            lambda flow: ping > 0 and usrloc.one_by_flow(flow) is not None,
+        )
+        self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth, self.kept)
         self.blocklist = Blocklist(BlocklistSettings())
         self.locator = Locator(
             myself, lambda host: SERVER.host, usrloc.present, self.blocklist, lambda host: False
@@ -347,6 +357,7 @@ class Talk:
             self.media if relay else None,
             entropy,
             hooks_of(self.script, self.rooms, lambda: self.now),
+            traversal=self.kept,
         )
 
     def phone(self, name: str, *, nat: bool = False, at: Addr | None = None, transport: str = "udp") -> Phone:

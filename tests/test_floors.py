@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.locating", 4),
     ("edgesip.answers", 4),
     ("edgesip.lasting", 4),
+    ("edgesip.keeping", 4),
     ("edgesip.signal.net", 3),
     ("edgesip.relay.service", 3),
     ("edgesip.relay.kernel", 3),
@@ -47,13 +48,14 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.sections_location", 0),
     ("edgesip.pinging", 4),
     ("edgesip.sections_nat", 0),
+    ("edgesip.sections_traversal", 0),
 )
 
 HOMES: dict[str, tuple[str, ...]] = {
     "typer": ("edgesip.cli",),
     "rich": ("edgesip.cli",),
     "uvloop": ("edgesip.cli.run", "edgesip.cli"),
-    "pydantic": ("edgesip.profile", "edgesip.sections", "edgesip.sections_nat"),
+    "pydantic": ("edgesip.profile", "edgesip.sections", "edgesip.sections_nat", "edgesip.sections_traversal"),
     "dns": ("edgesip.signal.net.resolver",),
     "orjson": ("edgesip.store", "edgesip.control"),
     "structlog": ("edgesip.control",),

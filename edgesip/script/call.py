@@ -10,10 +10,11 @@ import re
 from collections.abc import Callable
 from ipaddress import ip_network
 
-from edgesip.address import is_private, parse_hostport, parse_ip
+from edgesip.address import is_private, parse_ip
 from edgesip.script.aimed import Aimed
 from edgesip.script.edited import field
 from edgesip.script.events import dialog_value
+from edgesip.script.keeping import keepalive_socket, nat_keepalive
 from edgesip.script.rooms import Rooms
 from edgesip.script.transform import substitution
 from edgesip.signal.decision import Challenge, Decision, Reply
@@ -243,18 +244,15 @@ class Call(Aimed):
         self._inbound.nated = True
         super().set_contact_alias(trim)
 
+    def nat_keepalive(self) -> bool:
+        """nat_traversal: once this is answered well, its sender is kept reachable: registered, subscribed, or
+        as long as the call lasts. False when that is turned off, not UDP, or another method.
+        """
+        return nat_keepalive(self._rooms, self._edits, self.method, self._flow)
+
     def keepalive_socket(self, uri: str) -> str:
-        """`$keepalive.socket(uri)`: our address for the pings to a registered phone, or empty."""
-        where = parse_hostport(uri.removeprefix("sip:").partition(";")[0])
-        if where is None:
-            return ""
-        transport = uri.partition(";transport=")[2] or "udp"
-        remote = (where[0], where[1] or 5060)
-        for binding in self._rooms.usrloc.get_all():
-            flow = binding.flow
-            if flow.transport == transport and flow.remote == remote:
-                return f"{flow.transport}:{flow.local}"
-        return ""
+        """`$keepalive.socket(uri)`: our address for the pings to an endpoint or a phone, or empty."""
+        return keepalive_socket(self._rooms, uri)
 
     def rtpproxy_manage(self) -> None:
         """rtpproxy: the media of this call goes through our relay, from this request to its end."""

@@ -103,6 +103,7 @@ class Edited(Message):
         edits = self._edits
         asked = ["set_contact_alias()"] if edits.alias else []
         asked += ["rtpproxy_manage()"] if edits.relay else []
+        asked += ["nat_keepalive()"] if edits.keepalive else []
         asked += [f"remove_hf({name!r})" for name in edits.remove]
         asked += [str(change) for change in edits.changes]
         asked += [f"append_hf({name!r}, {value!r})" for name, value in edits.append]

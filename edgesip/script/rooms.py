@@ -12,6 +12,7 @@ from typing import Protocol
 
 from edgesip.signal.guard.digest import Refused, Verified
 from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.store.api import Credential, Subscribers
@@ -52,3 +53,4 @@ class Rooms:
     trusted: tuple[IPv4Network | IPv6Network, ...] = ()
     upstream: Upstream | None = None
     auth_enabled: bool = True
+    traversal: Traversal | None = None

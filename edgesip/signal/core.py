@@ -22,6 +22,7 @@ from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.stun_desk import StunDesk
+from edgesip.signal.nat.traversal import Traversal, nobody_kept
 from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
@@ -85,6 +86,7 @@ class SignalCore:
         hooks: Hooks = Hooks(),  # noqa: B008 - a value
         dead: Dead | None = None,
         admission: AdmissionSettings | None = None,
+        traversal: Traversal | None = None,
     ) -> None:
         self.myself = myself
         self.transactions = transactions
@@ -93,6 +95,7 @@ class SignalCore:
         self._digest = digest
         self._pinger = pinger
         self.stun = StunDesk(usrloc)
+        self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
         self.admission = Admission(admission or AdmissionSettings(), entropy)
         self._waiting: dict[TxKey, Inbound] = {}
         self._late: Timers[TxKey] = Timers()
@@ -103,6 +106,7 @@ class SignalCore:
         self._proxy = StatefulProxy(
             transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.present, dead
         )
+        self._proxy.calls.traversal = self.traversal
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
         self._counts: dict[str, int] = {
@@ -242,7 +246,7 @@ class SignalCore:
     def _response(self, response: Response, flow: Flow, now: float) -> list[Event]:
         self._counts["core:rcv_replies"] += 1
         read_all(response.headers)
-        if self._pinger.hear(self.usrloc, response, now):
+        if self._pinger.hear(self.usrloc, response, now) or self.traversal.hear(response, flow, now):
             return []
         client, events = self.transactions.on_response(response, now)
         if client is None:
@@ -290,6 +294,7 @@ class SignalCore:
             if decision.status >= 300:
                 events = self._refuse(request, flow, decision.status, decision.reason, headers)
             else:
+                self.traversal.accepted(inbound.edits, request, flow, decision.status, headers, now)
                 self._stateless.answer(request, flow, decision.status, decision.reason, headers)
         elif isinstance(decision, Challenge):
             events = self._challenge(inbound, decision, now)
@@ -356,7 +361,7 @@ class SignalCore:
             inbound.undone, self._waiting[inbound.key] = True, inbound
             return [Undone("save_failed", inbound, refusal)]
         if outcome.status:
-            self._saved(inbound, outcome)
+            self._saved(inbound, outcome, now)
         else:
             self._waiting[inbound.key] = inbound
         return [*outcome.events]
@@ -368,11 +373,12 @@ class SignalCore:
             return []
         inbound, outcome = found
         self._waiting.pop(inbound.key, None)
-        self._saved(inbound, outcome)
+        self._saved(inbound, outcome, now)
         return [*outcome.events]
 
-    def _saved(self, inbound: Inbound, outcome: Outcome) -> None:
+    def _saved(self, inbound: Inbound, outcome: Outcome, now: float) -> None:
         headers = (*outcome.headers, *inbound.edits.answer)
+        self.traversal.accepted(inbound.edits, inbound.request, inbound.flow, 200, headers, now)
         self._stateless.answer(inbound.request, inbound.flow, 200, "", headers)
 
     # -- orders and time ---------------------------------------------------------------------------
@@ -422,6 +428,7 @@ class SignalCore:
         for dialog, why in self.dialogs.tick(now):
             self._proxy.calls.terminate(dialog, why, now)
         self._sends += self._pinger.due(self.usrloc, now)
+        self._sends += self.traversal.due(now)
         expired = self.usrloc.expire(now)
         events += self._saver.gone(expired, "contact expired")
         events += [Happened("contact_expired", binding) for binding in expired]
@@ -435,6 +442,7 @@ class SignalCore:
             self.dialogs.deadline(),
             self.usrloc.deadline(),
             self._pinger.deadline(now),
+            self.traversal.deadline(now),
         )
         return min((due for due in dues if due is not None), default=None)
 

@@ -13,6 +13,7 @@ from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, reques
 from edgesip.signal.dialog.state import Dialog, DialogState, On, other
 from edgesip.signal.dialog.table import LIFETIME, MOST_ANSWERS, Dialogs, callee_leg
 from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.asked import Said
 from edgesip.signal.proxy.fork import Branch, Fork
 from edgesip.signal.proxy.inbound import Happened, Inbound, note
@@ -46,6 +47,7 @@ class Calls:
         self._binding = binding
         self._said = said
         self.sends: list[tuple[Flow, bytes]] = []
+        self.traversal: Traversal | None = None
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -72,7 +74,10 @@ class Calls:
                 branches=branches,
             )
         )
-        return [dialog]
+        call = [dialog]
+        if inbound.edits.keepalive and self.traversal is not None:
+            self.traversal.calls(call, inbound.flow, now)
+        return call
 
     def follow_request(self, dialog: Dialog, side: str, request: Request, now: float) -> None:
         """A request inside a dialog passes."""
@@ -107,6 +112,10 @@ class Calls:
     def follow(self, fork: Fork, branch: Branch, response: Response, now: float) -> Dialog | None:
         """Move the dialog of a provisional or 2xx that goes on; None where there is none."""
         headers, method = response.headers, fork.request.method
+        if fork.edits.keepalive and self.traversal is not None:
+            self.traversal.accepted(
+                fork.edits, fork.request, fork.inbound, response.status, headers.fields, now
+            )
         if not fork.dialogs:
             return None
         dialog = fork.dialogs[0]
@@ -127,6 +136,8 @@ class Calls:
                 note("info", "call answered", found.call_id, ruri=found.ruri, contact=leg.contact)
             )
             self._said.append(Happened("dialog_start", found))
+        if found is not None and self.traversal is not None:
+            self.traversal.rings(found, fork.dialogs, branch.flow, now)
         return found
 
     def response_body(

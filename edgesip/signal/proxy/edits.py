@@ -15,10 +15,10 @@ from edgesip.signal.wire.message import Request
 class Edits:
     """`alias`: `set_contact_alias()`; `relay`: `rtpproxy_manage()`; headers to remove, rarer changes, then
     headers to append; `answer` are headers of an answer that we make ourselves, `body` is a new body and its
-    type, `rr` are parameters of our Record-Route.
+    type, `rr` are parameters of our Record-Route; `keepalive`: `nat_keepalive()`.
     """
 
-    __slots__ = ("alias", "answer", "append", "body", "changes", "relay", "remove", "rr")
+    __slots__ = ("alias", "answer", "append", "body", "changes", "keepalive", "relay", "remove", "rr")
 
     def __init__(
         self,
@@ -30,6 +30,7 @@ class Edits:
         answer: tuple[Field, ...] = (),
         body: tuple[bytes, str] | None = None,
         rr: str = "",
+        keepalive: bool = False,
     ) -> None:
         self.alias = alias
         self.relay = relay
@@ -39,6 +40,7 @@ class Edits:
         self.answer = answer
         self.body = body
         self.rr = rr
+        self.keepalive = keepalive
 
     def with_body(self, request: Request) -> Request:
         """The request with the body that the script wants; without one, without Content-Type."""
@@ -59,6 +61,7 @@ class Edits:
             self.answer,
             self.body,
             self.rr,
+            self.keepalive,
         )
 
     def apply(self, headers: Headers, source: Flow) -> Headers:

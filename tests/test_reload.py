@@ -143,6 +143,11 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "registrar.max_expires=62",
         "registrar.max_contacts=1",
         "stun.enabled=false",
+        "nat_traversal.keepalive_interval=31",
+        "nat_traversal.keepalive_method=OPTIONS",
+        "nat_traversal.keepalive_from=sip:a@example.net",
+        "nat_traversal.keepalive_extra_headers=X-A: 1",
+        "nat_traversal.contact_match=1",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

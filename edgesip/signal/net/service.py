@@ -83,6 +83,7 @@ class SignalService:
         self._ring = trace
         self._trace = trace.message
         self._asked: dict[int, asyncio.Future[Response]] = {}
+        self._leaving: list[tuple[Flow, bytes]] = []
         self._writes: list[Write] = []
         self._committing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,10 +119,14 @@ class SignalService:
     def receive(self, data: bytes, flow: Flow) -> None:
         """One message; whatever it does, it does not stop the server."""
         self._datagram(data, flow)
+        self._flush()
         self._arm()
 
     def _datagram(self, data: bytes, flow: Flow) -> None:
-        """The same, for one of a batch: the timer is armed when the batch is over."""
+        """The same, for one of a batch: what it sends leaves, and the timer is armed, when that is over.
+
+        Who is sent one datagram after the other is woken once, and finds them all.
+        """
         try:
             now = time.monotonic()
             if data[:1] < b"\4":
@@ -129,6 +134,7 @@ class SignalService:
                 return
             self._trace(now, True, flow, data)
             self._act(self.core.receive(data, flow, now))
+            self._leaving += self.core.take_sends()
         except Exception as error:
             self._log(
                 "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
@@ -142,12 +148,15 @@ class SignalService:
 
     def _rest(self, age: float) -> None:
         """A batch is over whose oldest datagram may have waited `age` seconds."""
+        self._flush()
         self.core.admission.measure(age, time.monotonic())
         self._arm()
 
     def step(self, events: Sequence[Event]) -> None:
         """Handle what the core returned, send what it wants sent, arm its timer."""
         self._act(events)
+        self._leaving += self.core.take_sends()
+        self._flush()
         self._arm()
 
     def _act(self, events: Sequence[Event]) -> None:
@@ -167,8 +176,14 @@ class SignalService:
                 queue += self._follow(event.failure)
             else:
                 self._heard(event)
-        sends = self.core.take_sends()
-        now = time.monotonic() if sends else 0.0
+
+    def _flush(self) -> None:
+        """Send what is to leave, in order."""
+        sends = self._leaving
+        if not sends:
+            return
+        self._leaving = []
+        now = time.monotonic()
         for flow, data in sends:
             self._trace(now, False, flow, data)
             if flow.transport == "udp":

@@ -455,7 +455,7 @@ class Talk:
         self.sent += sends
 
     def _serve(self, inbound: Inbound) -> list[Event]:
-        hook = self.script.in_dialog if inbound.dialog is not None else self.script.request
+        hook = self.script.in_dialog if inbound.inside else self.script.request
         try:
             decision = hook(Call(inbound, self.rooms, self.now)) if hook is not None else Forward()
         except ParseError as error:

@@ -212,7 +212,7 @@ class Aimed(Edited):
         return (direction == "downstream") == self._is_downstream()
 
     def _is_downstream(self) -> bool:
-        if self._inbound.dialog is not None:
+        if self._inbound.inside:
             return self._inbound.side == "caller"
         ftag = next((found for uri in self._inbound.own if (found := uri.param("ftag"))), "")
         return not ftag or ftag == self.from_tag

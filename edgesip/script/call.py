@@ -92,10 +92,13 @@ class Call(Aimed):
         known, user = self._rooms.subscribers.credential, self.ruri_user
         return (known(user) or known(user.lower())) is not None
 
-    def upstream(self) -> tuple[str, ...]:
-        """The URI of this user at the upstream; none without an upstream, or for a user it does not serve."""
+    def upstream(self, anybody: bool = False) -> tuple[str, ...]:
+        """The URI of this user at the upstream; none without an upstream, or for a user it does not serve.
+
+        `anybody` asks for our own users too: for what a server keeps for them, presence and voicemail.
+        """
         upstream = self._rooms.upstream
-        if upstream is None or not upstream.serves(self.ruri_user) or self.from_upstream():
+        if upstream is None or self.from_upstream() or not (anybody or upstream.serves(self.ruri_user)):
             return ()
         return (upstream.uri_for(self.ruri.user or ""),)
 

@@ -14,6 +14,7 @@ from edgesip.address import Flow
 from edgesip.signal.decision import Challenge, Decision, Forward, Redirect, Reply, Save
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import DialogState
+from edgesip.signal.dialog.subscriptions import FOLLOWED, Subscriptions
 from edgesip.signal.dialog.table import Dialogs
 from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
@@ -36,6 +37,7 @@ from edgesip.signal.proxy.redirect import contacts_of
 from edgesip.signal.proxy.stateful import Dead, StatefulProxy
 from edgesip.signal.proxy.stateless import Stateless
 from edgesip.signal.proxy.strict import for_next_hop
+from edgesip.signal.proxy.subscribed import may_pass
 from edgesip.signal.proxy.uac import Asking, Heard, LocalRequests
 from edgesip.signal.transaction.hop import TxKey, server_key
 from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent
@@ -46,6 +48,7 @@ from edgesip.signal.wire.message import Request, Response, parse, reply_to
 from edgesip.store.api import Write
 
 SHORTEST = 32
+RETRY_AFTER = ("Retry-After", "60")
 PATIENCE = 0.2
 """Seconds until an INVITE hears 100 when its script or a name takes longer (RFC 3261 §17.2.1)."""
 
@@ -92,6 +95,7 @@ class SignalCore:
         self.transactions = transactions
         self.usrloc = usrloc
         self.dialogs = dialogs
+        self.subscriptions = Subscriptions()
         self._digest = digest
         self._pinger = pinger
         self.stun = StunDesk(usrloc)
@@ -203,8 +207,12 @@ class SignalCore:
                     return []
                 return [Arrived(inbound)]
             if found is None or (found[0].state is DialogState.DELETED and not may_follow(request)):
-                return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
-            inbound.dialog, inbound.side = found
+                inbound.within = self.subscriptions.find(request)
+                if inbound.within is None:
+                    return self._refuse(request, flow, 481, "Call/Transaction Does Not Exist")
+                inbound.side = inbound.within.side
+            else:
+                inbound.dialog, inbound.side = found
         elif request.method == "ACK":
             self._counts["core:drop_requests"] += 1
             return []
@@ -324,6 +332,10 @@ class SignalCore:
             self._stateless.forward(request, inbound.flow, targets[0], inbound.edits, now)
         elif request.method == "ACK":
             self._proxy.launcher.forward_ack(inbound, targets[0], now)
+        elif request.method in FOLLOWED and not may_pass(
+            self.subscriptions, self.usrloc, inbound, targets, now
+        ):
+            return self._refuse(request, inbound.flow, 503, "Too Many Subscriptions", (RETRY_AFTER,))
         else:
             self._proxy.forward(inbound, targets, now, decision)
         return []
@@ -427,6 +439,7 @@ class SignalCore:
             self._trying(key)
         for dialog, why in self.dialogs.tick(now):
             self._proxy.calls.terminate(dialog, why, now)
+        self.subscriptions.tick(now)
         self._sends += self._pinger.due(self.usrloc, now)
         self._sends += self.traversal.due(now)
         expired = self.usrloc.expire(now)
@@ -440,6 +453,7 @@ class SignalCore:
             self.transactions.deadline(),
             self._late.deadline(),
             self.dialogs.deadline(),
+            self.subscriptions.deadline(),
             self.usrloc.deadline(),
             self._pinger.deadline(now),
             self.traversal.deadline(now),

@@ -242,7 +242,7 @@ class SignalService:
     def _serve(self, inbound: Inbound) -> list[Event]:
         """The script decides; a plain function costs no task."""
         now = time.monotonic()
-        hook = self._script.in_dialog if inbound.dialog is not None else self._script.request
+        hook = self._script.in_dialog if inbound.inside else self._script.request
         if hook is None:
             return self._place(inbound, Forward(), now)
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edgesip.address import Flow
 from edgesip.signal.dialog.state import Dialog
+from edgesip.signal.dialog.subscriptions import Within
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.transaction.layer import ClientTx, ServerTx
 from edgesip.signal.transaction.settings import TmSettings
@@ -107,7 +108,8 @@ class Fork:
     `dialogs` is the one that the request stands in, or those that its answers open; the branches of an
     INVITE are branches of its media. `queue` are the targets that wait until the present ones have failed,
     `until` when no new one is tried any more, `waiting` how many questions the script is thinking about,
-    `asked` whether it has seen the present failure, `reply` what it wants answered instead of the best.
+    `asked` whether it has seen the present failure, `reply` what it wants answered instead of the best;
+    `within` is the subscription that the request stands in or opens.
     """
 
     __slots__ = (
@@ -131,6 +133,7 @@ class Fork:
         "tm",
         "until",
         "waiting",
+        "within",
     )
 
     def __init__(
@@ -174,6 +177,7 @@ class Fork:
         self.answered = answered
         self.failed = failed
         self.cancelled = cancelled
+        self.within: Within | None = None
 
     @property
     def in_dialog(self) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from edgesip.address import Addr, Flow
 from edgesip.signal.decision import Reply
 from edgesip.signal.dialog.state import Dialog
+from edgesip.signal.dialog.subscriptions import Within
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Fork
@@ -26,7 +27,8 @@ class Inbound:
     `uri` and `dst` are Kamailio"s `$ru` and `$du`, which a script may move; `user` and `why` say whose
     credentials were wrong, and how; `nat` are the bits of nat_uac_test that a script asked for and that
     matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens; `undone`
-    when the script was asked about a refusal, which it is once.
+    when the script was asked about a refusal, which it is once; `within` is the subscription that it
+    stands in.
     """
 
     __slots__ = (
@@ -51,6 +53,7 @@ class Inbound:
         "user",
         "variables",
         "why",
+        "within",
     )
 
     def __init__(
@@ -97,7 +100,13 @@ class Inbound:
         self.variables = variables
         self.lifetime = lifetime
         self.undone = undone
+        self.within: Within | None = None
         self.edits = Edits() if edits is None else edits
+
+    @property
+    def inside(self) -> bool:
+        """True when it stands in a call or in a subscription, so that the `in_dialog` script is asked."""
+        return self.dialog is not None or self.within is not None
 
 
 class Passing:

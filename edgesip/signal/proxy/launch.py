@@ -114,6 +114,7 @@ class Launcher:
             )
             return
         record_route = request.method in RECORD_ROUTED and not fork.in_dialog
+        record_route = record_route or (request.method == "NOTIFY" and not fork.dialogs)  # RFC 6665 §4.3
         did = dialog.did if dialog is not None else ""
         mark = f"{self._branch_id()}{fork.mark or '.'}{fork.branches.index(branch)}"
         breadth = max(1, fork.breadth // beside) if fork.breadth else 0

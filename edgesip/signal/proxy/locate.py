@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgesip.address import Addr, Flow, is_internal, is_loopback, is_sendable, parse_ip
-from edgesip.signal.dialog.state import other
+from edgesip.signal.dialog.state import Leg, other
+from edgesip.signal.dialog.subscriptions import End
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.blocklist import Blocklist
 from edgesip.signal.proxy.fork import Target
@@ -53,6 +54,11 @@ class Locator:
     def locate(self, inbound: Inbound, wanted: Sequence[object], now: float) -> list[Target | Unresolved]:
         """Targets for a `Forward`; those that lead nowhere (threat 24) are left out."""
         found: list[Target | Unresolved] = []
+        if inbound.within is not None and inbound.dialog is None and not wanted:
+            only = inbound.within.only(inbound.flow)
+            if only is not None:
+                flows = _secured(inbound, inbound.uri, [self._present(inbound) or only.flow])
+                return [Target(inbound.uri, (flow,), only.nated) for flow in flows if flow is not None]
         for one in wanted or (None,):
             if isinstance(one, Binding):
                 if self._usable(inbound, _secured(inbound, one.contact, [one.flow]), now):
@@ -161,16 +167,14 @@ class Locator:
         return Flow(transport, local, remote, host if transport == "tls" and not alias else "")
 
     def _known(self, inbound: Inbound) -> Flow | None:
-        """The flow to the far side of the request's dialog, as the call began."""
-        dialog = inbound.dialog
-        if dialog is None:
-            return None
-        return dialog.leg(other(inbound.side)).flow
+        """The flow to the far side of the request's dialog, as it began."""
+        far = _far(inbound)
+        return far.flow if far is not None else None
 
     def _present(self, inbound: Inbound) -> Flow | None:
         """Where the far side's binding is now."""
-        assert inbound.dialog is not None
-        binding = self.binding(inbound.dialog.leg(other(inbound.side)).ruid)
+        far = _far(inbound)
+        binding = self.binding(far.ruid) if far is not None else None
         return binding.flow if binding is not None else None
 
     def _local(self, here: Flow, remote: Addr, transport: str) -> Addr | None:
@@ -192,3 +196,10 @@ def _secured(inbound: Inbound, uri: str, flows: Sequence[Flow | None]) -> Sequen
     if not any(one[:5].lower() == "sips:" for one in (inbound.request.uri, uri)):
         return flows
     return [flow for flow in flows if flow is not None and flow.transport in SECURE]
+
+
+def _far(inbound: Inbound) -> Leg | End | None:
+    """The far end of the call, or of the subscription, that the request stands in."""
+    if inbound.dialog is not None:
+        return inbound.dialog.leg(other(inbound.side))
+    return inbound.within.far if inbound.within is not None else None

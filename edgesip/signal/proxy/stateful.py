@@ -36,6 +36,7 @@ from edgesip.signal.proxy.launch import Launcher, again
 from edgesip.signal.proxy.loops import breadth_of, loop_mark
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.redirect import new_contacts
+from edgesip.signal.proxy.subscribed import learnt
 from edgesip.signal.transaction.hop import cancel_for
 from edgesip.signal.transaction.layer import (
     Answered,
@@ -122,7 +123,7 @@ class StatefulProxy:
         fork = Fork(
             server, request, inbound.flow, inbound.edits, tm, dialogs, inbound.side, until=now + lifetime
         )
-        server.owner = fork
+        server.owner, fork.within = fork, inbound.within
         if not fork.in_dialog:
             fork.mark, fork.breadth = loop_mark(request, inbound.flow), breadth_of(request)
         if decision is not None:
@@ -216,6 +217,8 @@ class StatefulProxy:
             return
         status = response.status
         branch.replied = True
+        if status >= 200 and fork.within is not None:
+            learnt(fork, branch, response, now)
         if status >= 200 and len(response.headers.vias) < 2:
             response = self.launcher.own(fork, 502, "Bad Gateway")
             status = 502
@@ -482,7 +485,7 @@ class StatefulProxy:
     def _responder_nated(self, fork: Fork, branch: Branch) -> bool:
         if fork.in_dialog and fork.dialogs:
             return fork.dialogs[0].leg(other(fork.side)).nated
-        return branch.target.nated
+        return branch.target.nated or (fork.within is not None and fork.within.far_nated)
 
 
 def _is_passed_on(fork: Fork, response: Response) -> bool:

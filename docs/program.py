@@ -23,11 +23,13 @@ from edgesip.address import Addr, Flow
 from edgesip.app import provision
 from edgesip.cli.client import ask
 from edgesip.cli.main import app
-from edgesip.control import views
+from edgesip.control import subscriptions, views
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
 from edgesip.signal.dialog.state import Dialog, Leg
+from edgesip.signal.dialog.subscriptions import End, Subscription
 from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.wire.message import Request, parse
 
 LOG_FUNCTIONS = frozenset({"note", "_log", "write"})
 """Functions that make a log line of a level and an event, in this order."""
@@ -137,10 +139,14 @@ def answer_fields() -> dict[str, list[str]]:
     sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0\r\n"
     media.offer(("c", "f"), "b", "", "caller", sdp, flow, flow, 0.0)
     session = media.sessions(0.0)[0]
+    head = b"Via: SIP/2.0/UDP a;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:b@b>\r\nCall-ID: c\r\n"
+    asked = parse(b"SUBSCRIBE sip:b@b SIP/2.0\r\n" + head + b"CSeq: 1 SUBSCRIBE\r\n\r\n")
+    assert isinstance(asked, Request)
     contact = views.contact(binding, 0.0, 0.0)
     return {
         "ul.lookup": [*views.address_of_record("alice", [binding], 0.0, 0.0), *contact],
         "dlg.list": list(views.dialog(dialog, 0.0, 0.0)),
+        "dlg.subscriptions": list(subscriptions.view(Subscription(asked, End(flow), 0.0), 0.0, 0.0)),
         "rtp.list": [*session, *session["legs"][0]],
         "rtp.ports": list(media.ports(0.0)),
     }

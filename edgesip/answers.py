@@ -101,6 +101,7 @@ def sources_of(
         lambda: core.dialogs.counters,
         core.dialogs.gauges,
         lambda: core.traversal.gauges(time.monotonic()),
+        lambda: core.subscriptions.counters | core.subscriptions.gauges(),
         lambda: service.udp.counters,
         lambda: service.streams.counters,
         service.streams.gauges,

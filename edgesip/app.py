@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import pinging
+from edgesip import pinging, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, reload, tm
+from edgesip.control import dns, log, reload, subscriptions, tm
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -185,6 +185,8 @@ class Edge:
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
         methods += reload.methods_for(self._reloading.reload)
         methods += tm.methods_for(service, time.monotonic)
+        table = service.core.subscriptions
+        methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
         control = ControlServer(Rpc(methods), profile.socket)
         await control.start()
         stack.push_async_callback(control.close)
@@ -305,6 +307,7 @@ class Edge:
             traversal=traversal,
         )
         pinging.use(profile, core)
+        subscribing.use(profile, core)
         service = SignalService(
             core,
             self._script,

@@ -26,6 +26,8 @@ LIVE = (
     "nat_traversal.keepalive_from",
     "nat_traversal.keepalive_extra_headers",
     "nat_traversal.contact_match",
+    "dialog.max_subscriptions",
+    "dialog.max_user_subscriptions",
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -54,6 +56,7 @@ def taken(old: Profile, new: Profile) -> Profile:
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),
+            "dialog": new.dialog.model_copy(update={"default_timeout": old.dialog.default_timeout}),
         }
     )
 

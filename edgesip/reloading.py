@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edgesip import keeping, live, pinging
+from edgesip import keeping, live, pinging, subscribing
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
@@ -104,6 +104,7 @@ class Reloading:
         service.core.use(hooks_of(script, rooms, time.monotonic), registrar_of(profile))
         pinging.use(profile, service.core)
         service.core.traversal.use(keeping.settings_of(profile.nat_traversal))
+        subscribing.use(profile, service.core)
         result = {
             "route": script.path,
             "changed": [key for key in keys if key in live.LIVE],

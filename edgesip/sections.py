@@ -162,6 +162,10 @@ class Dialog(Section):
 
     default_timeout: Annotated[int, Field(ge=10, le=2**31 - 1)] = 43200
     """Seconds after the answer, or after the last request inside the call, that end it: BYE to both sides."""
+    max_subscriptions: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Subscriptions (SUBSCRIBE, REFER) that may be under way; one more is answered with 503."""
+    max_user_subscriptions: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    """Subscriptions of one user, by the From URI."""
 
 
 class Dns(Section):

@@ -1,4 +1,4 @@
-"""`edgesip dlg list|briefing`: calls."""
+"""`edgesip dlg list|briefing|subscriptions`: calls, and who is told of whom."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgesip.cli.paths import socket_of
 
 STATES = {1: "calling", 2: "ringing", 3: "answered", 4: "talking", 5: "ended"}
 
-app = typer.Typer(help="Calls.", no_args_is_help=True)
+app = typer.Typer(help="Calls and subscriptions.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -58,3 +58,26 @@ def briefing(
         return
     columns = list(result[0]) if result else ["h_entry", "h_id"]
     show_table(columns, [[one[column] for column in columns] for one in result])
+
+
+@app.command()
+def subscriptions(
+    socket: SocketOption = None, state_dir: StateDirOption = None, output: OutputOption = Output.table
+) -> None:
+    """Dialogs that a SUBSCRIBE or REFER opened: presence, lamps, waiting messages, transfers."""
+    result = ask(socket_of(state_dir, socket), "dlg.subscriptions")
+    if output is Output.json:
+        show_json(result)
+        return
+    rows = [
+        (
+            one["call-id"],
+            f"{one['method']} {one['event']}".strip(),
+            one["from_uri"],
+            one["ruri"],
+            ", ".join(end["address"] for end in one["notifiers"]) or "no answer yet",
+            duration(one["expires"]),
+        )
+        for one in result
+    ]
+    show_table(("Call-ID", "Event", "From", "For", "Notified from", "Left"), rows)

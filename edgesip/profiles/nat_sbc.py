@@ -3,10 +3,10 @@
 A phone that registers proves its password; if it is behind a NAT, we remember where it really is and keep
 that way open. Anybody who opens anything else proves a password too, unless it is the upstream or a trusted
 machine. We route for our own domains only. A call rings, and a message arrives, wherever its user is
-registered; a user who has no phone on is unavailable; what looks like a number of the outside world goes to the
-upstream, but never back to it; anything else does not exist. Presence that is published and the count of waiting
-messages are kept by a server, not by phones, so these go to the upstream. Contacts of phones behind a NAT are marked with the address to find them at,
-both ways, and the media of every call goes through us.
+registered; a user who has no phone on is unavailable; what looks like a number of the outside world goes to
+the upstream, but never back to it; anything else does not exist. Presence that is published and the count of
+waiting messages are kept by a server, not by phones, so these go to the upstream. Contacts of phones behind
+a NAT are marked with the address to find them at, both ways, and the media of every call goes through us.
 """
 
 from edgesip.script import Call, Decision, Forward, Reply, ReplyCall, Save

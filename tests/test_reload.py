@@ -148,6 +148,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "nat_traversal.keepalive_from=sip:a@example.net",
         "nat_traversal.keepalive_extra_headers=X-A: 1",
         "nat_traversal.contact_match=1",
+        "dialog.max_subscriptions=5",
+        "dialog.max_user_subscriptions=2",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

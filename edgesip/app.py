@@ -34,10 +34,11 @@ from edgesip.lasting import checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
+from edgesip.registering import lookup_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
 from edgesip.relay.service import RelayService, limits
-from edgesip.reloading import Reloading, registrar_of, script_of, tm_of
+from edgesip.reloading import Reloading, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
 from edgesip.signal.core import CoreSettings, SignalCore
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
@@ -277,6 +278,7 @@ class Edge:
             return profile.nathelper.natping_interval > 0 and usrloc.one_by_flow(flow) is not None
 
         traversal = room_for(profile.nat_traversal, os.urandom, myself.address_for, pinged)
+        seals = seals_for(profile)
         rooms = Rooms(
             myself,
             usrloc,
@@ -286,6 +288,8 @@ class Edge:
             upstream,
             profile.auth.enabled,
             traversal,
+            lookup=lookup_of(profile),
+            seals=seals,
         )
         core = SignalCore(
             CoreSettings(
@@ -293,6 +297,7 @@ class Edge:
                 store is not None,
                 self._wall_offset,
                 RrSettings(**profile.rr.model_dump()),
+                seals,
             ),
             myself,
             Transactions(tm_of(profile.tm)),

@@ -19,9 +19,10 @@ from edgesip.address import Addr, parse_ip
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
+from edgesip.registering import lookup_of, registrar_of
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
-from edgesip.reloading import registrar_of, script_of
+from edgesip.reloading import script_of
 from edgesip.script import Call, Rooms, Script, UndoneCall, explain, refusal_for
 from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect, Reply, Save
 from edgesip.signal.guard.digest import Digest
@@ -134,6 +135,7 @@ class DryRun:
             profile.permissions.trusted,
             self._upstream(),
             profile.auth.enabled,
+            lookup_of(profile),
         )
         media = self._media() if profile.relay.enabled else None
         self.stage = Stage(rooms, self._script, media, registrar_of(profile))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgesip.address import Addr, bracketed, is_ip, parse_hostport, parse_ip
+from edgesip.signal.wire.grammar import ParseError, is_token
+from edgesip.signal.wire.uri import parse_uri
 
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 """The transports that we listen on, and their ports (RFC 3261 §19.1.2)."""
@@ -368,3 +370,39 @@ def header_lines(value: object) -> str:
         if name.lower() in _OWN:
             raise ValueError(f"{name} is made by the server")
     return "".join(f"{line}\r\n" for line in lines)
+
+
+def token(value: object) -> str:
+    """The name of a header field or parameter; empty for none."""
+    if not isinstance(value, str) or (value and not is_token(value)):
+        raise ValueError(f"must be a name, not {value!r}")
+    return value
+
+
+def prefix(value: object) -> str:
+    """The beginning of a domain name; empty for none."""
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.-]*", value, re.ASCII):
+        raise ValueError(f"must be the beginning of a domain name, like sip., not {value!r}")
+    return value.lower()
+
+
+def routes(value: object) -> tuple[str, ...]:
+    """SIP URIs with `;lr`."""
+    found = []
+    for item in _items(value):
+        text = item.removeprefix("<").removesuffix(">")
+        try:
+            uri = parse_uri(text)
+        except ParseError as error:
+            raise ValueError(f"{item!r} is not a SIP URI: {error.reason}") from None
+        if uri.scheme == "tel" or uri.param("lr") is None:
+            raise ValueError(f"{item!r} is not a SIP URI with ;lr, for example sip:edge.example.net;lr")
+        found.append(f"<{uri}>")
+    return tuple(found)
+
+
+def secret(value: object) -> str:
+    """Text of at least 16 characters; empty for one that is made."""
+    if not isinstance(value, str) or 0 < len(value) < 16:
+        raise ValueError("must be a text of at least 16 characters")
+    return value

@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from edgesip.profile import Profile
+from edgesip.sections_registrar import Registrar
 
+REKEYING = ("case_sensitive", "realm_prefix")
+"""Keys of `[registrar]` that are part of who a user is: the table is kept by them."""
 LIVE = (
     "route",
     "upstream_users",
@@ -16,10 +19,7 @@ LIVE = (
     "permissions.trusted",
     "usrloc.matching_mode",
     "usrloc.cseq_delay",
-    "registrar.default_expires",
-    "registrar.min_expires",
-    "registrar.max_expires",
-    "registrar.max_contacts",
+    *(f"registrar.{key}" for key in Registrar.model_fields if key not in REKEYING),
     "stun.enabled",
     "nat_traversal.keepalive_interval",
     "nat_traversal.keepalive_method",
@@ -51,7 +51,9 @@ def taken(old: Profile, new: Profile) -> Profile:
             "usrloc": old.usrloc.model_copy(
                 update={"matching_mode": new.usrloc.matching_mode, "cseq_delay": new.usrloc.cseq_delay}
             ),
-            "registrar": new.registrar,
+            "registrar": new.registrar.model_copy(
+                update={key: getattr(old.registrar, key) for key in REKEYING}
+            ),
             "stun": new.stun,
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}

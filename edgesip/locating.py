@@ -17,4 +17,6 @@ def usrloc_of(profile: Profile) -> UsrlocSettings:
         use_domain=section.use_domain,
         desc_time_order=section.desc_time_order,
         cseq_delay=float(section.cseq_delay),
+        case_sensitive=profile.registrar.case_sensitive,
+        realm_prefix=profile.registrar.realm_prefix,
     )

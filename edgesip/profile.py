@@ -26,7 +26,6 @@ from edgesip.sections import (
     Dialog,
     Dns,
     Permissions,
-    Registrar,
     Relay,
     Rr,
     Section,
@@ -36,6 +35,7 @@ from edgesip.sections import (
 )
 from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper, Stun
+from edgesip.sections_registrar import Outbound, Registrar
 from edgesip.sections_traversal import NatTraversal
 
 __all__ = [
@@ -90,6 +90,7 @@ class Profile(Section):
     auth: Auth = Auth()
     permissions: Permissions = Permissions()
     registrar: Registrar = Registrar()
+    outbound: Outbound = Outbound()
     usrloc: Usrloc = Usrloc()
     nathelper: Nathelper = Nathelper()
     stun: Stun = Stun()

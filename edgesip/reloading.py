@@ -14,9 +14,9 @@ from edgesip import keeping, live, pinging, subscribing
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
+from edgesip.registering import lookup_of, registrar_of
 from edgesip.script import Script, ScriptError, hooks_of, load
 from edgesip.sections import Tm
-from edgesip.signal.location import registrar
 from edgesip.signal.net.service import SignalService
 from edgesip.signal.transaction.settings import TmSettings
 
@@ -65,14 +65,6 @@ def tm_of(tm: Tm) -> TmSettings:
     )
 
 
-def registrar_of(profile: Profile) -> registrar.Settings:
-    """The registrar's slice of a profile."""
-    section = profile.registrar
-    return registrar.Settings(
-        section.default_expires, section.min_expires, section.max_expires, section.max_contacts
-    )
-
-
 class Reloading:
     """What is in force in a running server: `profile`, and the script inside `service`.
 
@@ -98,7 +90,12 @@ class Reloading:
         service = self._service
         if service.rooms.upstream is not None:
             service.rooms.upstream.users = profile.upstream_users
-        rooms = replace(service.rooms, trusted=profile.permissions.trusted, auth_enabled=profile.auth.enabled)
+        rooms = replace(
+            service.rooms,
+            trusted=profile.permissions.trusted,
+            auth_enabled=profile.auth.enabled,
+            lookup=lookup_of(profile),
+        )
         service.use(script, rooms)
         service.core.usrloc.settings = usrloc_of(profile)
         service.core.use(hooks_of(script, rooms, time.monotonic), registrar_of(profile))

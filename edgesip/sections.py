@@ -42,31 +42,6 @@ class Permissions(Section):
         return ip is not None and any(ip in network for network in self.trusted)
 
 
-class Registrar(Section):
-    """Registration (RFC 3261 §10.3); times in seconds, 0 for no upper bound."""
-
-    default_expires: Annotated[int, Field(ge=1, le=2**31 - 1)] = 3600
-    """Seconds that a binding lives when the phone asks for no time of its own."""
-    min_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 60
-    """Seconds that a phone must ask for at least; less is answered with 423 and Min-Expires."""
-    max_expires: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7200
-    """Seconds that a binding gets at most, whatever is asked for; 0 for no limit."""
-    max_contacts: Annotated[int, Field(ge=0, le=1000)] = 10
-    """Contacts of one user at a time; one more is answered with 503; 0 for no limit."""
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Registrar:
-        if self.min_expires > self.default_expires:
-            raise ValueError(
-                f"min_expires {self.min_expires} is above default_expires {self.default_expires}"
-            )
-        if self.max_expires and self.default_expires > self.max_expires:
-            raise ValueError(
-                f"default_expires {self.default_expires} is above max_expires {self.max_expires}"
-            )
-        return self
-
-
 class Tm(Section):
     """Transactions; milliseconds. `fr_inv_timer` is timer C (RFC 3261 §16.6 step 11)."""
 

@@ -36,7 +36,7 @@ from edgesip.signal.proxy.asked import Hooks
 from edgesip.signal.proxy.blocklist import Blocklist, BlocklistSettings
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.hops import DEFAULT_PORTS, Hop
-from edgesip.signal.proxy.inbound import Inbound, Note, Undone
+from edgesip.signal.proxy.inbound import Inbound, Note, Onward, Undone
 from edgesip.signal.proxy.locate import Locator, Unresolved
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
@@ -254,6 +254,8 @@ class Stage:
                 if event.hook in self._asked:
                     return Outcome((), (), _notes(events), event)
                 events += self._core.carry(inbound, event.refusal, (), NOW)
+            elif isinstance(event, Onward):
+                return self.carry(event.decision)
         return Outcome(tuple(self._sends()), tuple(names), _notes(events))
 
     def _stand_in(self, inbound: Inbound, wanted: Unresolved, names: list[tuple[str, Addr]]) -> Target | None:

@@ -38,6 +38,8 @@ from edgesip.signal.decision import Forward
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location import registrar
+from edgesip.signal.location.lookup import LookupSettings
+from edgesip.signal.location.seals import seals_of
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.beat import Beats
 from edgesip.signal.nat.beat import Settings as KeepaliveSettings
@@ -47,7 +49,7 @@ from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.asked import Asked, Failure
 from edgesip.signal.proxy.blocklist import Blocklist, BlocklistSettings
 from edgesip.signal.proxy.fork import Target
-from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Onward, Undone
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.uac import Heard
@@ -316,6 +318,8 @@ class Talk:
         dialog: DialogSettings | None = None,
         ping: float = 0.0,
         keep: KeepaliveSettings | None = None,
+        rules: registrar.Settings | None = None,
+        lookup: LookupSettings | None = None,
     ) -> None:
         self.now = 1000.0
         self.ring = Ring(True, 1 << 22, 5000)
@@ -335,19 +339,21 @@ class Talk:
 
         self.script = script or load(PROFILE)
         usrloc, digest = Usrloc(), Digest("edgesip", b"k" * 32)
+        seals = seals_of(b"a secret", entropy)
+        lookup = lookup or LookupSettings()
         keep = keep or KeepaliveSettings(interval=0.0)
         self.kept = Traversal(
             keep,
             Beats(keep, entropy, myself.address_for),
             lambda flow: ping > 0 and usrloc.one_by_flow(flow) is not None,
         )
-        self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth, self.kept)
+        self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth, self.kept, lookup, seals)
         self.blocklist = Blocklist(BlocklistSettings())
         self.locator = Locator(
             myself, lambda host: SERVER.host, usrloc.present, self.blocklist, lambda host: False
         )
         self.core = SignalCore(
-            CoreSettings(registrar.Settings(3600, 60, 7200, 10), durable, 0.0),
+            CoreSettings(rules or registrar.Settings(3600, 60, 7200, 10), durable, 0.0, seals=seals),
             myself,
             Transactions(tm or TmSettings(wt_timer=5.0)),
             usrloc,
@@ -438,6 +444,8 @@ class Talk:
                 hook = self.script.undone.get(event.hook)
                 decision = hook(UndoneCall(event, self.rooms, self.now)) if hook else event.refusal
                 queue += self.core.carry(event.inbound, decision, (), self.now)  # type: ignore[arg-type]
+            elif isinstance(event, Onward):
+                queue += self._carry(event.inbound, event.decision)
             elif isinstance(event, Happened):
                 self.happened.append(event)
                 if event.hook in self.script.events:
@@ -460,6 +468,9 @@ class Talk:
             decision = hook(Call(inbound, self.rooms, self.now)) if hook is not None else Forward()
         except ParseError as error:
             decision = refusal_for(error)
+        return self._carry(inbound, decision)
+
+    def _carry(self, inbound: Inbound, decision: object) -> list[Event]:
         self.ring.decided(self.now, inbound, decision)  # type: ignore[arg-type]
         targets: list[Target] = []
         if isinstance(decision, Forward):

@@ -142,6 +142,26 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "registrar.min_expires=1",
         "registrar.max_expires=62",
         "registrar.max_contacts=1",
+        "registrar.default_expires_range=1",
+        "registrar.expires_range=1",
+        "registrar.min_expires_mode=0",
+        "registrar.default_q=1",
+        "registrar.retry_after=1",
+        "registrar.contact_max_size=100",
+        "registrar.received_param=seen",
+        "registrar.sock_hdr_name=X-Sock",
+        "registrar.method_filtering=true",
+        "registrar.append_branches=false",
+        "registrar.use_path=true",
+        "registrar.path_mode=1",
+        "registrar.path_use_received=true",
+        "registrar.path_check_local=true",
+        "registrar.gruu_enabled=false",
+        "registrar.outbound_mode=2",
+        "registrar.regid_mode=1",
+        "registrar.flow_timer=60",
+        "registrar.service_route=sip:edge.example.net;lr",
+        "registrar.case_sensitive=true",
         "stun.enabled=false",
         "nat_traversal.keepalive_interval=31",
         "nat_traversal.keepalive_method=OPTIONS",
@@ -157,5 +177,6 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
     mine = tmp_path / "mine.toml"
     mine.write_text(text)
     new = profile.load(str(mine), default_state_dir=tmp_path, sets=sets)
-    assert set(live.changed(old, new)) == {*live.LIVE, "tm.fr_timer"}
-    assert live.changed(live.taken(old, new), new) == ["tm.fr_timer"]
+    assert set(live.changed(old, new)) == {*live.LIVE, "registrar.case_sensitive", "tm.fr_timer"}
+    left = live.changed(live.taken(old, new), new)
+    assert left == ["registrar.case_sensitive", "tm.fr_timer"]

@@ -6,11 +6,13 @@ Holds references alone; whoever wires the edge fills them in.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from edgesip.signal.guard.digest import Refused, Verified
+from edgesip.signal.location.lookup import LookupSettings
+from edgesip.signal.location.seals import Seals
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.myself import Myself
@@ -54,3 +56,5 @@ class Rooms:
     upstream: Upstream | None = None
     auth_enabled: bool = True
     traversal: Traversal | None = None
+    lookup: LookupSettings = field(default_factory=LookupSettings)
+    seals: Seals | None = None

@@ -20,6 +20,7 @@ from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location import registrar
 from edgesip.signal.location.saving import Outcome, Saver
+from edgesip.signal.location.seals import Seals
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.stun_desk import StunDesk
@@ -27,7 +28,17 @@ from edgesip.signal.nat.traversal import Traversal, nobody_kept
 from edgesip.signal.proxy.asked import Asked, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Note, Undone, may_follow, note, refused
+from edgesip.signal.proxy.inbound import (
+    Closed,
+    Happened,
+    Inbound,
+    Note,
+    Onward,
+    Undone,
+    may_follow,
+    note,
+    refused,
+)
 from edgesip.signal.proxy.loops import NAME as BREADTH
 from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
@@ -61,6 +72,7 @@ class CoreSettings:
     durable: bool
     wall_offset: float
     rr: RrSettings = field(default_factory=RrSettings)
+    seals: Seals | None = None
 
 
 class Arrived(NamedTuple):
@@ -69,7 +81,7 @@ class Arrived(NamedTuple):
     inbound: Inbound
 
 
-Event = Arrived | Asked | Heard | Write | Happened | Undone | Note
+Event = Arrived | Asked | Heard | Write | Happened | Undone | Onward | Note
 
 
 class SignalCore:
@@ -105,7 +117,9 @@ class SignalCore:
         self._late: Timers[TxKey] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []
         self._stateless = Stateless(myself, entropy, self._sends)
-        self._saver = Saver(usrloc, settings.registrar, settings.durable, settings.wall_offset, entropy)
+        gruus = settings.seals.gruus if settings.seals is not None else None
+        rules, offset = settings.registrar, settings.wall_offset
+        self._saver = Saver(usrloc, rules, settings.durable, offset, entropy, myself.listens, gruus)
         self._local = LocalRequests(transactions, myself, entropy, self._sends)
         self._proxy = StatefulProxy(
             transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.present, dead
@@ -296,7 +310,7 @@ class SignalCore:
         elif request.method == "ACK":
             self._counts["core:drop_requests"] += 1
         elif isinstance(decision, Save):
-            events = self._save(inbound, now)
+            events = self._save(inbound, decision, now)
         elif isinstance(decision, Reply):
             headers = decision.headers + inbound.edits.answer
             if decision.status >= 300:
@@ -364,8 +378,8 @@ class SignalCore:
             note("info", "authentication failed", call_id, user=inbound.user, source=source, why=inbound.why)
         ]
 
-    def _save(self, inbound: Inbound, now: float) -> list[Event]:
-        outcome = self._saver.save(inbound, now)
+    def _save(self, inbound: Inbound, wish: Save, now: float) -> list[Event]:
+        outcome = self._saver.save(inbound, now, wish)
         if outcome.status >= 300:
             refusal = Reply(outcome.status, outcome.reason, tuple(outcome.headers))
             if inbound.undone:
@@ -373,9 +387,8 @@ class SignalCore:
             inbound.undone, self._waiting[inbound.key] = True, inbound
             return [Undone("save_failed", inbound, refusal)]
         if outcome.status:
-            self._saved(inbound, outcome, now)
-        else:
-            self._waiting[inbound.key] = inbound
+            return [*outcome.events, *self._saved(inbound, outcome, now)]
+        self._waiting[inbound.key] = inbound
         return [*outcome.events]
 
     def stored(self, token: int, now: float, error: str | None = None) -> list[Event]:
@@ -385,13 +398,18 @@ class SignalCore:
             return []
         inbound, outcome = found
         self._waiting.pop(inbound.key, None)
-        self._saved(inbound, outcome, now)
-        return [*outcome.events]
+        return [*outcome.events, *self._saved(inbound, outcome, now)]
 
-    def _saved(self, inbound: Inbound, outcome: Outcome, now: float) -> None:
+    def _saved(self, inbound: Inbound, outcome: Outcome, now: float) -> list[Event]:
+        """The 200, or what the script wants instead of it."""
         headers = (*outcome.headers, *inbound.edits.answer)
         self.traversal.accepted(inbound.edits, inbound.request, inbound.flow, 200, headers, now)
-        self._stateless.answer(inbound.request, inbound.flow, 200, "", headers)
+        if outcome.then is not None:
+            self._waiting[inbound.key] = inbound
+            return [Onward(inbound, outcome.then)]
+        if not outcome.silent:
+            self._stateless.answer(inbound.request, inbound.flow, 200, "", headers)
+        return []
 
     # -- orders and time ---------------------------------------------------------------------------
 

@@ -45,7 +45,33 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Run the registrar on this REGISTER and answer it once its changes are stored (RFC 3261 §10.3)."""
+    """Run the registrar on this REGISTER and answer it once its changes are stored (RFC 3261 §10.3).
+
+    `flags` are Kamailio's numbers for what can be said by name as well: `memory_only` (0x01) writes nothing
+    to the store; `no_reply` (0x02) sends no 200; `one_contact` (0x04) leaves the user this contact alone;
+    `exact_expires` (0x08) takes nothing away at random; `fill_reply` (0x10) puts the registrar's header
+    fields into the Reply that is `then`. `then` is what becomes of the request instead of the 200, once
+    stored. `uri` is whose contacts these are instead of To's; `expires` (seconds), `q`, `max_contacts` and
+    `socket` (`udp:ADDR:PORT`, one of ours) count instead of what the phone and the profile say.
+    """
+
+    flags: int = 0
+    uri: str = ""
+    memory_only: bool = False
+    no_reply: bool = False
+    one_contact: bool = False
+    exact_expires: bool = False
+    fill_reply: bool = False
+    expires: int | None = None
+    q: float | None = None
+    max_contacts: int | None = None
+    socket: str = ""
+    then: Forward | Reply | None = None
+
+    def does(self, flag: int) -> bool:
+        """True when this one of Kamailio's flags is set, by number or by name."""
+        named = (self.memory_only, self.no_reply, self.one_contact, self.exact_expires, self.fill_reply)
+        return bool(self.flags & flag) or named[flag.bit_length() - 1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,7 +331,7 @@ INSTANCE = ';+sip.instance="<urn:uuid:0001>"'
 
 
 def test_an_instance_is_the_same_phone_whatever_its_contact() -> None:
-    talk = Talk()
+    talk = Talk(regid_mode=1)
     answer = talk >> register(PHONE + INSTANCE + ";reg-id=1", Expires="600")
     assert answer == [
         '<sip:alice@192.168.1.10:5060>;expires=600;received="sip:198.51.100.7:40000"'
@@ -362,7 +362,7 @@ def test_two_phones_behind_two_nats_with_one_private_address_are_told_apart_by_i
 
 
 def test_reg_ids_are_separate_flows_until_the_phone_starts_again() -> None:
-    talk = Talk()
+    talk = Talk(regid_mode=1)
     talk >> register(PHONE + INSTANCE + ";reg-id=1")
     talk >> register(PHONE + INSTANCE + ";reg-id=2", cseq=2)
     assert [one.reg_id for one in talk.bindings()] == [1, 2]

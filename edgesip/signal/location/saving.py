@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edgesip.address import Flow
+from edgesip.signal.decision import Forward, Reply, Save
 from edgesip.signal.location import registrar
+from edgesip.signal.location.gruu import Gruus
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, note
@@ -20,12 +22,17 @@ News = Write | Happened | Note
 
 
 class Outcome(NamedTuple):
-    """What a REGISTER gets: a status, 0 when that waits for the store; and what happened."""
+    """What a REGISTER gets: a status, 0 when that waits for the store; and what happened.
+
+    `then` is what becomes of it instead of a 200; `silent` when it gets no answer.
+    """
 
     status: int
     reason: str
     headers: Sequence[Field]
     events: list[News]
+    then: Forward | Reply | None = None
+    silent: bool = False
 
 
 class Saver:
@@ -38,17 +45,35 @@ class Saver:
         durable: bool,
         wall_offset: float,
         entropy: Callable[[int], bytes],
+        listens: registrar.Listens = (),
+        gruus: Gruus | None = None,
     ) -> None:
         self._usrloc = usrloc
         self.settings = settings
         self._durable = durable
         self._wall_offset = wall_offset
         self._entropy = entropy
+        self._listens = listens
+        self._gruus = gruus
         self._next_token = 0
-        self.unstored: dict[int, tuple[Inbound, registrar.Saved]] = {}
-        self.counters: dict[str, int] = {"registrar:accepted_regs": 0, "registrar:rejected_regs": 0}
+        self.unstored: dict[int, tuple[Inbound, registrar.Saved, Save]] = {}
+        self._accepted = self._rejected = 0
 
-    def save(self, inbound: Inbound, now: float) -> Outcome:
+    @property
+    def counters(self) -> dict[str, int]:
+        """The statistics of Kamailio's registrar: two counters, and some of its settings."""
+        settings = self.settings
+        return {
+            "registrar:accepted_regs": self._accepted,
+            "registrar:rejected_regs": self._rejected,
+            "registrar:default_expire": settings.default_expires,
+            "registrar:default_expires_range": settings.default_expires_range,
+            "registrar:expires_range": settings.expires_range,
+            "registrar:max_expires": settings.max_expires,
+            "registrar:max_contacts": settings.max_contacts,
+        }
+
+    def save(self, inbound: Inbound, now: float, wish: Save = registrar.PLAIN) -> Outcome:
         """Run the registrar on a REGISTER (RFC 3261 §10.3)."""
         request, flow = inbound.request, inbound.flow
         saved = registrar.save(
@@ -60,19 +85,22 @@ class Saver:
             received=source_uri(flow),
             nated=inbound.nated,
             entropy=self._entropy,
+            wish=wish,
+            listens=self._listens,
+            gruus=self._gruus,
         )
         if saved.status >= 300:
-            self.counters["registrar:rejected_regs"] += 1
+            self._rejected += 1
             return Outcome(saved.status, saved.reason, saved.headers, [])
         registrar.apply(self._usrloc, saved.changes)
         events: list[News] = []
         for change in saved.changes:
             events += _seen(change, request.headers.call_id, flow)
-        if not (self._durable and saved.changes):
-            return Outcome(200, "", self._confirmed(saved, now), events)
+        if not (self._durable and saved.changes) or wish.does(0x01):
+            return self._confirmed(saved, wish, events, now)
         self._next_token += 1
         token = self._next_token
-        self.unstored[token] = (inbound, saved)
+        self.unstored[token] = (inbound, saved, wish)
         last = len(saved.changes) - 1
         for index, change in enumerate(saved.changes):
             record = change.binding.record(self._wall_offset) if change.binding else None
@@ -84,12 +112,12 @@ class Saver:
         waiting = self.unstored.pop(token, None)
         if waiting is None:
             return None
-        inbound, saved = waiting
+        inbound, saved, wish = waiting
         events: list[News] = []
         if error is not None:
             call_id = inbound.request.headers.call_id
             events.append(note("error", "binding kept in memory only", call_id, why=error))
-        return inbound, Outcome(200, "", self._confirmed(saved, now), events)
+        return inbound, self._confirmed(saved, wish, events, now)
 
     def gone(self, bindings: Sequence[Binding], event: str) -> list[News]:
         """What there is to say and to write when bindings have been removed."""
@@ -100,9 +128,13 @@ class Saver:
                 events.append(Write(None, ("location", binding.ruid), None))
         return events
 
-    def _confirmed(self, saved: registrar.Saved, now: float) -> Sequence[Field]:
-        self.counters["registrar:accepted_regs"] += 1
-        return registrar.reply_headers(self._usrloc, saved.aor, now)
+    def _confirmed(self, saved: registrar.Saved, wish: Save, events: list[News], now: float) -> Outcome:
+        self._accepted += 1
+        headers = (*registrar.reply_headers(self._usrloc, saved.aor, now, saved.style), *saved.headers)
+        then = wish.then
+        if isinstance(then, Reply) and wish.does(0x10):
+            then = Reply(then.status, then.reason, (*headers, *then.headers))
+        return Outcome(200, "", headers, events, then, wish.does(0x02))
 
 
 def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Note]:

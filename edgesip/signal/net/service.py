@@ -35,7 +35,7 @@ from edgesip.signal.net.tls_files import Certificates
 from edgesip.signal.proxy.asked import REDIRECTED, Asked, Failure
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.hops import Found, Name
-from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Undone
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Onward, Undone
 from edgesip.signal.proxy.locate import Locator, Unresolved
 from edgesip.signal.proxy.uac import Heard
 from edgesip.signal.wire.grammar import ParseError
@@ -168,6 +168,8 @@ class SignalService:
                 self._write(event)
             elif isinstance(event, Undone):
                 queue += self._again(event)
+            elif isinstance(event, Onward):
+                queue += self._place(event.inbound, event.decision, time.monotonic())
             elif isinstance(event, Happened):
                 self._tell(event)
             elif isinstance(event, Note):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow
-from edgesip.signal.decision import Reply
+from edgesip.signal.decision import Forward, Reply
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.dialog.subscriptions import Within
 from edgesip.signal.location.usrloc import Binding
@@ -149,6 +149,13 @@ class Undone(NamedTuple):
     hook: str
     inbound: Inbound
     refusal: Reply
+
+
+class Onward(NamedTuple):
+    """What a script decided on is done, and this is what becomes of the request now (`Save(then=...)`)."""
+
+    inbound: Inbound
+    decision: Forward | Reply
 
 
 class Note(NamedTuple):

@@ -1,0 +1,72 @@
+"""Where a user is: the contacts of a URI, as scripts and the proxy ask for them (registrar's `lookup`).
+
+Reads the table and changes nothing. Knows no script and no message but what it is given of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from edgesip.address import Flow
+from edgesip.signal.location.gruu import Gruus, instance_of, is_of
+from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.wire.uri import Uri
+
+CALL_ID, RECEIVED, CONTACT = 1, 2, 4
+"""The match bits of `registered`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookupSettings:
+    """The keys of `[registrar]` that a look-up goes by."""
+
+    method_filtering: bool = False
+    append_branches: bool = True
+    gruu_enabled: bool = True
+
+
+def by_gruu(usrloc: Usrloc, gruus: Gruus | None, uri: Uri, now: float) -> list[Binding]:
+    """The contacts of the one phone that a GRUU names (RFC 5627 §5.4): several when it has several flows."""
+    instance = instance_of(uri)
+    if instance:
+        rows = usrloc.lookup(usrloc.key(uri.username or "", uri.host), now)
+        return [row for row in rows if row.instance == instance]
+    found = gruus.ruid(uri) if gruus is not None else None
+    if found is None:
+        return []
+    binding = usrloc.get(found[0])
+    if binding is None or binding.expires <= now or not is_of(found[1], binding):
+        return []
+    return [binding]
+
+
+def taking(method: str, bindings: Iterable[Binding]) -> list[Binding]:
+    """Those whose Allow names the method; who said nothing takes everything (`method_filtering`)."""
+    return [one for one in bindings if not one.methods or method in one.methods]
+
+
+def matching(
+    bindings: Sequence[Binding], match: int, call_id: str, received: str, contact: str
+) -> list[Binding]:
+    """Those that have this Call-ID (1), source URI (2) and Contact URI (4), as far as `match` wants."""
+    return [
+        one
+        for one in bindings
+        if not (
+            (match & CALL_ID and one.call_id != call_id)
+            or (match & RECEIVED and one.received != received)
+            or (match & CONTACT and one.contact != contact)
+        )
+    ]
+
+
+def sent_from(bindings: Iterable[Binding], flow: Flow, mode: int) -> bool:
+    """True when one of them was registered from the address of this flow: 1 its port too, 2 its transport."""
+    here = flow.remote
+    for one in bindings:
+        there = one.flow.remote
+        port = not mode & 1 or there.port == here.port
+        if there.host == here.host and port and (not mode & 2 or one.flow.transport == flow.transport):
+            return True
+    return False

@@ -135,7 +135,7 @@ class DryRun:
             profile.permissions.trusted,
             self._upstream(),
             profile.auth.enabled,
-            lookup_of(profile),
+            lookup=lookup_of(profile),
         )
         media = self._media() if profile.relay.enabled else None
         self.stage = Stage(rooms, self._script, media, registrar_of(profile))

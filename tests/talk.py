@@ -347,7 +347,9 @@ class Talk:
             Beats(keep, entropy, myself.address_for),
             lambda flow: ping > 0 and usrloc.one_by_flow(flow) is not None,
         )
-        self.rooms = Rooms(myself, usrloc, Users(*users), digest, (), upstream, auth, self.kept, lookup, seals)
+        self.rooms = Rooms(
+            myself, usrloc, Users(*users), digest, (), upstream, auth, self.kept, lookup, seals
+        )
         self.blocklist = Blocklist(BlocklistSettings())
         self.locator = Locator(
             myself, lambda host: SERVER.host, usrloc.present, self.blocklist, lambda host: False

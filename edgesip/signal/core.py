@@ -7,8 +7,6 @@ rooms below and decides nothing that a script decides. Knows no socket, no clock
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from edgesip.address import Flow
 from edgesip.signal.decision import Challenge, Decision, Forward, Redirect, Reply, Save
@@ -16,23 +14,22 @@ from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import DialogState
 from edgesip.signal.dialog.subscriptions import FOLLOWED, Subscriptions
 from edgesip.signal.dialog.table import Dialogs
+from edgesip.signal.events import Arrived, CoreSettings, Event
 from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location import registrar
 from edgesip.signal.location.saving import Outcome, Saver
-from edgesip.signal.location.seals import Seals
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.stun_desk import StunDesk
 from edgesip.signal.nat.traversal import Traversal, nobody_kept
-from edgesip.signal.proxy.asked import Asked, Failure, Hooks
+from edgesip.signal.proxy.asked import Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
 from edgesip.signal.proxy.inbound import (
     Closed,
     Happened,
     Inbound,
-    Note,
     Onward,
     Undone,
     may_follow,
@@ -49,39 +46,20 @@ from edgesip.signal.proxy.stateful import Dead, StatefulProxy
 from edgesip.signal.proxy.stateless import Stateless
 from edgesip.signal.proxy.strict import for_next_hop
 from edgesip.signal.proxy.subscribed import may_pass
-from edgesip.signal.proxy.uac import Asking, Heard, LocalRequests
+from edgesip.signal.proxy.uac import Asking, LocalRequests
 from edgesip.signal.transaction.hop import TxKey, server_key
 from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent
 from edgesip.signal.transaction.tables import State
 from edgesip.signal.transaction.timers import Timers
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.message import Request, Response, parse, reply_to
-from edgesip.store.api import Write
+
+__all__ = ["Arrived", "CoreSettings", "Event", "SignalCore"]
 
 SHORTEST = 32
 RETRY_AFTER = ("Retry-After", "60")
 PATIENCE = 0.2
 """Seconds until an INVITE hears 100 when its script or a name takes longer (RFC 3261 §17.2.1)."""
-
-
-@dataclass(frozen=True, slots=True)
-class CoreSettings:
-    """What the core itself needs of a profile; `durable` when bindings are written to a store."""
-
-    registrar: registrar.Settings
-    durable: bool
-    wall_offset: float
-    rr: RrSettings = field(default_factory=RrSettings)
-    seals: Seals | None = None
-
-
-class Arrived(NamedTuple):
-    """A request for the script to decide on; `carry` takes the decision."""
-
-    inbound: Inbound
-
-
-Event = Arrived | Asked | Heard | Write | Happened | Undone | Onward | Note
 
 
 class SignalCore:

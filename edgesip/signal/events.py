@@ -1,0 +1,37 @@
+"""What the signalling core is told of a profile, and the events that it returns.
+
+Values alone; `core` makes them, the service and the tests act on them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from edgesip.signal.location import registrar
+from edgesip.signal.location.seals import Seals
+from edgesip.signal.proxy.asked import Asked
+from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Onward, Undone
+from edgesip.signal.proxy.record_route import RrSettings
+from edgesip.signal.proxy.uac import Heard
+from edgesip.store.api import Write
+
+
+@dataclass(frozen=True, slots=True)
+class CoreSettings:
+    """What the core itself needs of a profile; `durable` when bindings are written to a store."""
+
+    registrar: registrar.Settings
+    durable: bool
+    wall_offset: float
+    rr: RrSettings = field(default_factory=RrSettings)
+    seals: Seals | None = None
+
+
+class Arrived(NamedTuple):
+    """A request for the script to decide on; `carry` takes the decision."""
+
+    inbound: Inbound
+
+
+Event = Arrived | Asked | Heard | Write | Happened | Undone | Onward | Note

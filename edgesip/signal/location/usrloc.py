@@ -2,119 +2,30 @@
 
 Holds bindings in memory, in the order in which they are to be tried, and knows which are over. It
 refuses to know REGISTER requests (the registrar's room), stores and clocks: times are monotonic
-seconds given by the caller; records for a store carry wall time.
+seconds given by the caller.
 """
 
 from __future__ import annotations
 
 import zlib
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
-from typing import Any
+from math import inf
 
-from edgesip.address import Addr, Flow
+from edgesip.address import Flow
+from edgesip.signal.location.agenda import SLICE, Agenda
+from edgesip.signal.location.binding import Binding, aor_key
+from edgesip.signal.location.packed import expires_of, pack, unpack, with_keepalive
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.uri import parse_uri
 
+__all__ = ["PARTS", "Binding", "Part", "Usrloc", "UsrlocSettings", "aor_key"]
+
 PARTS = 1024  # slices of the table by ruid, for whoever must visit every binding a little at a time
+WARM = 10_000  # bindings, those that changed last, that are kept as values; the others as octets
 _HEIRS = 10_000  # lost bindings that are remembered until their phone comes back
-_SLACK = 1024  # stale entries the expiry heap may hold before it is rebuilt
-
-
-def aor_key(user: str) -> str:
-    """The key of an address of record: its user part with A-Z lowered (`use_domain` 0, `case_sensitive` 0).
-
-    Only ASCII letters fold: KELVIN SIGN is no `k` here.
-    """
-    if user.isascii():
-        return user.lower()
-    return user.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """One contact of an address of record (RFC 3261 §10.3, location.md §1.2).
-
-    `expires`, `last_modified` and `last_keepalive` are monotonic seconds (`last_keepalive` 0.0: never
-    heard of), `roundtrip` is seconds. `contact` is the URI as registered, `received` the source URI of
-    the REGISTER. `q` is -1.0 when unset. `reg_id` 0 means none. `ruid` is ours and never changes.
-    """
-
-    aor: str
-    contact: str
-    expires: float
-    q: float
-    call_id: str
-    cseq: int
-    received: str
-    flow: Flow
-    user_agent: str
-    nated: bool
-    instance: str
-    reg_id: int
-    ruid: str
-    methods: tuple[str, ...] = ()
-    path: str = ""
-    last_modified: float = 0.0
-    last_keepalive: float = 0.0
-    roundtrip: float | None = None
-
-    def record(self, wall_offset: float) -> dict[str, Any]:
-        """This binding as a JSON object with wall times; `wall_offset` is wall time minus monotonic time."""
-        flow = self.flow
-        return {
-            "aor": self.aor,
-            "contact": self.contact,
-            "expires": self.expires + wall_offset,
-            "q": self.q,
-            "call_id": self.call_id,
-            "cseq": self.cseq,
-            "received": self.received,
-            "flow": [flow.transport, flow.local.host, flow.local.port, flow.remote.host, flow.remote.port],
-            "user_agent": self.user_agent,
-            "nated": self.nated,
-            "instance": self.instance,
-            "reg_id": self.reg_id,
-            "ruid": self.ruid,
-            "methods": list(self.methods),
-            "path": self.path,
-            "last_modified": self.last_modified + wall_offset,
-        }
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Binding:
-        """The binding a record describes, its times re-based; ValueError when the record is not one.
-
-        What was heard of the phone before (keepalive, round trip) is not kept: a new process asks anew.
-        """
-        try:
-            transport, local_host, local_port, remote_host, remote_port = record["flow"]
-            flow = Flow(
-                str(transport),
-                Addr(str(local_host), int(local_port)),
-                Addr(str(remote_host), int(remote_port)),
-            )
-            return cls(
-                aor=str(record["aor"]),
-                contact=str(record["contact"]),
-                expires=float(record["expires"]) - wall_offset,
-                q=float(record["q"]),
-                call_id=str(record["call_id"]),
-                cseq=int(record["cseq"]),
-                received=str(record["received"]),
-                flow=flow,
-                user_agent=str(record["user_agent"]),
-                nated=bool(record["nated"]),
-                instance=str(record["instance"]),
-                reg_id=int(record["reg_id"]),
-                ruid=str(record["ruid"]),
-                methods=tuple(str(method) for method in record["methods"]),
-                path=str(record["path"]),
-                last_modified=float(record["last_modified"]) - wall_offset,
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"not a location record: {error!r}") from error
+_SLACK = 1024  # stale entries the agenda may hold before it is made anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,20 +44,44 @@ class UsrlocSettings:
     realm_prefix: str = ""
 
 
+class Part:
+    """A slice of the table, read where it lies: the bindings whose ruids fall into it."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, rows: dict[str, Binding | bytes]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Binding]:
+        return iter([_whole(ruid, row) for ruid, row in self._rows.items()])
+
+
 class Usrloc:
     """All bindings: by address of record (best q first, then oldest first), by ruid, by flow, by expiry.
 
     With `desc_time_order` the last one that registered or refreshed comes first, whatever its q.
+
+    The `warm` bindings that changed last are kept as they are given; of the others the octets of `packed`.
     """
 
-    def __init__(self, settings: UsrlocSettings = UsrlocSettings()) -> None:
+    def __init__(
+        self,
+        settings: UsrlocSettings = UsrlocSettings(),
+        warm: int = WARM,
+    ) -> None:
         self.settings = settings
-        self._aors: dict[str, tuple[Binding, ...]] = {}
-        self._parts: list[dict[str, Binding]] = [{} for _ in range(PARTS)]
-        self._flows: dict[Flow, str | dict[str, None]] = {}
+        self._most_warm = warm
+        self._aors: dict[str, str | tuple[str, ...]] = {}
+        self._parts: list[dict[str, Binding | bytes]] = [{} for _ in range(PARTS)]
+        # By the hash of the flow: whoever shares one with another flow is found out when he is looked at.
+        self._flows: dict[int, str | dict[str, None]] = {}
+        self._warm: deque[str] = deque()
         # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
-        # entry comes up, and only an earlier one is pushed.
-        self._heap: list[tuple[float, str]] = []
+        # entry comes up, and only an earlier one is added.
+        self._agenda = Agenda()
         self._size = 0
         self._expired = 0
         self._lost: dict[tuple[str, str], str] = {}
@@ -195,12 +130,17 @@ class Usrloc:
 
         `aor` is what `key` answers; its case matters with `case_sensitive` alone.
         """
-        row = self._aors.get(aor if self.settings.case_sensitive else aor_key(aor), ())
-        return [binding for binding in row if binding.expires > now]
+        key = aor if self.settings.case_sensitive else aor_key(aor)
+        return [binding for binding in self._row(key) if binding.expires > now]
+
+    def known(self, aor: str) -> list[Binding]:
+        """All bindings of an address of record, those that are over and not yet removed included."""
+        return self._row(aor if self.settings.case_sensitive else aor_key(aor))
 
     def get(self, ruid: str) -> Binding | None:
         """The binding with this ruid, over or not."""
-        return self._parts[_part_of(ruid)].get(ruid)
+        row = self._parts[_part_of(ruid)].get(ruid)
+        return None if row is None else _whole(ruid, row)
 
     def present(self, ruid: str) -> Binding | None:
         """The binding with this ruid, or that by which its phone came back after its connection was lost."""
@@ -213,46 +153,51 @@ class Usrloc:
         return binding
 
     def get_all(self) -> list[Binding]:
-        """Every binding that has not been removed yet, in no particular order."""
-        return [binding for part in self._parts for binding in part.values()]
+        """Every binding that has not been removed yet, in no particular order: seconds for a million."""
+        return [_whole(ruid, row) for part in self._parts for ruid, row in part.items()]
 
     def aors(self) -> Iterator[tuple[str, tuple[Binding, ...]]]:
-        """Every address of record with its bindings. A snapshot: it may be read while the table changes."""
-        return iter(list(self._aors.items()))
+        """Every address of record with its bindings, each as it is when its turn comes.
 
-    def part(self, index: int) -> Iterable[Binding]:
+        The table may change meanwhile.
+        """
+        for aor in list(self._aors):
+            row = self._row(aor)
+            if row:
+                yield aor, tuple(row)
+
+    def part(self, index: int) -> Part:
         """The bindings of slice `index`, 0 to PARTS-1; a binding stays in one slice for its life."""
-        return self._parts[index].values()
+        return Part(self._parts[index])
 
     def by_flow(self, flow: Flow) -> list[Binding]:
         """The bindings registered over exactly this flow."""
-        ruids = self._flows.get(flow, ())
-        found = (self.get(ruid) for ruid in ((ruids,) if isinstance(ruids, str) else ruids))
-        return [binding for binding in found if binding is not None]
+        return [binding for binding in self._at(flow) if binding.flow == flow]
 
     def one_by_flow(self, flow: Flow) -> Binding | None:
         """Any one binding registered over this flow; a front proxy's flow may carry all of them."""
-        ruids = self._flows.get(flow)
-        if ruids is None:
-            return None
-        return self.get(ruids if isinstance(ruids, str) else next(iter(ruids)))
+        for binding in self._at(flow):
+            if binding.flow == flow:
+                return binding
+        return None
 
     def put(self, binding: Binding) -> None:
         """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""
         ruid = binding.ruid
         part = self._parts[_part_of(ruid)]
-        old = part.get(ruid)
+        row = part.get(ruid)
+        old = None if row is None else _whole(ruid, row)
         part[ruid] = binding
+        self._warm.append(ruid)
+        if len(self._warm) > self._most_warm:
+            self._cool(self._warm.popleft())
         if old is None:
             self._size += 1
             self._insert(binding)
             lost = self._lost.pop(_phone_of(binding), None) if self._lost else None
             if lost is not None:
-                self._inherit(lost, binding.ruid)
-        elif old.aor == binding.aor and old.q == binding.q and not self.settings.desc_time_order:
-            row = self._aors[binding.aor]
-            self._aors[binding.aor] = tuple(binding if one.ruid == ruid else one for one in row)
-        else:
+                self._inherit(lost, ruid)
+        elif old.aor != binding.aor or old.q != binding.q or self.settings.desc_time_order:
             self._cut(old)
             self._insert(binding)
         if old is None or old.flow != binding.flow:
@@ -260,16 +205,15 @@ class Usrloc:
                 self._leave(old)
             self._arrive(binding)
         if old is None or binding.expires < old.expires:
-            heappush(self._heap, (binding.expires, ruid))
-            if len(self._heap) > 2 * self._size + _SLACK:
-                self._heap = [(one.expires, one.ruid) for one in self.get_all()]
-                heapify(self._heap)
+            self._note(binding)
 
     def remove(self, binding: Binding) -> None:
         """Take out the binding with this one's ruid, whatever became of it meanwhile; none is fine."""
-        old = self._parts[_part_of(binding.ruid)].pop(binding.ruid, None)
-        if old is None:
+        ruid = binding.ruid
+        row = self._parts[_part_of(ruid)].pop(ruid, None)
+        if row is None:
             return
+        old = _whole(ruid, row)
         self._size -= 1
         self._cut(old)
         self._leave(old)
@@ -278,7 +222,7 @@ class Usrloc:
         """Take out a binding whose connection is gone; its calls find the phone when it registers again."""
         self.remove(binding)
         phone = _phone_of(binding)
-        heir = next((one for one in self._aors.get(binding.aor, ()) if _phone_of(one) == phone), None)
+        heir = next((one for one in self._row(binding.aor) if _phone_of(one) == phone), None)
         if heir is not None:
             self._inherit(binding.ruid, heir.ruid)
             return
@@ -293,12 +237,16 @@ class Usrloc:
 
     def heard(self, ruid: str, now: float, roundtrip: float) -> Binding | None:
         """Note that a ping was answered `roundtrip` seconds after it left; None without such a binding."""
-        old = self.get(ruid)
-        if old is None:
+        part = self._parts[_part_of(ruid)]
+        row = part.get(ruid)
+        if row is None:
             return None
-        binding = replace(old, last_keepalive=now, roundtrip=roundtrip)
-        self.put(binding)
-        return binding
+        if isinstance(row, Binding):
+            row = replace(row, last_keepalive=now, roundtrip=roundtrip)
+        else:
+            row = with_keepalive(row, now, roundtrip)
+        part[ruid] = row
+        return _whole(ruid, row)
 
     def expire(self, now: float, limit: int = 1000) -> list[Binding]:
         """Remove bindings that are over by `now`, at most `limit` in one go, and return them.
@@ -306,8 +254,12 @@ class Usrloc:
         When more are waiting, `deadline()` stays in the past, so that a storm is worked off in slices.
         """
         gone: list[Binding] = []
-        while len(gone) < limit and self._settle() and self._heap[0][0] <= now:
-            binding = self.get(heappop(self._heap)[1])
+        while len(gone) < limit and self._settle():
+            at, ruid = self._agenda.nearest()
+            if at > now:
+                break
+            self._agenda.drop()
+            binding = self.get(ruid)
             if binding is not None:
                 self.remove(binding)
                 gone.append(binding)
@@ -315,8 +267,12 @@ class Usrloc:
         return gone
 
     def deadline(self) -> float | None:
-        """When the next binding is over (monotonic seconds), or None when there is none."""
-        return self._heap[0][0] if self._settle() else None
+        """When the next binding is over (monotonic seconds), or None when there is none.
+
+        It may be said too early by less than a second while very many are over within one.
+        """
+        self._settle()
+        return self._agenda.earliest()
 
     def load(self, bindings: Iterable[Binding]) -> int:
         """Put what a store kept, oldest registration first within an address of record; how many were put."""
@@ -326,49 +282,123 @@ class Usrloc:
             count += 1
         return count
 
-    def _settle(self) -> bool:
-        """Make the top of the heap true (a living binding at its real expiry); False when nothing is left."""
-        while self._heap:
-            at, ruid = self._heap[0]
+    def _row(self, key: str) -> list[Binding]:
+        ruids = self._aors.get(key, ())
+        found = [self.get(ruid) for ruid in ((ruids,) if isinstance(ruids, str) else ruids)]
+        return [binding for binding in found if binding is not None]
+
+    def _at(self, flow: Flow) -> Iterator[Binding]:
+        ruids = self._flows.get(hash(flow), ())
+        for ruid in (ruids,) if isinstance(ruids, str) else ruids:
             binding = self.get(ruid)
-            if binding is not None and binding.expires == at:
+            if binding is not None:
+                yield binding
+
+    def _cool(self, ruid: str) -> None:
+        """This binding has not changed for a while, or has done so again: its octets will do."""
+        part = self._parts[_part_of(ruid)]
+        row = part.get(ruid)
+        if isinstance(row, Binding):
+            data = pack(row)
+            if data is not None:
+                part[ruid] = data
+
+    def _note(self, binding: Binding) -> None:
+        agenda = self._agenda
+        if not binding.permanent:
+            agenda.add(binding.expires, binding.ruid)
+        if len(agenda) > 2 * self._size + _SLACK:
+            agenda.clear()
+            for part in self._parts:
+                for ruid, row in part.items():
+                    at = _expires(row)
+                    if at != inf:
+                        agenda.add(at, ruid)
+
+    def _settle(self) -> bool:
+        """Make the first of the agenda true: a living binding at its real expiry; False when there is none
+        that is known exactly yet.
+        """
+        agenda = self._agenda
+        budget = SLICE
+        while True:
+            first = agenda.first()
+            if first is None:
+                poured = agenda.pour() if budget > 0 else None
+                if poured is None:
+                    return False
+                second, ruids = poured
+                budget -= len(ruids)
+                for ruid in ruids:
+                    self._sort(second, ruid)
+                continue
+            at, ruid = first
+            row = self._parts[_part_of(ruid)].get(ruid)
+            expires = _expires(row) if row is not None else inf
+            if expires == at:
                 return True
-            heappop(self._heap)
-            if binding is not None and binding.expires > at:
-                heappush(self._heap, (binding.expires, ruid))
-        return False
+            agenda.drop()
+            if at < expires < inf:
+                agenda.add(expires, ruid)
+
+    def _sort(self, second: int, ruid: str) -> None:
+        """What was noted for this second is sorted exactly, or was refreshed meanwhile."""
+        row = self._parts[_part_of(ruid)].get(ruid)
+        if row is None:
+            return
+        expires = _expires(row)
+        if expires < second + 1:
+            self._agenda.sort(expires, ruid)
+        elif expires < inf:
+            self._agenda.add(expires, ruid)
 
     def _insert(self, binding: Binding) -> None:
-        row = self._aors.get(binding.aor, ())
-        if self.settings.desc_time_order:
-            self._aors[binding.aor] = (binding, *row)
+        """Find the place among the contacts of its address of record."""
+        ruids = self._aors.get(binding.aor)
+        if ruids is None:
+            self._aors[binding.aor] = binding.ruid
             return
+        row = self._row(binding.aor)
         place = next((index for index, one in enumerate(row) if one.q < binding.q), len(row))
-        self._aors[binding.aor] = (*row[:place], binding, *row[place:])
+        if self.settings.desc_time_order:
+            place = 0
+        names = [one.ruid for one in row]
+        self._aors[binding.aor] = (*names[:place], binding.ruid, *names[place:])
 
     def _cut(self, old: Binding) -> None:
-        row = tuple(one for one in self._aors[old.aor] if one.ruid != old.ruid)
-        if row:
-            self._aors[old.aor] = row
-        else:
+        ruids = self._aors[old.aor]
+        rest = () if isinstance(ruids, str) else tuple([ruid for ruid in ruids if ruid != old.ruid])
+        if not rest:
             del self._aors[old.aor]
+        else:
+            self._aors[old.aor] = rest[0] if len(rest) == 1 else rest
 
     def _arrive(self, binding: Binding) -> None:
         """Most flows carry one phone, kept as its bare ruid; a front proxy's carries thousands."""
-        there = self._flows.get(binding.flow)
+        key = hash(binding.flow)
+        there = self._flows.get(key)
         if there is None:
-            self._flows[binding.flow] = binding.ruid
+            self._flows[key] = binding.ruid
         elif isinstance(there, str):
-            self._flows[binding.flow] = {there: None, binding.ruid: None}
+            self._flows[key] = {there: None, binding.ruid: None}
         else:
             there[binding.ruid] = None
 
     def _leave(self, old: Binding) -> None:
-        there = self._flows.get(old.flow)
+        key = hash(old.flow)
+        there = self._flows.get(key)
         if isinstance(there, dict):
             there.pop(old.ruid, None)
         if not there or there == old.ruid:
-            self._flows.pop(old.flow, None)
+            self._flows.pop(key, None)
+
+
+def _whole(ruid: str, row: Binding | bytes) -> Binding:
+    return row if isinstance(row, Binding) else unpack(ruid, row)
+
+
+def _expires(row: Binding | bytes) -> float:
+    return row.expires if isinstance(row, Binding) else expires_of(row)
 
 
 def _part_of(ruid: str) -> int:

@@ -155,7 +155,7 @@ def _shown(binding: Binding, now: float, style: Style) -> str:
     text = f"<{binding.contact}>"
     if binding.q >= 0:
         text += f";q={binding.q:g}"
-    text += f";expires={max(1, round(binding.expires - now))}"
+    text += f";expires={binding.left(now)}"
     if binding.received and style.received_param:
         text += f';{style.received_param}="{binding.received}"'
     if binding.instance:

@@ -34,6 +34,7 @@ from edgesip.cli import fail
 from edgesip.script.aimed import Aimed
 from edgesip.script.edited import Edited
 from edgesip.script.message import Message
+from edgesip.script.screened import Screened
 from edgesip.script.transform import TRANSFORMATIONS
 from edgesip.script.variables import FUNCTIONS, VARIABLES
 from edgesip.signal import decision
@@ -324,7 +325,7 @@ def aimed() -> str:
 
 def call() -> str:
     """What a request script sees besides."""
-    kinds = (script.Call, script.BranchCall, script.FailureCall, script.UndoneCall)
+    kinds = (Screened, script.Call, script.BranchCall, script.FailureCall, script.UndoneCall)
     return "\n".join(members(kind) for kind in kinds)
 
 

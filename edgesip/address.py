@@ -94,6 +94,19 @@ def bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
+def source_of(host: str) -> str:
+    """Whoever is behind an IP literal: IPv4 as it is; of IPv6 the /64, which is one owner's."""
+    return host if ":" not in host else _prefix(host)
+
+
+@lru_cache(maxsize=8192)
+def _prefix(host: str) -> str:
+    ip = parse_ip(host)
+    if not isinstance(ip, ipaddress.IPv6Address):
+        return host if ip is None else str(ip)
+    return f"{ipaddress.IPv6Address(int(ip) >> 64 << 64)}/64"
+
+
 def same_host(one: str, other: str) -> bool:
     """True when both name the same IP address, or are the same name ignoring case."""
     if one == other:

@@ -91,6 +91,7 @@ def sources_of(
     sources: list[Source] = [
         lambda: core.counters,
         lambda: core.admission.counters | core.admission.gauges(),
+        core.guard.counters,
         lambda: core.transactions.counters,
         lambda: {
             "tmx:inuse_transactions": len(core.transactions),

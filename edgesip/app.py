@@ -30,6 +30,7 @@ from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
 from edgesip.keeping import load_state, room_for, save_state, state_file
+from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
 from edgesip.lasting import checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
@@ -67,6 +68,7 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
     `again` reads the profile anew, for `reload`.
     """
     script = script_of(profile)
+    addresses_of(profile), trusted_of(profile)
     listens: list[tuple[str, Addr]] = []
     for one in profile.listen:
         found = [(one.transport, addr) for addr in expand(Addr(one.host, one.port))]
@@ -185,6 +187,9 @@ class Edge:
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
         methods += reload.methods_for(self._reloading.reload)
+        methods += guard_methods(
+            service.core.guard, lambda: self._reloading.profile, lambda: answers.wall_offset, self._log
+        )
         methods += tm.methods_for(service, time.monotonic)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
@@ -266,12 +271,6 @@ class Edge:
         upstream = None
         if profile.upstream is not None:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
-
-        def trusts(host: str) -> bool:
-            return self._reloading.profile.permissions.trusts(host) or (
-                upstream is not None and host in upstream.hosts
-            )
-
         usrloc, digest = Usrloc(usrloc_of(profile)), Digest(profile.auth.realm, os.urandom(32))
 
         def pinged(flow: Flow) -> bool:
@@ -279,12 +278,13 @@ class Edge:
 
         traversal = room_for(profile.nat_traversal, os.urandom, myself.address_for, pinged)
         seals = seals_for(profile)
+        guard = guard_of(profile, usrloc, upstream)
         rooms = Rooms(
             myself,
             usrloc,
             subscribers,
             digest,
-            profile.permissions.trusted,
+            guard,
             upstream,
             profile.auth.enabled,
             traversal,
@@ -310,6 +310,7 @@ class Edge:
             hooks_of(self._script, rooms, time.monotonic),
             blocklist,
             traversal=traversal,
+            guard=guard,
         )
         pinging.use(profile, core)
         subscribing.use(profile, core)
@@ -317,7 +318,7 @@ class Edge:
             core,
             self._script,
             rooms,
-            Locator(myself, route, usrloc.present, blocklist, trusts, profile.dns.use_dns_failover),
+            Locator(myself, route, usrloc.present, blocklist, guard.trusts, profile.dns.use_dns_failover),
             resolver,
             store,
             log.writer("edgesip.signal"),

@@ -16,6 +16,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from edgesip.address import Addr, parse_ip
+from edgesip.guarding import guard_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
@@ -127,13 +128,14 @@ class DryRun:
         users: Subscribers = read_subscribers(profile.subscribers_db)
         realm = profile.auth.realm
         digest = Believing(realm, user) if user else Digest(realm, SECRET)
+        usrloc, upstream = Usrloc(usrloc_of(profile)), self._upstream()
         rooms = Rooms(
             myself,
-            Usrloc(usrloc_of(profile)),
+            usrloc,
             users,
             digest,
-            profile.permissions.trusted,
-            self._upstream(),
+            guard_of(profile, usrloc, upstream),
+            upstream,
             profile.auth.enabled,
             lookup=lookup_of(profile),
         )

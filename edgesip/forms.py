@@ -223,6 +223,16 @@ def pattern(value: object) -> re.Pattern[str]:
         raise ValueError(f"{value!r} is not a regular expression: {error}") from None
 
 
+def pattern_of_any_case(value: object) -> re.Pattern[str]:
+    """A regular expression that is searched for, whatever the case."""
+    return re.compile(pattern(value).pattern, re.IGNORECASE)
+
+
+def lines(value: object) -> tuple[str, ...]:
+    """Rows of words, each a text of its own."""
+    return tuple(" ".join(item.split()) for item in _items(value))
+
+
 def networks(value: object) -> tuple[Network, ...]:
     """IP addresses and networks in CIDR form."""
     found: list[Network] = []

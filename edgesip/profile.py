@@ -25,7 +25,6 @@ from edgesip.sections import (
     Auth,
     Dialog,
     Dns,
-    Permissions,
     Relay,
     Rr,
     Section,
@@ -33,6 +32,7 @@ from edgesip.sections import (
     Tls,
     Tm,
 )
+from edgesip.sections_guard import Ban, Permissions, Pike
 from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper, Stun
 from edgesip.sections_registrar import Outbound, Registrar
@@ -89,6 +89,8 @@ class Profile(Section):
 
     auth: Auth = Auth()
     permissions: Permissions = Permissions()
+    pike: Pike = Pike()
+    ban: Ban = Ban()
     registrar: Registrar = Registrar()
     outbound: Outbound = Outbound()
     usrloc: Usrloc = Usrloc()

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgesip import keeping, live, pinging, subscribing
+from edgesip.guarding import addresses_of, put, trusted_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
@@ -86,13 +87,13 @@ class Reloading:
         """
         new = self._again() if self._again is not None else self.profile
         script, keys = script_of(new), live.changed(self.profile, new)
-        self.profile = profile = live.taken(self.profile, new)
-        service = self._service
+        profile, service = live.taken(self.profile, new), self._service
+        put(service.core.guard, profile, addresses_of(profile), trusted_of(profile))
+        self.profile = profile
         if service.rooms.upstream is not None:
             service.rooms.upstream.users = profile.upstream_users
         rooms = replace(
             service.rooms,
-            trusted=profile.permissions.trusted,
             auth_enabled=profile.auth.enabled,
             lookup=lookup_of(profile),
         )

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from edgesip import forms
-from edgesip.address import Addr, parse_ip
-from edgesip.forms import Network, PortRange, TlsDomain
+from edgesip.address import Addr
+from edgesip.forms import PortRange, TlsDomain
 
 
 class Section(BaseModel):
@@ -28,18 +28,6 @@ class Auth(Section):
     """`false`: anybody may register as any user of a local domain, and call, without a password."""
     realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
     """The realm of challenges. Users are stored with it: after a change, set their passwords again."""
-
-
-class Permissions(Section):
-    """Sources that are believed without a password."""
-
-    trusted: Annotated[tuple[Network, ...], PlainValidator(forms.networks)] = ()
-    """Who may call our users without a password; never sent on to the upstream."""
-
-    def trusts(self, host: str) -> bool:
-        """True when this IP literal lies in one of the trusted networks."""
-        ip = parse_ip(host)
-        return ip is not None and any(ip in network for network in self.trusted)
 
 
 class Tm(Section):

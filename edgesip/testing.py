@@ -24,6 +24,8 @@ from edgesip.signal.decision import Decision, Forward
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest, Refused, Verified
+from edgesip.signal.guard.guard import Guard, GuardSettings
+from edgesip.signal.guard.permissions import TRUSTED_GROUP, Address
 from edgesip.signal.location import registrar
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.beat import Beats
@@ -137,7 +139,10 @@ def rooms_for(
     digest = Believing("edgesip", authenticated) if authenticated else Digest("edgesip", SECRET)
     networks = tuple(ip_network(one) for one in trusted)
     kept = Traversal(KEPT, Beats(KEPT, bytes, myself.address_for), lambda flow: False)
-    return Rooms(myself, Usrloc(), Users(users), digest, networks, outside, auth, kept)
+    usrloc = Usrloc()
+    guard = Guard(GuardSettings(), usrloc, outside)
+    guard.permissions.use([Address(TRUSTED_GROUP, network, "", 0, "") for network in networks], ())
+    return Rooms(myself, usrloc, Users(users), digest, guard, outside, auth, kept)
 
 
 class Stage:

@@ -37,6 +37,7 @@ from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
 from edgesip.signal.decision import Forward
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
+from edgesip.signal.guard.guard import Guard, GuardSettings
 from edgesip.signal.location import registrar
 from edgesip.signal.location.lookup import LookupSettings
 from edgesip.signal.location.seals import seals_of
@@ -320,6 +321,7 @@ class Talk:
         keep: KeepaliveSettings | None = None,
         rules: registrar.Settings | None = None,
         lookup: LookupSettings | None = None,
+        guard: GuardSettings | None = None,
     ) -> None:
         self.now = 1000.0
         self.ring = Ring(True, 1 << 22, 5000)
@@ -347,8 +349,9 @@ class Talk:
             Beats(keep, entropy, myself.address_for),
             lambda flow: ping > 0 and usrloc.one_by_flow(flow) is not None,
         )
+        self.guard = Guard(guard or GuardSettings(), usrloc, upstream)
         self.rooms = Rooms(
-            myself, usrloc, Users(*users), digest, (), upstream, auth, self.kept, lookup, seals
+            myself, usrloc, Users(*users), digest, self.guard, upstream, auth, self.kept, lookup, seals
         )
         self.blocklist = Blocklist(BlocklistSettings())
         self.locator = Locator(
@@ -366,6 +369,7 @@ class Talk:
             entropy,
             hooks_of(self.script, self.rooms, lambda: self.now),
             traversal=self.kept,
+            guard=self.guard,
         )
 
     def phone(self, name: str, *, nat: bool = False, at: Addr | None = None, transport: str = "udp") -> Phone:
@@ -376,6 +380,8 @@ class Talk:
     # -- the operators -----------------------------------------------------------------------------
 
     def __rshift__(self, packet: Packet) -> Talk:
+        if not self.core.hears(packet.octets, packet.phone.flow, self.now):
+            return self
         self.ring.message(self.now, True, packet.phone.flow, packet.octets)
         self._step(self.core.receive(packet.octets, packet.phone.flow, self.now))
         return self

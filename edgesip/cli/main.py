@@ -15,6 +15,7 @@ import typer
 import edgesip
 from edgesip.cli import (
     background,
+    ban,
     blocklist,
     core,
     dlg,
@@ -59,6 +60,7 @@ app.add_typer(core.app, name="core")
 app.add_typer(tls.app, name="tls")
 app.add_typer(dns.app, name="dns")
 app.add_typer(blocklist.app, name="blocklist")
+app.add_typer(ban.app, name="ban")
 app.command()(trace.trace)
 app.command()(stats.stats)
 app.command()(stats.uptime)

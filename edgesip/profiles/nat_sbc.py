@@ -1,15 +1,16 @@
 """The edge of a small operator: phones behind any NAT register here and call each other.
 
-A phone that registers proves its password; if it is behind a NAT, we remember where it really is and keep
-that way open. Anybody who opens anything else proves a password too, unless it is the upstream or a trusted
-machine. We route for our own domains only. A call rings, and a message arrives, wherever its user is
+Strangers who flood us, or say that they are scanners, get no answer; whoever goes on doing wrong is not heard
+for a while. A phone that registers proves its password; if it is behind a NAT, we remember where it really is
+and keep that way open. Anybody who opens anything else proves a password too, unless it is the upstream or a
+trusted machine. We route for our own domains only. A call rings, and a message arrives, wherever its user is
 registered; a user who has no phone on is unavailable; what looks like a number of the outside world goes to
 the upstream, but never back to it; anything else does not exist. Presence that is published and the count of
-waiting messages are kept by a server, not by phones, so these go to the upstream. Contacts of phones behind
-a NAT are marked with the address to find them at, both ways, and the media of every call goes through us.
+waiting messages are kept by a server, not by phones, so these go to the upstream. Contacts of phones behind a
+NAT are marked with the address to find them at, both ways, and the media of every call goes through us.
 """
 
-from edgesip.script import Call, Decision, Forward, Reply, ReplyCall, Save
+from edgesip.script import Call, Decision, Drop, Forward, Reply, ReplyCall, Save
 
 # nat_uac_test: 1 private Contact, 2 Via is not the source, 16 source port is not the Via's
 NATED = 1 + 2 + 16
@@ -17,6 +18,8 @@ NATED = 1 + 2 + 16
 
 def request(call: Call) -> Decision:
     """Whatever opens something: registrations, calls, messages, questions."""
+    if call.is_flooding() or call.is_scanner():
+        return Drop()
     if call.is_foreign():
         return Reply(403, "Not our domain")
     if call.method == "REGISTER":

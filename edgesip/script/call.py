@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_network
 
-from edgesip.address import is_private, parse_ip
-from edgesip.script.aimed import Aimed
+from edgesip.address import is_private
 from edgesip.script.edited import field
 from edgesip.script.events import dialog_value
 from edgesip.script.keeping import keepalive_socket, nat_keepalive
 from edgesip.script.rooms import Rooms
+from edgesip.script.screened import Screened
 from edgesip.script.transform import substitution
 from edgesip.signal.decision import Challenge, Decision, Reply
 from edgesip.signal.guard.digest import Verified
@@ -36,10 +35,10 @@ _REALM = re.compile(r'\brealm\s*=\s*"([^"]*)"', re.IGNORECASE).search
 _CREDENTIALS = ("Authorization", "Proxy-Authorization")
 
 
-class Call(Aimed):
+class Call(Screened):
     """One request, read-only, and what the script wants done with it."""
 
-    __slots__ = ("_now", "_rooms")
+    __slots__ = ()
 
     def __init__(self, inbound: Inbound, rooms: Rooms, now: float) -> None:
         self._message = inbound.request
@@ -48,6 +47,7 @@ class Call(Aimed):
         self._inbound = inbound
         self._rooms = rooms
         self._now = now
+        self._peer_tag = ""
 
     # -- where it is for ---------------------------------------------------------------------------
 
@@ -103,22 +103,6 @@ class Call(Aimed):
         return (upstream.uri_for(self.ruri.user or ""),)
 
     # -- who sent it -------------------------------------------------------------------------------
-
-    def allow_source_address(self) -> bool:
-        """permissions' `allow_source_address()`: the source is in `[permissions] trusted`."""
-        source = parse_ip(self.source_ip)
-        return source is not None and any(source in network for network in self._rooms.trusted)
-
-    def is_in_subnet(self, network: str) -> bool:
-        """ipops' function, of the source: `call.is_in_subnet("192.0.2.0/24")`."""
-        source = parse_ip(self.source_ip)
-        return source is not None and source in ip_network(network, strict=False)
-
-    def from_upstream(self) -> bool:
-        """True when the source is one of the upstream's addresses, or trusted."""
-        upstream = self._rooms.upstream
-        known = upstream is not None and self.source_ip in upstream.hosts
-        return known or self.allow_source_address()
 
     @property
     def auth_user(self) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
 from typing import Protocol
 
 from edgesip.signal.guard.digest import Refused, Verified
+from edgesip.signal.guard.guard import Guard
 from edgesip.signal.location.lookup import LookupSettings
 from edgesip.signal.location.seals import Seals
 from edgesip.signal.location.usrloc import Usrloc
@@ -18,8 +18,6 @@ from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.store.api import Credential, Subscribers
-
-Networks = Sequence[IPv4Network | IPv6Network]
 
 
 class Authority(Protocol):
@@ -52,7 +50,7 @@ class Rooms:
     usrloc: Usrloc
     subscribers: Subscribers
     digest: Authority
-    trusted: tuple[IPv4Network | IPv6Network, ...] = ()
+    guard: Guard
     upstream: Upstream | None = None
     auth_enabled: bool = True
     traversal: Traversal | None = None

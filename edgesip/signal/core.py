@@ -17,6 +17,7 @@ from edgesip.signal.dialog.table import Dialogs
 from edgesip.signal.events import Arrived, CoreSettings, Event
 from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
+from edgesip.signal.guard.guard import Guard, GuardSettings
 from edgesip.signal.location import registrar
 from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
@@ -80,6 +81,7 @@ class SignalCore:
         dead: Dead | None = None,
         admission: AdmissionSettings | None = None,
         traversal: Traversal | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.myself = myself
         self.transactions = transactions
@@ -91,6 +93,7 @@ class SignalCore:
         self.stun = StunDesk(usrloc)
         self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
         self.admission = Admission(admission or AdmissionSettings(), entropy)
+        self.guard = guard or Guard(GuardSettings(), usrloc)
         self._waiting: dict[TxKey, Inbound] = {}
         self._late: Timers[TxKey] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []
@@ -127,6 +130,10 @@ class SignalCore:
 
     # -- what comes in -----------------------------------------------------------------------------
 
+    def hears(self, data: bytes, flow: Flow, now: float) -> bool:
+        """False for octets of somebody who is banned: they are not worth another look."""
+        return not (self.guard.bans.active and self.guard.bans.refuses(data, flow, now))
+
     def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:
         """One message that came in over `flow`."""
         if flow.transport == "udp" and (len(data) < SHORTEST or not data.strip(b"\r\n")):
@@ -139,6 +146,7 @@ class SignalCore:
             else:
                 events = self._request(message, flow, now)
         except ParseError as error:
+            self.guard.unreadable(data, flow, now)
             request = message if isinstance(message, Request) else error.request
             if flow.transport == "udp" and not self.admission.may_err(flow.remote.host, now):
                 request = None
@@ -172,6 +180,8 @@ class SignalCore:
                 return events
         elif self.transactions.absorb(request, key, now) or key in self._waiting:
             return []
+        if self.guard.bans.active and self.guard.refuses_request(request, flow, now):
+            return []
         if self.admission.closed:
             if request.method == "ACK" and self._stateless.is_answered(request):
                 return []
@@ -185,6 +195,7 @@ class SignalCore:
         request = with_source(request, flow.remote)
         refused = check_request(request)
         if refused is not None:
+            self.guard.refused(request, flow, refused.status, now)
             return self._refuse(request, flow, refused.status, refused.reason, refused.headers)
         routed = preprocess(request, self.myself)
         request = routed.request
@@ -292,6 +303,7 @@ class SignalCore:
         elif isinstance(decision, Reply):
             headers = decision.headers + inbound.edits.answer
             if decision.status >= 300:
+                self.guard.refused(request, flow, decision.status, now)
                 events = self._refuse(request, flow, decision.status, decision.reason, headers)
             else:
                 self.traversal.accepted(inbound.edits, request, flow, decision.status, headers, now)
@@ -351,6 +363,7 @@ class SignalCore:
         self._stateless.answer(request, flow, decision.status, "", ((name, value), *inbound.edits.answer))
         if not inbound.why:
             return []
+        self.guard.failed(flow, inbound.user, inbound.why, now, request.headers.call_id)
         call_id, source = request.headers.call_id, str(flow.remote)
         return [
             note("info", "authentication failed", call_id, user=inbound.user, source=source, why=inbound.why)
@@ -430,6 +443,7 @@ class SignalCore:
 
     def tick(self, now: float) -> list[Event]:
         """Do all that has become due."""
+        self.guard.tick(now)
         events = self._handle(self.transactions.tick(now), now)
         for key in self._late.due(now):
             self._trying(key)
@@ -453,6 +467,7 @@ class SignalCore:
             self.usrloc.deadline(),
             self._pinger.deadline(now),
             self.traversal.deadline(now),
+            self.guard.deadline(),
         )
         return min((due for due in dues if due is not None), default=None)
 
@@ -486,5 +501,5 @@ class SignalCore:
         return [refused(request, flow, status, reason)]
 
     def _gather(self, events: Sequence[Event]) -> list[Event]:
-        said = self._proxy.take_said()
+        said = [*self._proxy.take_said(), *self.guard.take_said()]
         return [*events, *said] if said else list(events)

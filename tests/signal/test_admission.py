@@ -210,8 +210,8 @@ def test_one_error_a_second_for_a_source_and_a_table_that_does_not_grow() -> Non
 
 
 def test_garbage_for_ever_is_not_answered_for_ever() -> None:
-    talk = Talk()
-    alice = talk.phone("alice")
+    """Of somebody who is never banned: his phone is registered over this flow."""
+    talk = Talk().register(alice := Talk().phone("alice"))
     bad = alice.invite("bob").octets.replace(b"CSeq: 1 INVITE", b"CSeq: 1 BYE")
     for _ in range(1000):
         talk >> Packet(alice, bad)

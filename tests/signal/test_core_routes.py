@@ -10,6 +10,7 @@ import pytest
 from talk import SDP, SERVER, Packet, Talk, moved
 
 from edgesip.address import Addr
+from edgesip.signal.guard.permissions import TRUSTED_GROUP, Address
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.wire.uri import parse_uri
 
@@ -242,7 +243,7 @@ def test_the_upstream_rings_phones_without_a_password_and_never_gets_its_calls_b
 
 def test_trusted_sources_are_believed() -> None:
     talk = trunked()
-    talk.rooms = replace(talk.rooms, trusted=(ip_network("192.0.2.128/25"),))
+    talk.guard.permissions.use([Address(TRUSTED_GROUP, ip_network("192.0.2.128/25"), "", 0, "")], ())
     talk.register(bob := talk.phone("bob"))
     inside = talk.phone("gateway", at=Addr("192.0.2.200", 5060))
     outside = talk.phone("gateway", at=Addr("192.0.2.20", 5060))

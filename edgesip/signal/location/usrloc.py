@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
 
-from edgesip.address import Flow
+from edgesip.address import Flow, source_of
 from edgesip.signal.location.agenda import SLICE, Agenda
 from edgesip.signal.location.binding import Binding, aor_key
 from edgesip.signal.location.packed import expires_of, pack, unpack, with_keepalive
@@ -79,6 +79,8 @@ class Usrloc:
         # By the hash of the flow: whoever shares one with another flow is found out when he is looked at.
         self._flows: dict[int, str | dict[str, None]] = {}
         self._warm: deque[str] = deque()
+        # How many bindings a source has, by its hash: sharing one with another source spares both a ban.
+        self._sources: dict[int, int] = {}
         # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
         # entry comes up, and only an earlier one is added.
         self._agenda = Agenda()
@@ -180,6 +182,16 @@ class Usrloc:
             if binding.flow == flow:
                 return binding
         return None
+
+    def shares(self, source: str) -> bool:
+        """True when any phone is registered from this source (`address.source_of`)."""
+        return hash(source) in self._sources
+
+    def lives(self, user: str, source: str) -> bool:
+        """True when this user has a phone at this source, or with `use_domain` anybody has."""
+        if not self.shares(source) or self.settings.use_domain:
+            return self.shares(source)
+        return any(source_of(one.flow.remote.host) == source for one in self.lookup(self.key(user, ""), 0.0))
 
     def put(self, binding: Binding) -> None:
         """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""
@@ -375,6 +387,8 @@ class Usrloc:
 
     def _arrive(self, binding: Binding) -> None:
         """Most flows carry one phone, kept as its bare ruid; a front proxy's carries thousands."""
+        source = hash(source_of(binding.flow.remote.host))
+        self._sources[source] = self._sources.get(source, 0) + 1
         key = hash(binding.flow)
         there = self._flows.get(key)
         if there is None:
@@ -385,6 +399,10 @@ class Usrloc:
             there[binding.ruid] = None
 
     def _leave(self, old: Binding) -> None:
+        source = hash(source_of(old.flow.remote.host))
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
         key = hash(old.flow)
         there = self._flows.get(key)
         if isinstance(there, dict):

@@ -129,6 +129,8 @@ class SignalService:
         """
         try:
             now = time.monotonic()
+            if not self.core.hears(data, flow, now):
+                return
             if data[:1] < b"\4":
                 self._stun(data, flow, now)
                 return
@@ -203,6 +205,7 @@ class SignalService:
         self.step(self.core.flow_closed(flow, time.monotonic()))
 
     def _malformed(self, data: bytes, flow: Flow, error: ParseError) -> None:
+        self.core.guard.unreadable(data, flow, time.monotonic())
         self.step(self.core.malformed(data, error, flow))
 
     def _say(self, note: Note) -> None:

@@ -1,0 +1,130 @@
+"""The guard: pike, bans and permissions of one server, and what the core tells and asks them.
+
+Joins the three, and says which refusals count as something wrong. Knows no script and no profile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from edgesip.address import Flow
+from edgesip.signal.guard.bans import Bans, BanSettings, Neighbours
+from edgesip.signal.guard.permissions import Address, Permissions, PermissionSettings, Trusted
+from edgesip.signal.guard.pike import Pike, PikeSettings
+from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.proxy.inbound import Note
+from edgesip.signal.proxy.upstream import Upstream
+from edgesip.signal.wire.message import Request
+
+SWEEP = 20.0
+"""Seconds between two looks for what is over (htable's timer_interval)."""
+SCANNERS = "friendly-scanner|friendly-request|sipvicious|sipcli|sip-scan|sundayddr|vaxsipuseragent|pplsip"
+COUNTS = {400: "malformed", 403: "refused", 404: "not found"}
+"""The refusals of a stranger that count against him."""
+FAILURES = {
+    "wrong password": "password",
+    "unknown user": "unknown user",
+    "malformed credentials": "malformed",
+    "malformed response": "malformed",
+}
+"""What of refused credentials counts; those for another realm, or for an old nonce, do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSettings:
+    """The slices of all three; `scanners` is what a scanner's User-Agent looks like."""
+
+    pike: PikeSettings = field(default_factory=PikeSettings)
+    ban: BanSettings = field(default_factory=BanSettings)
+    permissions: PermissionSettings = field(default_factory=PermissionSettings)
+    scanners: re.Pattern[str] = field(default_factory=lambda: re.compile(SCANNERS, re.IGNORECASE))
+
+
+class Guard:
+    """What stands before everything else."""
+
+    def __init__(self, settings: GuardSettings, usrloc: Usrloc, upstream: Upstream | None = None) -> None:
+        self._said: list[Note] = []
+        self._usrloc = usrloc
+        self._upstream = upstream
+        self._swept = 0.0
+        self.scanners = settings.scanners
+        self.permissions = Permissions(settings.permissions)
+        self.pike = Pike(settings.pike, self._said)
+        neighbours = Neighbours(self._registered, usrloc.shares, usrloc.lives, self.trusts)
+        self.bans = Bans(settings.ban, neighbours, self._said)
+
+    def use(self, settings: GuardSettings, rows: Sequence[Address], trusted: Sequence[Trusted]) -> None:
+        """Other limits and other rows are in force from now on. Raises ValueError for too many networks."""
+        self.permissions.settings = settings.permissions
+        self.permissions.use(rows, trusted)
+        self.pike.settings = settings.pike
+        self.bans.settings = settings.ban
+        self.scanners = settings.scanners
+        self.bans.review()
+
+    def trusts(self, host: str) -> bool:
+        """True for the upstream's addresses and for those of `[permissions]` group 1."""
+        upstream = self._upstream
+        return (upstream is not None and host in upstream.hosts) or self.permissions.trusts(host)
+
+    def counters(self) -> dict[str, int]:
+        """The statistics of pike and of the bans."""
+        return self.pike.counters | self.bans.counters | self.bans.gauges()
+
+    # -- what the core asks and tells --------------------------------------------------------------------
+
+    def refuses_request(self, request: Request, flow: Flow, now: float) -> bool:
+        """True when what this request would open is not heard: its user is banned at this source."""
+        headers = request.headers
+        if headers.to.tag:
+            return False
+        named = headers.to if request.method == "REGISTER" else headers.from_
+        return self.bans.refuses_user(flow, named.uri.username or "", now)
+
+    def unreadable(self, data: bytes, flow: Flow, now: float) -> None:
+        """These octets are not SIP, or not a request that can be read; answers count against nobody."""
+        if not data.startswith(b"SIP/"):
+            self.bans.score(flow, "", "malformed", now)
+
+    def refused(self, request: Request, flow: Flow, status: int, now: float) -> None:
+        """A request was refused: it counts when nobody has proven a password with it."""
+        kind = COUNTS.get(status)
+        if kind is None:
+            return
+        headers = request.headers
+        if "Authorization" in headers.first or "Proxy-Authorization" in headers.first:
+            return
+        self.bans.score(flow, request.ruri.username or "", kind, now, headers.call_id)
+
+    def failed(self, flow: Flow, user: str, why: str, now: float, call_id: str) -> None:
+        """Credentials that came were refused; `why` is the digest's word. A stale nonce has none."""
+        kind = FAILURES.get(why)
+        if kind is not None:
+            self.bans.score(flow, user, kind, now, call_id)
+
+    def take_said(self) -> list[Note]:
+        """What there is to say since this was last asked."""
+        said = self._said[:]
+        self._said.clear()
+        return said
+
+    def deadline(self) -> float | None:
+        """When `tick` is next due (monotonic seconds); None while there is nothing to forget."""
+        if not len(self.pike) and not self.bans.active:
+            return None
+        due, red = self._swept + SWEEP, self.pike.deadline()
+        return due if red is None or due < red else red
+
+    def tick(self, now: float) -> None:
+        """Free those whose time is over."""
+        self.pike.tick(now)
+        if now >= self._swept + SWEEP:
+            self._swept = now
+            self.pike.sweep(now)
+            self.bans.sweep(now)
+
+    def _registered(self, flow: Flow) -> bool:
+        return self._usrloc.one_by_flow(flow) is not None

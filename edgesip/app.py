@@ -29,8 +29,8 @@ from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
-from edgesip.keeping import load_state, room_for, save_state, state_file
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
+from edgesip.keeping import load_state, room_for, save_state, state_file
 from edgesip.lasting import checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for

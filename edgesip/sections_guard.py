@@ -31,7 +31,8 @@ class Permissions(Section):
     reads it again. A relative path starts at the profile's own directory."""
     trusted_file: Annotated[Path | None, PlainValidator(forms.path)] = None
     """A file of rows for `call.allow_trusted()`: `SOURCE PROTO FROM_PATTERN RURI_PATTERN [TAG]`, PROTO one of
-    any, udp, tcp, tls; `*` is any pattern; `permissions.trustedReload` reads it again."""
+    any, udp, tcp, tls; `*` is any pattern; `edgesip rpc permissions.trustedReload` reads it
+    again."""
     subnet_match_mode: Annotated[int, Field(ge=0, le=1)] = 0
     """Which network counts when several fit: 0 the first that is listed, 1 the smallest."""
     max_subnets: Annotated[int, Field(ge=1, le=100_000)] = 512

@@ -57,6 +57,7 @@ from edgesip.signal.wire.message import Request, Response, parse, reply_to
 
 __all__ = ["Arrived", "CoreSettings", "Event", "SignalCore"]
 
+COUNTS = "rcv_requests rcv_replies fwd_requests drop_requests drop_replies err_requests bad_msg_hdr".split()
 SHORTEST = 32
 RETRY_AFTER = ("Retry-After", "60")
 PATIENCE = 0.2
@@ -108,15 +109,7 @@ class SignalCore:
         self._proxy.calls.traversal = self.traversal
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
-        self._counts: dict[str, int] = {
-            "core:rcv_requests": 0,
-            "core:rcv_replies": 0,
-            "core:fwd_requests": 0,
-            "core:drop_requests": 0,
-            "core:drop_replies": 0,
-            "core:err_requests": 0,
-            "core:bad_msg_hdr": 0,
-        }
+        self._counts: dict[str, int] = {f"core:{name}": 0 for name in COUNTS}
 
     @property
     def counters(self) -> dict[str, int]:
@@ -129,10 +122,6 @@ class SignalCore:
         self._saver.settings = settings
 
     # -- what comes in -----------------------------------------------------------------------------
-
-    def hears(self, data: bytes, flow: Flow, now: float) -> bool:
-        """False for octets of somebody who is banned: they are not worth another look."""
-        return not (self.guard.bans.active and self.guard.bans.refuses(data, flow, now))
 
     def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:
         """One message that came in over `flow`."""

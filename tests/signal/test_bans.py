@@ -153,8 +153,8 @@ def test_answers_of_whoever_we_call_are_read_all_the_same() -> None:
     talk = Talk()
     gateway = talk.phone("gw")
     junk(talk, gateway)
-    assert talk.core.hears(b"SIP/2.0 200 OK\r\n", gateway.flow, talk.now)
-    assert not talk.core.hears(b"INVITE sip:x SIP/2.0\r\n", gateway.flow, talk.now)
+    assert not talk.guard.bans.refuses(b"SIP/2.0 200 OK\r\n", gateway.flow, talk.now)
+    assert talk.guard.bans.refuses(b"INVITE sip:x SIP/2.0\r\n", gateway.flow, talk.now)
 
 
 def test_a_scanner_by_its_own_name_gets_no_answer_at_all() -> None:

@@ -129,7 +129,7 @@ class SignalService:
         """
         try:
             now = time.monotonic()
-            if not self.core.hears(data, flow, now):
+            if self.core.guard.bans.active and self.core.guard.bans.refuses(data, flow, now):
                 return
             if data[:1] < b"\4":
                 self._stun(data, flow, now)

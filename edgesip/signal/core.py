@@ -14,7 +14,7 @@ from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import DialogState
 from edgesip.signal.dialog.subscriptions import FOLLOWED, Subscriptions
 from edgesip.signal.dialog.table import Dialogs
-from edgesip.signal.events import Arrived, CoreSettings, Event
+from edgesip.signal.events import COUNTS, Arrived, CoreSettings, Event
 from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.guard.guard import Guard, GuardSettings
@@ -27,16 +27,7 @@ from edgesip.signal.nat.traversal import Traversal, nobody_kept
 from edgesip.signal.proxy.asked import Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
-from edgesip.signal.proxy.inbound import (
-    Closed,
-    Happened,
-    Inbound,
-    Onward,
-    Undone,
-    may_follow,
-    note,
-    refused,
-)
+from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Onward, Undone, may_follow, note, refused
 from edgesip.signal.proxy.loops import NAME as BREADTH
 from edgesip.signal.proxy.loops import breadth_of, is_loop, loop_mark
 from edgesip.signal.proxy.myself import Myself
@@ -57,7 +48,6 @@ from edgesip.signal.wire.message import Request, Response, parse, reply_to
 
 __all__ = ["Arrived", "CoreSettings", "Event", "SignalCore"]
 
-COUNTS = "rcv_requests rcv_replies fwd_requests drop_requests drop_replies err_requests bad_msg_hdr".split()
 SHORTEST = 32
 RETRY_AFTER = ("Retry-After", "60")
 PATIENCE = 0.2

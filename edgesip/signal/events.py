@@ -35,3 +35,14 @@ class Arrived(NamedTuple):
 
 
 Event = Arrived | Asked | Heard | Write | Happened | Undone | Onward | Note
+
+COUNTS = (
+    "rcv_requests",
+    "rcv_replies",
+    "fwd_requests",
+    "drop_requests",
+    "drop_replies",
+    "err_requests",
+    "bad_msg_hdr",
+)
+"""What the core counts."""

@@ -309,8 +309,7 @@ class SignalService:
     def _again(self, undone: Undone) -> list[Event]:
         """What was decided cannot be done: the script's hook may decide again, but for the same."""
         now = time.monotonic()
-        hook = self._script.undone.get(undone.hook)
-        if hook is None:
+        if (hook := self._script.undone.get(undone.hook)) is None:
             return self.core.carry(undone.inbound, undone.refusal, (), now)
         try:
             decision = hook(UndoneCall(undone, self.rooms, now))
@@ -323,8 +322,7 @@ class SignalService:
 
     def _tell(self, happened: Happened) -> None:
         """An event hook of the script is told; what it raises is a log line and nothing else."""
-        hook = self._script.events.get(happened.hook)
-        if hook is None:
+        if (hook := self._script.events.get(happened.hook)) is None:
             return
         try:
             waiting = hook(event_for(happened.about, self.rooms, time.monotonic()))

@@ -79,7 +79,7 @@ class Screened(Aimed):
 
     def from_registered(self) -> bool:
         """True when a phone is registered over the flow that it came by: it has proven its password there."""
-        return self._rooms.usrloc.one_by_flow(self._flow) is not None
+        return self._rooms.usrloc.occupied(self._flow)
 
     def pike_check_req(self) -> bool:
         """pike: count this request of its source; False when it makes too many."""

@@ -47,13 +47,12 @@ class Guard:
 
     def __init__(self, settings: GuardSettings, usrloc: Usrloc, upstream: Upstream | None = None) -> None:
         self._said: list[Note] = []
-        self._usrloc = usrloc
         self._upstream = upstream
         self._swept = 0.0
         self.scanners = settings.scanners
         self.permissions = Permissions(settings.permissions)
         self.pike = Pike(settings.pike, self._said)
-        neighbours = Neighbours(self._registered, usrloc.shares, usrloc.lives, self.trusts)
+        neighbours = Neighbours(usrloc.occupied, usrloc.shares, usrloc.lives, self.trusts)
         self.bans = Bans(settings.ban, neighbours, self._said)
 
     def use(self, settings: GuardSettings, rows: Sequence[Address], trusted: Sequence[Trusted]) -> None:
@@ -125,6 +124,3 @@ class Guard:
             self._swept = now
             self.pike.sweep(now)
             self.bans.sweep(now)
-
-    def _registered(self, flow: Flow) -> bool:
-        return self._usrloc.one_by_flow(flow) is not None

@@ -183,6 +183,10 @@ class Usrloc:
                 return binding
         return None
 
+    def occupied(self, flow: Flow) -> bool:
+        """True when a phone is registered over this flow: by its hash alone, for whoever asks all the time."""
+        return hash(flow) in self._flows
+
     def shares(self, source: str) -> bool:
         """True when any phone is registered from this source (`address.source_of`)."""
         return hash(source) in self._sources

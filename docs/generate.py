@@ -34,6 +34,7 @@ from edgesip.cli import fail
 from edgesip.script.aimed import Aimed
 from edgesip.script.edited import Edited
 from edgesip.script.message import Message
+from edgesip.script.nated import Nated
 from edgesip.script.screened import Screened
 from edgesip.script.transform import TRANSFORMATIONS
 from edgesip.script.variables import FUNCTIONS, VARIABLES
@@ -318,6 +319,11 @@ def edited() -> str:
     return members(Edited)
 
 
+def nated() -> str:
+    """What may be changed for NAT in every message that goes on."""
+    return members(Nated)
+
+
 def aimed() -> str:
     """Where a request is going."""
     return members(Aimed)
@@ -447,6 +453,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "decisions": decisions,
     "message": message,
     "edited": edited,
+    "nated": nated,
     "aimed": aimed,
     "call": call,
     "events": events,

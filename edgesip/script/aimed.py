@@ -8,20 +8,21 @@ from __future__ import annotations
 import re
 
 from edgesip.address import Addr, parse_ip
-from edgesip.script.edited import Edited
 from edgesip.script.message import compiled
+from edgesip.script.nated import Nated
 from edgesip.script.transform import name_addr, substitution
+from edgesip.signal.nat.masking import shown, unmasked
 from edgesip.signal.nat.repair import handle_ruri_alias
 from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.uri import Uri, equivalent, parse_uri
+from edgesip.signal.wire.uri import Uri, parse_uri
 
 _E164 = re.compile(r"\+[0-9]{2,15}").fullmatch
 _NUMERIC = re.compile(r"[0-9]+").fullmatch
 _TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 
 
-class Aimed(Edited):
+class Aimed(Nated):
     """A request, and where it shall go."""
 
     __slots__ = ("_inbound",)
@@ -184,7 +185,7 @@ class Aimed(Edited):
         """
         if self._inbound.foreign:
             return False
-        found = handle_ruri_alias(self.ruri, last=bool(mode))
+        found = handle_ruri_alias(self.ruri, last=bool(mode), name=self._rooms.nat.alias_name)
         if found is None:
             return False
         uri, self._inbound.dst, self._inbound.dst_transport = found
@@ -232,23 +233,24 @@ class Aimed(Edited):
             return False
         return user is not None and _E164(user) is not None
 
-    def is_first_hop(self) -> bool:
-        """siputils: it came straight from a phone, there is no Via but its own."""
-        return len(self._message.headers.vias) == 1
-
     def is_numeric(self, text: str) -> bool:
         """siputils: nothing but digits."""
         return _NUMERIC(text) is not None
 
-    def is_gruu(self, uri: str = "") -> bool:
-        """siputils: a URI (the request's) is a GRUU (RFC 5627): it has the parameter `gr`."""
-        return (parse_uri(uri) if uri else self.ruri).param("gr") is not None
+    def is_gruu(self, uri: str = "") -> int:
+        """siputils: a URI (the request's) is a GRUU (RFC 5627): 1 a public one, 2 a temporary one, 0 none."""
+        params = dict((parse_uri(uri) if uri else self.ruri).params)
+        return 0 if "gr" not in params else 1 if params["gr"] else 2
 
-    def cmp_uri(self, one: str, other: str) -> bool:
-        """siputils: two URIs are equivalent (RFC 3261 §19.1.4)."""
-        return equivalent(parse_uri(one), parse_uri(other))
+    def decode_contact(self) -> bool:
+        """siputils: a request URI that `encode_contact` made is again what it was; False for any other."""
+        return self._unmask(unmasked(self.ruri))
 
-    def cmp_aor(self, one: str, other: str) -> bool:
-        """siputils: two URIs have the same user and host."""
-        first, second = parse_uri(one), parse_uri(other)
-        return (first.username, first.host) == (second.username, second.host)
+    def contact_param_decode_ruri(self, nparam: str) -> bool:
+        """siputils: a request URI with another in its parameter becomes that; False for any other."""
+        return self._unmask(shown(self.ruri, nparam))
+
+    def _unmask(self, uri: Uri | None) -> bool:
+        if uri is not None:
+            self._inbound.uri = str(uri)
+        return uri is not None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from edgesip.address import is_private
 from edgesip.script.edited import field
 from edgesip.script.events import dialog_value
 from edgesip.script.keeping import keepalive_socket, nat_keepalive
@@ -19,10 +18,19 @@ from edgesip.script.transform import substitution
 from edgesip.signal.decision import Challenge, Decision, Reply
 from edgesip.signal.guard.digest import Verified
 from edgesip.signal.location.usrloc import Binding
-from edgesip.signal.nat.detect import CONTACT_PRIVATE, PORT, RECEIVED, VIA_PRIVATE, nat_uac_test
+from edgesip.signal.nat.detect import (
+    CONTACT_PRIVATE,
+    NEXT_HOP,
+    PORT,
+    RECEIVED,
+    VIA_PRIVATE,
+    nat_uac_test,
+)
+from edgesip.signal.nat.repair import first_contact
+from edgesip.signal.proxy.changes import ReceivedParam
 from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.uri import parse_uri
+from edgesip.signal.wire.uri import Uri, parse_uri
 
 OPTIONS_HEADERS = (
     ("Accept", "*/*"),
@@ -203,13 +211,24 @@ class Call(Screened):
 
     def nat_uac_test(self, flags: int) -> bool:
         """nathelper's test: True when any of the selected signs of a NAT is there."""
-        signs = nat_uac_test(flags, self._inbound.request, self._flow)
+        signs = self.nat_signs(flags)
         self._inbound.nat |= signs
         return signs != 0
 
     def nat_signs(self, flags: int) -> int:
         """Which of the selected signs of a NAT are there: the bits that make `nat_uac_test` true."""
-        return nat_uac_test(flags, self._inbound.request, self._flow)
+        request, flow, private = self._inbound.request, self._flow, self._rooms.nat.private
+        if not flags & NEXT_HOP:
+            return nat_uac_test(flags, request, flow, private=private)
+        return nat_uac_test(
+            flags, request, flow, next_hop=self._next_hop(), target=self.ruri, private=private
+        )
+
+    def _next_hop(self) -> Uri | None:
+        """`$du` as a URI: the Route ahead of us, or what the script or an alias said."""
+        if self._inbound.foreign:
+            return self._inbound.foreign[0].uri
+        return parse_uri(self.dst_uri) if self._inbound.dst is not None else None
 
     def client_nat_test(self, flags: int) -> bool:
         """nat_traversal's test: 1 private Contact, 2 Via is not the source, port included, 4 private Via."""
@@ -218,18 +237,27 @@ class Call(Screened):
         bits |= VIA_PRIVATE if flags & 4 else 0
         return self.nat_uac_test(bits)
 
-    def is_rfc1918(self, host: str) -> bool:
-        """nathelper's `is_rfc1918()`: a private address."""
-        return is_private(host)
-
     def fix_nated_register(self) -> None:
         """nathelper: the binding is behind a NAT; it is reached at, and pinged at, where this came from."""
         self._inbound.nated = True
 
-    def set_contact_alias(self, trim: int = 0) -> None:
-        """nathelper: Contact gets `;alias=` with the address this came from; `trim` 1 takes old ones off."""
+    def add_rcv_param(self, flag: int = 0) -> bool:
+        """nathelper: each Contact tells the address this came from: `;received="sip:ip:port"` behind it.
+
+        `flag` 1: in its URI, over UDP only: else False. False without a Contact and for `*` as well.
+        """
+        if (flag and self._flow.transport != "udp") or first_contact(self.headers) is None:
+            return False
+        self._change(ReceivedParam(bool(flag)))
+        return True
+
+    def set_contact_alias(self, trim: int = 0) -> bool:
+        """nathelper: the first Contact gets `;alias=` with the address this came from, at the end of its URI.
+
+        `trim` 1 takes old ones off. False without a Contact, for `*`, and the second time.
+        """
         self._inbound.nated = True
-        super().set_contact_alias(trim)
+        return super().set_contact_alias(trim)
 
     def nat_keepalive(self) -> bool:
         """nat_traversal: once this is answered well, its sender is kept reachable: registered, subscribed, or

@@ -1,4 +1,4 @@
-"""What a script may have changed in a message that goes on: textops and nathelper, under Kamailio's names.
+"""What a script may have changed in a message that goes on: textops, under Kamailio's names.
 
 A method notes what is wanted and returns nothing; it is done to the copy that leaves, in this order: aliases
 of Contact, fields removed, fields inserted and rewritten, fields appended. What came stays as it came.
@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import re
 
-from edgesip.address import Addr, parse_ip
 from edgesip.script.message import Message, compiled
 from edgesip.script.transform import substitution
-from edgesip.signal.nat.repair import alias_value
 from edgesip.signal.proxy.changes import (
     Change,
-    ContactAlias,
     InsertField,
-    ReceivedParam,
     RemoveMatching,
-    SourceContact,
     SubstField,
 )
 from edgesip.signal.proxy.edits import Edits
@@ -64,39 +59,6 @@ class Edited(Message):
             return False
         self._change(SubstField(name, found.pattern, found.replacement, found.every))
         return True
-
-    # -- nathelper -----------------------------------------------------------------------------------
-
-    def set_contact_alias(self, trim: int = 0) -> None:
-        """nathelper: Contact gets `;alias=` with the address this came from; `trim` 1 takes old ones off."""
-        if trim:
-            self._change(ContactAlias(add=False))
-        else:
-            self._edits.alias = True
-
-    def add_contact_alias(self, ip: str = "", port: int = 0, transport: str = "") -> None:
-        """nathelper: the older form: only where Contact is not the source, or with the address given."""
-        if not ip:
-            self._change(ContactAlias(add=True))
-            return
-        address = parse_ip(ip)
-        if address is None or not 0 < port < 65536:
-            raise ValueError(f"add_contact_alias: {ip}:{port} is no address and port")
-        where = Addr(str(address), port)
-        alias_value(where, transport)
-        self._change(ContactAlias(True, where, transport.lower()))
-
-    def fix_nated_contact(self) -> None:
-        """nathelper: host and port of the first Contact become those this came from. An alias is better."""
-        self._change(SourceContact())
-
-    def fix_contact(self) -> None:
-        """nat_traversal's name of `fix_nated_contact`."""
-        self.fix_nated_contact()
-
-    def add_rcv_param(self) -> None:
-        """nathelper: each Contact gets `;received="sip:ip:port"` with the address this came from."""
-        self._change(ReceivedParam())
 
     def wanted(self) -> tuple[str, ...]:
         """What has been asked for so far, as a script would write it: for tests and logs."""

@@ -9,8 +9,10 @@ import re
 
 from edgesip.script.call import Call
 from edgesip.script.rooms import Rooms
+from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.asked import Failure, Leaving
 from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.uri import Uri, parse_uri
 
 
 class FailureCall(Call):
@@ -116,6 +118,11 @@ class BranchCall(Call):
     def index(self) -> int:
         """`$T_branch_idx`: its number, from 0."""
         return self._leaving.index
+
+    def _next_hop(self) -> Uri | None:
+        """Of a phone that registered: where it did, which is not what its Contact says behind a NAT."""
+        target = self._leaving.target
+        return parse_uri(source_uri(target.hops[0])) if target.ruid else super()._next_hop()
 
     @property
     def nated(self) -> bool:

@@ -13,8 +13,10 @@ from edgesip.address import Flow
 from edgesip.script.template import filled
 from edgesip.script.transform import name_addr
 from edgesip.signal.nat.repair import source_uri
+from edgesip.signal.nat.sdp_seen import audio_on_hold
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.uri import equivalent, parse_uri
 
 
 class Message:
@@ -275,12 +277,18 @@ class Message:
         asked = [part.strip().lower() for part in self.hdr("Privacy").split(";")]
         return kind.lower() in asked
 
-    def is_audio_on_hold(self) -> bool:
-        """siputils: the SDP puts its audio on hold: c= is 0.0.0.0, or it is sendonly or inactive."""
-        if self._message.headers.content_type != "application/sdp":
-            return False
-        lines = _text(self._message.body).splitlines()
-        return any(line in ("c=IN IP4 0.0.0.0", "a=sendonly", "a=inactive") for line in lines)
+    def is_audio_on_hold(self) -> int:
+        """siputils: audio is on hold: 1 by c= 0.0.0.0, 2 by sendonly or inactive; 0: it is not."""
+        return audio_on_hold(self._message)
+
+    def cmp_uri(self, one: str, other: str) -> bool:
+        """siputils: two URIs are equivalent (RFC 3261 §19.1.4)."""
+        return equivalent(parse_uri(one), parse_uri(other))
+
+    def cmp_aor(self, one: str, other: str) -> bool:
+        """siputils: two URIs have the same user and host."""
+        first, second = parse_uri(one), parse_uri(other)
+        return (first.username, first.host) == (second.username, second.host)
 
     def _uri_in(self, name: str) -> str:
         values = self._message.headers.values(name)

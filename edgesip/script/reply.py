@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 
-from edgesip.script.edited import Edited
 from edgesip.script.message import Message
+from edgesip.script.nated import Nated
+from edgesip.script.rooms import Rooms
 from edgesip.signal.nat.detect import nat_uac_test
 from edgesip.signal.proxy.inbound import Passing
 from edgesip.signal.wire.message import Request
@@ -44,12 +45,13 @@ class RequestSeen(Message):
         return self._message
 
 
-class ReplyCall(Edited):
+class ReplyCall(Nated):
     """One response, read-only, and what shall be different when it goes on."""
 
     __slots__ = ("_passing",)
 
-    def __init__(self, passing: Passing) -> None:
+    def __init__(self, passing: Passing, rooms: Rooms) -> None:
+        self._rooms = rooms
         self._message = passing.response
         self._flow = passing.flow
         self._edits = passing.edits
@@ -81,7 +83,8 @@ class ReplyCall(Edited):
 
     def nat_uac_test(self, flags: int) -> bool:
         """nathelper's test on a reply."""
-        return nat_uac_test(flags, self._passing.response, self._passing.flow) != 0
+        private = self._rooms.nat.private
+        return nat_uac_test(flags, self._passing.response, self._passing.flow, private=private) != 0
 
     def check_status(self, pattern: str) -> bool:
         """tm's `t_check_status`: the whole status code matches, as in `check_status("4[0-9][0-9]")`."""

@@ -14,6 +14,7 @@ from edgesip.signal.guard.guard import Guard
 from edgesip.signal.location.lookup import LookupSettings
 from edgesip.signal.location.seals import Seals
 from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.nat.rules import NatRules
 from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.upstream import Upstream
@@ -56,3 +57,4 @@ class Rooms:
     traversal: Traversal | None = None
     lookup: LookupSettings = field(default_factory=LookupSettings)
     seals: Seals | None = None
+    nat: NatRules = field(default_factory=NatRules)

@@ -9,7 +9,6 @@ from ipaddress import ip_network
 
 from edgesip.address import parse_ip
 from edgesip.script.aimed import Aimed
-from edgesip.script.rooms import Rooms
 from edgesip.script.sanity import sanity_fault
 from edgesip.signal.decision import Reply
 from edgesip.signal.guard.permissions import TRUSTED_GROUP
@@ -19,9 +18,8 @@ from edgesip.signal.guard.pike import ALLOWED
 class Screened(Aimed):
     """A request, and what is known of its sender before any password."""
 
-    __slots__ = ("_now", "_peer_tag", "_rooms")
+    __slots__ = ("_now", "_peer_tag")
 
-    _rooms: Rooms
     _now: float
     _peer_tag: str
 

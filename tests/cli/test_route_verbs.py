@@ -89,7 +89,7 @@ def test_every_step_the_decision_and_what_would_leave_are_told(state: Path) -> N
         "nat_uac_test(19) -> True (1: the Contact is private; 2: the Via is not the source; "
         "16: the source port is not the Via's)",
         "lookup() -> 1 binding: sip:bob@192.168.7.7:5060 at udp:198.51.100.9:41000",
-        "set_contact_alias()",
+        "set_contact_alias() -> True",
         "decision: Forward to sip:bob@192.168.7.7:5060",
         "wanted: rtpproxy_manage()",
         "would leave by udp:127.0.0.1:5060 to 198.51.100.9:41000:",

@@ -6,16 +6,17 @@ refuses to change anything and to resolve any name: a host name is never private
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable
 
 from edgesip.address import Flow, is_ip, is_private, is_unspecified, same_host
-from edgesip.signal.wire.grammar import ParseError, digits, split_list, unquote
+from edgesip.signal.nat.sdp_seen import sessions
+from edgesip.signal.wire.grammar import ParseError, digits
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import Via
 
 Message = Request | Response
+Private = Callable[[str], bool]
 
 CONTACT_PRIVATE = 1
 RECEIVED = 2
@@ -32,77 +33,86 @@ _WEB = ("ws", "wss")
 _PORTS = {"udp": 5060, "tcp": 5060, "sctp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 
 
-def nat_uac_test(flags: int, message: Message, flow: Flow, *, next_hop: Uri | None = None) -> int:
+def nat_uac_test(
+    flags: int,
+    message: Message,
+    flow: Flow,
+    *,
+    next_hop: Uri | None = None,
+    target: Uri | None = None,
+    private: Private = is_private,
+) -> int:
     """The bits of `flags` whose test is true for this message, 0 when none is (nat.md §2.3).
 
-    `flow` is how the message came; `next_hop` is where a request is about to go when that is not its
-    request URI (Kamailio's `$du`), for bit 512. A part that cannot be read makes its test false.
+    `flow` is how the message came. For bit 512, `next_hop` is where a request is about to go when that is not
+    its request URI (Kamailio's `$du`), and `target` that URI, if it is not the one that came. `private` says
+    which addresses are. A part that cannot be read makes its test false.
     """
     found = 0
     for bit, test in _TESTS:
-        if flags & bit and test(message, flow):
+        if flags & bit and test(message, flow, private):
             found |= bit
-    if flags & NEXT_HOP and _next_hop_differs(message, next_hop):
+    if flags & NEXT_HOP and _next_hop_differs(message, next_hop, target):
         found |= NEXT_HOP
     return found
 
 
-def _port_differs(message: Message, flow: Flow) -> bool:
+def _port_differs(message: Message, flow: Flow, private: Private) -> bool:
     """16: the source port is not the top Via's; a missing one is 5060 whatever the transport."""
     via = _via(message, 0)
     return via is not None and (via.port or 5060) != flow.remote.port
 
 
-def _received_differs(message: Message, flow: Flow) -> bool:
+def _received_differs(message: Message, flow: Flow, private: Private) -> bool:
     """2: the top Via's host is not the source address; ports are not compared."""
     via = _via(message, 0)
     return via is not None and not same_host(via.host, flow.remote.host)
 
 
-def _contact_private(message: Message, flow: Flow) -> bool:
+def _contact_private(message: Message, flow: Flow, private: Private) -> bool:
     """1: the host of the first Contact is private."""
     uri = _contact(message)
-    return uri is not None and is_private(uri.host)
+    return uri is not None and private(uri.host)
 
 
-def _via_private(message: Message, flow: Flow) -> bool:
+def _via_private(message: Message, flow: Flow, private: Private) -> bool:
     """4: the top Via's host is private."""
     via = _via(message, 0)
-    return via is not None and is_private(via.host)
+    return via is not None and private(via.host)
 
 
-def _source_private(message: Message, flow: Flow) -> bool:
+def _source_private(message: Message, flow: Flow, private: Private) -> bool:
     """32: the packet came from a private address."""
-    return is_private(flow.remote.host)
+    return private(flow.remote.host)
 
 
-def _from_websocket(message: Message, flow: Flow) -> bool:
+def _from_websocket(message: Message, flow: Flow, private: Private) -> bool:
     """64: it came over WS or WSS."""
     return flow.transport in _WEB
 
 
-def _contact_port_differs(message: Message, flow: Flow) -> bool:
+def _contact_port_differs(message: Message, flow: Flow, private: Private) -> bool:
     """128: the source port is not the first Contact's (a missing one is 5060)."""
     uri = _contact(message)
     return uri is not None and (uri.port or 5060) != flow.remote.port
 
 
-def _sdp_private(message: Message, flow: Flow) -> bool:
+def _sdp_private(message: Message, flow: Flow, private: Private) -> bool:
     """8: media goes to a private IPv4 address; a session is read until its first IPv6 or null address."""
-    for session in _sessions(message):
+    for session in sessions(message):
         for own in session.streams:
             where = own or session.connection
             if where is None or where.family != "IP4" or is_unspecified(where.host):
                 break
-            if is_private(where.host):
+            if private(where.host):
                 return True
     return False
 
 
-def _sdp_differs(message: Message, flow: Flow) -> bool:
+def _sdp_differs(message: Message, flow: Flow, private: Private) -> bool:
     """256: a session-level c= is not the source address; stops at the first session that has none."""
     differs = False
-    for session in _sessions(message):
+    for session in sessions(message):
         where = session.connection
         if where is None:
             break
@@ -112,7 +122,7 @@ def _sdp_differs(message: Message, flow: Flow) -> bool:
     return differs
 
 
-_TESTS: tuple[tuple[int, Callable[[Message, Flow], bool]], ...] = (
+_TESTS: tuple[tuple[int, Callable[[Message, Flow, Private], bool]], ...] = (
     (PORT, _port_differs),
     (RECEIVED, _received_differs),
     (CONTACT_PRIVATE, _contact_private),
@@ -125,12 +135,12 @@ _TESTS: tuple[tuple[int, Callable[[Message, Flow], bool]], ...] = (
 )
 
 
-def _next_hop_differs(message: Message, next_hop: Uri | None) -> bool:
+def _next_hop_differs(message: Message, next_hop: Uri | None, target: Uri | None) -> bool:
     """512: what we send to is not what the URI (of a reply: the second Via) says."""
     if isinstance(message, Response):
         return _reply_hop_differs(_via(message, 1))
     try:
-        target = message.ruri
+        target = target or message.ruri
     except ParseError:
         return False
     if _transport(next_hop or target) in _WEB:
@@ -185,80 +195,3 @@ def _contact(message: Message) -> Uri | None:
     except ParseError:
         return None
     return contacts[0].uri if contacts and contacts[0].uri.host else None
-
-
-class _Connection(NamedTuple):
-    """One c= line: address type as spelled ("IP4"), address without TTL."""
-
-    family: str
-    host: str
-
-
-class _Session(NamedTuple):
-    """The c= lines of one session description: its own, and per m= line the line's own or None."""
-
-    connection: _Connection | None
-    streams: list[_Connection | None]
-
-
-def _sessions(message: Message) -> list[_Session]:
-    """The session descriptions of the body (RFC 4566 §5); none when it carries no SDP that can be read."""
-    body = _sdp_body(message)
-    if body is None:
-        return []
-    sessions: list[_Session] = []
-    for kind, value in _lines(body):
-        if kind == "v":
-            sessions.append(_Session(None, []))
-        elif not sessions:
-            return []
-        elif kind == "m":
-            sessions[-1].streams.append(None)
-        elif kind == "c":
-            session, parts = sessions[-1], value.split()
-            if len(parts) != 3:
-                return []
-            where = _Connection(parts[1].upper(), parts[2].partition("/")[0])
-            if session.streams:
-                session.streams[-1] = session.streams[-1] or where
-            elif session.connection is None:
-                sessions[-1] = session._replace(connection=where)
-    return sessions
-
-
-def _lines(body: bytes) -> Iterator[tuple[str, str]]:
-    for line in body.split(b"\n"):
-        text = line.rstrip(b"\r").decode("latin-1")
-        if text[1:2] == "=":
-            yield text[0], text[2:]
-
-
-def _sdp_body(message: Message) -> bytes | None:
-    """The SDP of a message: its body, or the first SDP part of a multipart/mixed one (RFC 2046 §5.1)."""
-    if not message.body:
-        return None
-    kind = message.headers.content_type
-    if kind == "application/sdp":
-        return message.body
-    if kind != "multipart/mixed":
-        return None
-    boundary = _boundary(message.headers.get("Content-Type") or "")
-    if not boundary:
-        return None
-    for part in (b"\r\n" + message.body).split(b"\r\n--" + boundary)[1:]:
-        head, blank, body = part.partition(b"\r\n\r\n")
-        if blank and b"application/sdp" in head.lower():
-            return body
-    return None
-
-
-def _boundary(content_type: str) -> bytes:
-    try:
-        params = split_list(content_type, ";")[1:]
-    except ParseError:
-        return b""
-    for param in params:
-        name, _, value = param.partition("=")
-        if name.strip().lower() == "boundary":
-            return unquote(value.strip()).encode("utf-8", "surrogateescape")
-    return b""

@@ -11,9 +11,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edgesip.address import Addr, Flow
-from edgesip.signal.nat.repair import add_contact_alias, fix_nated_contact, set_contact_alias, source_uri
+from edgesip.signal.nat.repair import (
+    ALIAS,
+    add_contact_alias,
+    add_received,
+    fix_nated_contact,
+    set_contact_alias,
+)
 from edgesip.signal.wire.headers import Headers, prepended, replaced
-from edgesip.signal.wire.values import NameAddr
 
 _STALE = ("contacts", "routes", "record_routes")
 
@@ -84,23 +89,26 @@ class SubstField:
 class ContactAlias:
     """nathelper's aliases beside the usual one: `add` before the other parameters, else `set` with `trim`.
 
-    Without an address it is the source's.
+    Without an address it is the source's. `name` is what the parameter is called.
     """
 
     add: bool
     address: Addr | None = None
     transport: str = "udp"
+    name: str = ALIAS
 
     def __str__(self) -> str:
+        if self.address is not None:
+            return f"add_contact_alias({self.address.host!r}, {self.address.port}, {self.transport!r})"
         return "add_contact_alias()" if self.add else "set_contact_alias(1)"
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with the alias in the first Contact."""
         if not self.add:
-            return set_contact_alias(headers, source.remote, source.transport, trim=True)
+            return set_contact_alias(headers, source.remote, source.transport, trim=True, name=self.name)
         if self.address is None:
-            return add_contact_alias(headers, source.remote, source.transport)
-        return add_contact_alias(headers, self.address, self.transport, even_if_equal=True)
+            return add_contact_alias(headers, source.remote, source.transport, name=self.name)
+        return add_contact_alias(headers, self.address, self.transport, even_if_equal=True, name=self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +125,13 @@ class SourceContact:
 
 @dataclass(frozen=True, slots=True)
 class ReceivedParam:
-    """nathelper's `add_rcv_param`: each Contact says `;received="sip:ip:port"`."""
+    """nathelper's `add_rcv_param`: each Contact says `;received="sip:ip:port"`, or its URI does."""
+
+    in_uri: bool = False
 
     def __str__(self) -> str:
-        return "add_rcv_param()"
+        return "add_rcv_param(1)" if self.in_uri else "add_rcv_param()"
 
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with the parameter in each Contact."""
-        if not headers.contacts:
-            return headers
-        param = ("received", f'"{source_uri(source)}"')
-        values = [str(NameAddr(one.display, one.uri, (*one.params, param))) for one in headers.contacts]
-        return headers.altered(replaced(headers.fields, "Contact", values), *_STALE)
+        return add_received(headers, source, in_uri=self.in_uri)

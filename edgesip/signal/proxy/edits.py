@@ -13,16 +13,17 @@ from edgesip.signal.wire.message import Request
 
 
 class Edits:
-    """`alias`: `set_contact_alias()`; `relay`: `rtpproxy_manage()`; headers to remove, rarer changes, then
-    headers to append; `answer` are headers of an answer that we make ourselves, `body` is a new body and its
-    type, `rr` are parameters of our Record-Route; `keepalive`: `nat_keepalive()`.
+    """`alias`: `set_contact_alias()`, the parameter's name or ""; `relay`: `rtpproxy_manage()`; headers to
+    remove, rarer changes, then headers to append; `answer` are headers of an answer that we make ourselves,
+    `body` is a new body and its type, `rr` are parameters of our Record-Route; `keepalive`:
+    `nat_keepalive()`.
     """
 
     __slots__ = ("alias", "answer", "append", "body", "changes", "keepalive", "relay", "remove", "rr")
 
     def __init__(
         self,
-        alias: bool = False,
+        alias: str = "",
         relay: bool = False,
         remove: tuple[str, ...] = (),
         changes: tuple[Change, ...] = (),
@@ -67,7 +68,7 @@ class Edits:
     def apply(self, headers: Headers, source: Flow) -> Headers:
         """The headers with every recorded change; `source` is the flow the message came in by."""
         if self.alias and headers.contacts:
-            headers = set_contact_alias(headers, source.remote, source.transport)
+            headers = set_contact_alias(headers, source.remote, source.transport, name=self.alias)
         if not (self.remove or self.append or self.changes):
             return headers
         fields = list(headers.fields)

@@ -6,8 +6,8 @@ Sends what it is told to, where it is told to. Knows nothing of answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
+from edgesip.signal.proxy.aim import aimed
 from edgesip.signal.proxy.asked import Hooks, Leaving, Said
 from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
@@ -90,10 +90,9 @@ class Launcher:
             call_id = fork.request.headers.call_id
             self._said.append(note("error", "branch script failed", call_id, why=repr(error)))
             return True
-        if inbound.uri != branch.target.uri:
-            branch.target = replace(branch.target, uri=inbound.uri)
-        branch.edits = inbound.edits
-        return wanted
+        target = aimed(branch.target, inbound, self._myself)
+        branch.target, branch.edits = target or branch.target, inbound.edits
+        return wanted and target is not None
 
     def launch(self, fork: Fork, branch: Branch, now: float, beside: int = 1) -> None:
         """Send the copy of one branch to its present hop; `beside` branches go out together."""

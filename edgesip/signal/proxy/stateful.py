@@ -480,6 +480,8 @@ class StatefulProxy:
                 self._said.append(note("error", "reply script failed", call_id, why=repr(error)))
                 edits = Edits()
         headers = edits.apply(response.headers, branch.flow)
+        if edits.body is not None and body is response.body:  # what the relay has written stays
+            body = edits.body[0]
         return Response(response.status, response.reason, headers, body)
 
     def _responder_nated(self, fork: Fork, branch: Branch) -> bool:

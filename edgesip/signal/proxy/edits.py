@@ -9,7 +9,7 @@ from edgesip.address import Flow
 from edgesip.signal.nat.repair import set_contact_alias
 from edgesip.signal.proxy.changes import Change
 from edgesip.signal.wire.headers import Field, Headers, replaced
-from edgesip.signal.wire.message import Request
+from edgesip.signal.wire.message import Request, Response
 
 
 class Edits:
@@ -50,6 +50,12 @@ class Edits:
         body, kind = self.body
         fields = replaced(request.headers.fields, "Content-Type", [kind] if body else [])
         return Request(request.method, request.uri, Headers(fields), body)
+
+    def replied(self, response: Response, source: Flow, body: bytes) -> Response:
+        """A response with every recorded change; `body` is what it has after the relay, whose word is last."""
+        if self.body is not None and body is response.body:
+            body = self.body[0]
+        return Response(response.status, response.reason, self.apply(response.headers, source), body)
 
     def copied(self) -> Edits:
         """The same changes, to which others are added without changing these."""

@@ -479,10 +479,7 @@ class StatefulProxy:
                 call_id = response.headers.call_id
                 self._said.append(note("error", "reply script failed", call_id, why=repr(error)))
                 edits = Edits()
-        headers = edits.apply(response.headers, branch.flow)
-        if edits.body is not None and body is response.body:  # what the relay has written stays
-            body = edits.body[0]
-        return Response(response.status, response.reason, headers, body)
+        return edits.replied(response, branch.flow, body)
 
     def _responder_nated(self, fork: Fork, branch: Branch) -> bool:
         if fork.in_dialog and fork.dialogs:

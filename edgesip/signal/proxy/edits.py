@@ -52,7 +52,7 @@ class Edits:
         return Request(request.method, request.uri, Headers(fields), body)
 
     def replied(self, response: Response, source: Flow, body: bytes) -> Response:
-        """A response with every recorded change; `body` is what it has after the relay, whose word is last."""
+        """A response with every recorded change; `body` is what the relay made of its own."""
         if self.body is not None and body is response.body:
             body = self.body[0]
         return Response(response.status, response.reason, self.apply(response.headers, source), body)

@@ -184,7 +184,7 @@ class Usrloc:
         return None
 
     def occupied(self, flow: Flow) -> bool:
-        """True when a phone is registered over this flow: by its hash alone, for whoever asks all the time."""
+        """True when a phone is registered over this flow: by its hash alone, for who asks all the time."""
         return hash(flow) in self._flows
 
     def shares(self, source: str) -> bool:

@@ -91,7 +91,7 @@ class Subscription:
         self.ruri = request.uri
         self.near = near
         self.ends: dict[str, End] = {}
-        self.sent: frozenset[str] = frozenset()
+        self.sent: tuple[str, ...] = ()
         self.left = 0
         self.init = now
         self.pending = now + PENDING
@@ -234,7 +234,7 @@ class Subscriptions:
             one.near = (
                 near  # again, with a password; of a request that comes back to us the first turn counts
             )
-        one.sent |= frozenset(flow.remote.host for flow in sent)
+        one.sent = tuple({*one.sent, *(flow.remote.host for flow in sent)})
         one.left += len(sent)
         one.pending = now + PENDING
         self._timers.set(one, one.until)

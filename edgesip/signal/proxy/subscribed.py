@@ -19,7 +19,8 @@ def may_pass(
 ) -> bool:
     """A SUBSCRIBE, REFER or NOTIFY goes on to its targets; False when it opens one too many."""
     binding = usrloc.one_by_flow(inbound.flow)
-    source = End(inbound.flow, inbound.nated, binding.ruid if binding is not None else "")
+    flow = binding.flow if binding is not None else inbound.flow  # equal, and shared with the binding
+    source = End(flow, inbound.nated, binding.ruid if binding is not None else "")
     within = inbound.within
     if within is None:
         flows = [flow for target in targets for flow in target.hops]

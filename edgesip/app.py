@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import pinging, subscribing
+from edgesip import pinging, publicity, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, reload, subscriptions, tm
@@ -67,8 +67,9 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
 
     `again` reads the profile anew, for `reload`.
     """
-    script = script_of(profile)
+    script, wanted = script_of(profile), profile
     addresses_of(profile), trusted_of(profile)
+    profile = publicity.settled(profile)
     listens: list[tuple[str, Addr]] = []
     for one in profile.listen:
         found = [(one.transport, addr) for addr in expand(Addr(one.host, one.port))]
@@ -80,7 +81,7 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
         if not is_local(host):
             raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
     certificates = _certificates(profile, any(transport == "tls" for transport, _ in listens))
-    return Edge(profile, script, tuple(listens), certificates, again)
+    return Edge(profile, script, tuple(listens), certificates, again, wanted)
 
 
 def _certificates(profile: Profile, wanted: bool) -> Certificates | None:
@@ -116,8 +117,11 @@ class Edge:
         listens: tuple[tuple[str, Addr], ...],
         certificates: Certificates | None = None,
         again: Callable[[], Profile] | None = None,
+        wanted: Profile | None = None,
     ) -> None:
         self.profile = profile
+        self._wanted = wanted or profile
+        self._publicity: publicity.Watch | None = None
         self.certificates = certificates
         self._again = again
         self._script = script
@@ -145,6 +149,16 @@ class Edge:
     def hangup(self) -> None:
         """SIGHUP after the server is ready: the route script and the profile are read anew."""
         self._reloading.hangup()
+        self._look_again()
+
+    def _reload(self) -> dict[str, Any]:
+        result = self._reloading.reload()
+        self._look_again()
+        return result
+
+    def _look_again(self) -> None:
+        if self._publicity is not None:
+            self._publicity.again()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> str:
         profile, loop = self.profile, asyncio.get_running_loop()
@@ -163,7 +177,11 @@ class Edge:
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, store, media, resolver, blocklist)
         self._service = service
-        self._reloading = Reloading(profile, self._again, service, self._log)
+        self._reloading = reloading = Reloading(self._wanted, self._again, service, self._log)
+        if publicity.is_auto(self._wanted):
+            told = next((one.host for one in profile.advertise), "")
+            self._publicity = publicity.Watch(lambda: reloading.profile, told, self._log)
+            _background(stack, self._publicity.run())
         stack.push_async_callback(resolver.close)
         stack.push_async_callback(service.stop)
         await self._open(service, loop)
@@ -186,10 +204,10 @@ class Edge:
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
-        methods += reload.methods_for(self._reloading.reload)
         methods += guard_methods(
             service.core.guard, lambda: self._reloading.profile, lambda: answers.wall_offset, self._log
         )
+        methods += reload.methods_for(self._reload)
         methods += tm.methods_for(service, time.monotonic)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)

@@ -20,6 +20,7 @@ from edgesip.guarding import guard_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
+from edgesip.publicity import unasked
 from edgesip.registering import lookup_of, registrar_of
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
@@ -113,6 +114,7 @@ class DryRun:
     """
 
     def __init__(self, profile: Profile, user: str = "", bindings: Sequence[str] = ()) -> None:
+        profile = unasked(profile)
         self._profile = profile
         self._user = user
         self._script: Script = script_of(profile)

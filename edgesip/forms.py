@@ -20,6 +20,7 @@ PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 """The transports that we listen on, and their ports (RFC 3261 §19.1.2)."""
 
 DNS_PORT = 53
+STUN_PORT = 3478
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -143,10 +144,19 @@ def listen(value: object) -> tuple[Listen, ...]:
     return found
 
 
+AUTO = Advertised("auto", None)
+"""In place of the advertised addresses: they are to be found."""
+
+
 def advertise(value: object) -> tuple[Advertised, ...]:
-    """`ADDR` or `ADDR:PORT`, at most one per family."""
+    """`ADDR` or `ADDR:PORT`, at most one per family; or `auto` alone."""
     found = []
-    for item in _items(value):
+    items = _items(value)
+    if "auto" in items:
+        if len(items) > 1:
+            raise ValueError('"auto" stands alone: either it is found, or you name it')
+        return (AUTO,)
+    for item in items:
         where = parse_hostport(item)
         if where is None:
             raise ValueError(
@@ -210,6 +220,20 @@ def servers(value: object) -> tuple[Addr, ...]:
             )
         found.append(Addr(_concrete(where[0]), where[1] or DNS_PORT))
     _unique([str(one) for one in found])
+    return tuple(found)
+
+
+def stun_servers(value: object) -> tuple[tuple[str, int], ...]:
+    """`HOST` or `HOST:PORT` of STUN servers, at most eight."""
+    found = []
+    for item in _items(value):
+        where = (item, None) if is_ip(item) else parse_hostport(item)
+        if where is None or not (is_ip(where[0]) or _DOMAIN.fullmatch(where[0].lower())):
+            raise ValueError(f"{item!r} is not HOST or HOST:PORT, for example stun.example.net:3478")
+        found.append((where[0].lower(), where[1] or STUN_PORT))
+    _unique([f"{host}:{port}" for host, port in found])
+    if len(found) > 8:
+        raise ValueError("eight are enough")
     return tuple(found)
 
 

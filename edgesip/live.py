@@ -39,6 +39,7 @@ LIVE = (
     "usrloc.cseq_delay",
     *(f"registrar.{key}" for key in Registrar.model_fields if key not in REKEYING),
     "stun.enabled",
+    "stun.servers",
     "nat_traversal.keepalive_interval",
     "nat_traversal.keepalive_method",
     "nat_traversal.keepalive_from",

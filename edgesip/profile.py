@@ -73,7 +73,8 @@ class Profile(Section):
     host has at the start, link-local ones left out; every socket is bound to one address."""
     advertise: Annotated[tuple[Advertised, ...], PlainValidator(forms.advertise)] = ()
     """The address others reach us by when it is not one of this host's own. It stands in Via, Record-Route
-    and SDP in place of every local address of its family but loopback."""
+    and SDP in place of every local address of its family but loopback. "auto": the IPv4 one is found at the
+    start, by the routes of this host and, behind a NAT, by `stun.servers`."""
     domains: Annotated[tuple[str, ...], PlainValidator(forms.domains)] = ()
     """Hosts that are ours in SIP URIs, besides this host's name and every address that is listened on or
     advertised."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
+from edgesip import forms
 from edgesip.sections import Section
 
 
@@ -24,3 +25,5 @@ class Stun(Section):
 
     enabled: bool = True
     """`false`: nobody is answered. What a phone sends keeps its way open all the same."""
+    servers: Annotated[tuple[tuple[str, int], ...], PlainValidator(forms.stun_servers)] = ()
+    """STUN servers that tell `advertise = "auto"` our own address, two at best; HOST or HOST:PORT."""

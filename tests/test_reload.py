@@ -163,6 +163,7 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "registrar.service_route=sip:edge.example.net;lr",
         "registrar.case_sensitive=true",
         "stun.enabled=false",
+        "stun.servers=192.0.2.3",
         "nat_traversal.keepalive_interval=31",
         "nat_traversal.keepalive_method=OPTIONS",
         "nat_traversal.keepalive_from=sip:a@example.net",

@@ -36,7 +36,7 @@ ListenOption = Annotated[
 ]
 AdvertiseOption = Annotated[
     list[str] | None,
-    typer.Option("--advertise", metavar="ADDR[:PORT]", help="the address others reach this host by"),
+    typer.Option("--advertise", metavar="ADDR[:PORT]", help="the address others reach this host by, or auto"),
 ]
 SetOption = Annotated[
     list[str] | None,

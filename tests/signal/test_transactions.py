@@ -319,7 +319,7 @@ def test_timers_of_a_transaction_of_its_own_and_a_lifetime() -> None:
     own = TmSettings(fr_timer=3, retr_timer1=0.1, retr_timer2=0.4)
     layer.layer.open_client(message("OPTIONS"), FLOW, None, layer.now, own)
     layer.wait(1.5)
-    assert layer.moments()[1:5] == [0.1, 0.3, 0.7, 1.1]
+    assert layer.moments()[1:5] == pytest.approx([0.1, 0.3, 0.7, 1.1], abs=0.005)
     layer.wait(2)
     assert isinstance(layer.events[0], TimedOut)
     layer = Layer()

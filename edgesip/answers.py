@@ -53,7 +53,7 @@ class Answers:
 
     def remove(self, bindings: Sequence[Binding]) -> None:
         """Take bindings away, in memory and in the store."""
-        self.service.step(self.service.core.unregister(bindings))
+        self.service.step(self.service.core.unregister(bindings, self.now()))
 
     def dialogs(self) -> Iterable[Dialog]:
         """Every dialog that is remembered."""

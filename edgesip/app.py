@@ -31,7 +31,7 @@ from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
 from edgesip.keeping import load_state, room_for, save_state, state_file
-from edgesip.lasting import checkpoints, load_bindings, warn_realms
+from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
@@ -189,7 +189,8 @@ class Edge:
             media.start()
             stack.callback(media.stop)
         if store is not None:
-            load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log)
+            rules = LoadRules(profile.usrloc.db_mode, profile.usrloc.db_load, profile.usrloc.db_clean_tcp)
+            load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log, rules)
         kept, room = state_file(profile), service.core.traversal
         load_state(kept, room, self._listens, time.monotonic(), self._wall_offset, self._log)
         stack.callback(self._save_endpoints, kept)
@@ -312,10 +313,11 @@ class Edge:
         core = SignalCore(
             CoreSettings(
                 registrar_of(profile),
-                store is not None,
+                profile.usrloc.db_mode if store is not None else 0,
                 self._wall_offset,
                 RrSettings(**profile.rr.model_dump()),
                 seals,
+                float(profile.usrloc.timer_interval),
             ),
             myself,
             Transactions(tm_of(profile.tm)),

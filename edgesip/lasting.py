@@ -6,16 +6,19 @@ Knows the store and the rooms that fill it, no more of the profile than it is gi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.location.ledger import DbMode
 from edgesip.signal.location.usrloc import Binding, Usrloc
-from edgesip.store.api import StoreError
+from edgesip.store.api import StoreError, Write
 from edgesip.store.sqlite import SqliteStore
 from edgesip.store.subscribers import SqliteSubscribers
 
+_GROUP = 1000
 CHECKPOINT = 5.0
 """Seconds between two looks whether the store's log has grown."""
 
@@ -23,21 +26,69 @@ Log = Callable[[str, str, dict[str, Any]], None]
 Listens = Sequence[tuple[str, Addr]]
 
 
-def load_bindings(store: SqliteStore, usrloc: Usrloc, listens: Listens, wall_offset: float, log: Log) -> None:
-    """Put the bindings that were stored where they were."""
-    bindings: list[Binding] = []
-    bad = 0
-    for _, record in store.load("location"):
-        try:
-            binding = Binding.from_record(record, wall_offset)
-        except (KeyError, TypeError, ValueError):
-            bad += 1
-            continue
-        if binding.flow.transport == "udp":  # a connection does not outlive the process (db_clean_tcp)
-            bindings.append(_rehomed(binding, listens))
-    count, bad = usrloc.load(bindings), bad + store.skipped
+class LoadRules(NamedTuple):
+    """`db_mode`, `db_load` and `db_clean_tcp` of `[usrloc]`."""
+
+    db_mode: int = 1
+    db_load: bool = True
+    db_clean_tcp: bool = True
+
+
+def load_bindings(
+    store: SqliteStore,
+    usrloc: Usrloc,
+    listens: Listens,
+    wall_offset: float,
+    log: Log,
+    rules: LoadRules = LoadRules(),  # noqa: B008 - a value
+) -> None:
+    """Put the bindings that were stored where they were, one by one: there may be a million."""
+    if not rules.db_load and rules.db_mode != DbMode.READ_ONLY:
+        return
+    loading = _Loading(store, listens, wall_offset, rules.db_clean_tcp)
+    begin = time.monotonic()
+    count = usrloc.load(loading.bindings())
+    if loading.lost and rules.db_mode != DbMode.READ_ONLY:
+        _forget(store, loading.lost, log)
+    bad = loading.bad + store.skipped
     if count or bad:
-        log("warning" if bad else "info", "bindings loaded", {"contacts": count, "unreadable": bad})
+        took = round(time.monotonic() - begin, 1)
+        fields = {"contacts": count, "unreadable": bad, "seconds": took}
+        log("warning" if bad else "info", "bindings loaded", fields)
+
+
+class _Loading:
+    """The bindings of a store; `lost` are those whose connection is gone, `bad` those that are none."""
+
+    def __init__(self, store: SqliteStore, listens: Listens, wall_offset: float, clean_tcp: bool) -> None:
+        self._store = store
+        self._listens = listens
+        self._wall_offset = wall_offset
+        self._clean_tcp = clean_tcp
+        self.lost: list[str] = []
+        self.bad = 0
+
+    def bindings(self) -> Iterator[Binding]:
+        for key, record in self._store.load("location"):
+            try:
+                binding = Binding.from_record(record, self._wall_offset)
+            except (KeyError, TypeError, ValueError):
+                self.bad += 1
+                continue
+            if binding.flow.transport == "udp":
+                yield _rehomed(binding, self._listens)
+            elif self._clean_tcp:
+                self.lost.append(key)
+            else:
+                yield binding
+
+
+def _forget(store: SqliteStore, ruids: Sequence[str], log: Log) -> None:
+    try:
+        for at in range(0, len(ruids), _GROUP):
+            store.commit([Write(None, ("location", ruid), None) for ruid in ruids[at : at + _GROUP]])
+    except StoreError as error:
+        log("error", "store failed", {"why": str(error), "writes": len(ruids)})
 
 
 def _rehomed(binding: Binding, listens: Listens) -> Binding:

@@ -12,6 +12,8 @@ from edgesip.sections_registrar import Registrar
 
 REKEYING = ("case_sensitive", "realm_prefix")
 """Keys of `[registrar]` that are part of who a user is: the table is kept by them."""
+LOCATION = ("matching_mode", "cseq_delay", "handle_lost_tcp", "close_expired_tcp")
+"""Keys of `[usrloc]` that the table looks at each time."""
 LIVE = (
     "route",
     "upstream_users",
@@ -35,8 +37,7 @@ LIVE = (
     "ban.window",
     "ban.size",
     "ban.scanners",
-    "usrloc.matching_mode",
-    "usrloc.cseq_delay",
+    *(f"usrloc.{key}" for key in LOCATION),
     *(f"registrar.{key}" for key in Registrar.model_fields if key not in REKEYING),
     "stun.enabled",
     "stun.servers",
@@ -69,9 +70,7 @@ def taken(old: Profile, new: Profile) -> Profile:
             "permissions": new.permissions,
             "pike": new.pike,
             "ban": new.ban,
-            "usrloc": old.usrloc.model_copy(
-                update={"matching_mode": new.usrloc.matching_mode, "cseq_delay": new.usrloc.cseq_delay}
-            ),
+            "usrloc": old.usrloc.model_copy(update={key: getattr(new.usrloc, key) for key in LOCATION}),
             "registrar": new.registrar.model_copy(
                 update={key: getattr(old.registrar, key) for key in REKEYING}
             ),

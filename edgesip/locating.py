@@ -17,6 +17,8 @@ def usrloc_of(profile: Profile) -> UsrlocSettings:
         use_domain=section.use_domain,
         desc_time_order=section.desc_time_order,
         cseq_delay=float(section.cseq_delay),
+        handle_lost_tcp=section.handle_lost_tcp,
+        close_expired_tcp=section.close_expired_tcp,
         case_sensitive=profile.registrar.case_sensitive,
         realm_prefix=profile.registrar.realm_prefix,
     )

@@ -117,7 +117,7 @@ class Profile(Section):
         A relative path in the URL starts at the state directory; four slashes make it absolute.
         """
         url = self.usrloc.db_url
-        if url == "":
+        if url == "" or self.usrloc.db_mode == 0:
             return None
         if url is None:
             return location_db(self.state_dir)

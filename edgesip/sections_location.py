@@ -5,7 +5,7 @@ What a key means stands below it; the documentation is made of that. Knows no fi
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PlainValidator
 
@@ -32,3 +32,20 @@ class Usrloc(Section):
     desc_time_order: bool = False
     """`true`: the contact that registered or refreshed last comes first; `false`: that with the best q, and
     of those the oldest."""
+    db_mode: Literal[0, 1, 2, 4] = 1
+    """When bindings are written: 0 never, 1 at once, before a REGISTER is answered, 2 every `timer_interval`
+    seconds, so that a crash forgets the last of them, 4 never, but what is there is loaded. (Kamailio's
+    default is 0; its 3, no copy in memory, is not here.)"""
+    timer_interval: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds between two times that changes are written with `db_mode` 2. Contacts expire on their second,
+    whatever stands here."""
+    db_load: bool = True
+    """`false`: what is stored is not loaded at the start; with `db_mode` 4 it always is."""
+    db_clean_tcp: bool = True
+    """At the start, contacts over TCP and TLS are forgotten, whose connections are gone; `false`: they are
+    kept until they expire. (Kamailio's default is off.)"""
+    handle_lost_tcp: bool = True
+    """A contact goes with the connection that it registered over; `false`: it stays until it expires.
+    (Kamailio's default is off.)"""
+    close_expired_tcp: bool = False
+    """`true`: the connection of an expired contact is closed, but for one that a call uses."""

@@ -50,7 +50,7 @@ class House(Talk):
         assert len(core.transactions) == 0
         assert len(core.dialogs) == 0
         assert core._waiting == {}
-        assert core._saver.unstored == {}
+        assert core.saver.unstored == {}
         assert core.dialogs._by_tags == {}
         assert core.dialogs._by_call == {}
         assert len(core.dialogs._timers) == 0

@@ -138,6 +138,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "auth.enabled=false",
         "usrloc.matching_mode=1",
         "usrloc.cseq_delay=21",
+        "usrloc.handle_lost_tcp=false",
+        "usrloc.close_expired_tcp=true",
         "registrar.default_expires=61",
         "registrar.min_expires=1",
         "registrar.max_expires=62",

@@ -11,7 +11,7 @@ from edgesip.script.rooms import Rooms
 from edgesip.script.template import filled
 from edgesip.script.transform import name_addr
 from edgesip.signal.dialog.state import Dialog, DialogState
-from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.location.binding import NAT_FLAG, Binding
 from edgesip.signal.proxy.inbound import Closed
 
 
@@ -116,12 +116,15 @@ class DialogEvent:
 
 
 class ContactEvent:
-    """A contact whose time is over: what `contact_expired` sees."""
+    """A contact that came, was refreshed, or is gone: what `contact_added`, `contact_updated`,
+    `contact_deleted` and `contact_expired` see.
+    """
 
-    __slots__ = ("_binding",)
+    __slots__ = ("_binding", "_now")
 
-    def __init__(self, binding: Binding) -> None:
+    def __init__(self, binding: Binding, now: float) -> None:
         self._binding = binding
+        self._now = now
 
     def fmt(self, text: str) -> str:
         """The text with its pseudo-variables filled in; ValueError for one that does not exist here."""
@@ -129,10 +132,19 @@ class ContactEvent:
 
     def ulc(self, name: str) -> str:
         """`$ulc(exp=>name)`: aor, addr, received, callid, q, cseq, user_agent, path, ruid, instance..."""
-        value = _CONTACT.get(name.removeprefix("exp=>"))
+        name = name.removeprefix("exp=>")
+        if name == "expires":
+            return str(self.expires)
+        value = _CONTACT.get(name)
         if value is None:
-            raise ValueError(f"there is no $ulc({name}); there are {', '.join(_CONTACT)}")
+            raise ValueError(f"there is no $ulc({name}); there are expires, {', '.join(_CONTACT)}")
         return str(value(self._binding))
+
+    @property
+    def expires(self) -> int:
+        """`$ulc(exp=>expires)`: seconds left, 0 when they are over or never will be."""
+        left = self._binding.expires - self._now
+        return 0 if self._binding.permanent else max(0, round(left))
 
     @property
     def binding(self) -> Binding:
@@ -141,7 +153,7 @@ class ContactEvent:
 
     @property
     def aor(self) -> str:
-        """`$ulc(exp=>aor)`: the user whose contact it was."""
+        """`$ulc(exp=>aor)`: the user whose contact it is, or was."""
         return self._binding.aor
 
     @property
@@ -205,6 +217,7 @@ class FlowEvent:
 
 _CONTACT: dict[str, Callable[[Binding], object]] = {
     "aor": lambda one: one.aor,
+    "domain": lambda one: "location",
     "addr": lambda one: one.contact,
     "path": lambda one: one.path,
     "received": lambda one: one.received,
@@ -217,6 +230,8 @@ _CONTACT: dict[str, Callable[[Binding], object]] = {
     "ruid": lambda one: one.ruid,
     "instance": lambda one: one.instance,
     "regid": lambda one: one.reg_id,
+    "flags": lambda one: one.flags,
+    "cflags": lambda one: one.cflags | (NAT_FLAG if one.nated else 0),
 }
 
 _DIALOG: dict[str, Callable[[Dialog, float], object]] = {
@@ -259,7 +274,7 @@ def event_for(about: Dialog | Binding | Closed, rooms: Rooms, now: float) -> Hoo
     if isinstance(about, Dialog):
         return DialogEvent(about, now)
     if isinstance(about, Binding):
-        return ContactEvent(about)
+        return ContactEvent(about, now)
     return FlowEvent(about)
 
 

@@ -36,6 +36,9 @@ EVENTS = (
     "dialog_failed",
     "dialog_timeout",
     "rtp_timeout",
+    "contact_added",
+    "contact_updated",
+    "contact_deleted",
     "contact_expired",
     "tcp_closed",
 )

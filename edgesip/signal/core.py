@@ -19,6 +19,7 @@ from edgesip.signal.guard.admission import Admission, AdmissionSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.guard.guard import Guard, GuardSettings
 from edgesip.signal.location import registrar
+from edgesip.signal.location.ledger import DbMode, Ledger
 from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
@@ -91,7 +92,8 @@ class SignalCore:
         self._stateless = Stateless(myself, entropy, self._sends)
         gruus = settings.seals.gruus if settings.seals is not None else None
         rules, offset = settings.registrar, settings.wall_offset
-        self._saver = Saver(usrloc, rules, settings.durable, offset, entropy, myself.listens, gruus)
+        ledger = Ledger(DbMode(settings.db_mode), settings.timer_interval)
+        self.saver = Saver(usrloc, rules, ledger, offset, entropy, myself.listens, gruus)
         self._local = LocalRequests(transactions, myself, entropy, self._sends)
         self._proxy = StatefulProxy(
             transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.present, dead
@@ -104,12 +106,12 @@ class SignalCore:
     @property
     def counters(self) -> dict[str, int]:
         """The statistics of the core, of `sl` and of the registrar."""
-        return self._counts | self._stateless.counters | self._saver.counters
+        return self._counts | self._stateless.counters | self.saver.counters
 
     def use(self, hooks: Hooks, settings: registrar.Settings) -> None:
         """Another script, and other limits of registration, are in force from now on."""
         self._proxy.launcher.hooks = hooks
-        self._saver.settings = settings
+        self.saver.settings = settings
 
     # -- what comes in -----------------------------------------------------------------------------
 
@@ -349,7 +351,7 @@ class SignalCore:
         ]
 
     def _save(self, inbound: Inbound, wish: Save, now: float) -> list[Event]:
-        outcome = self._saver.save(inbound, now, wish)
+        outcome = self.saver.save(inbound, now, wish)
         if outcome.status >= 300:
             refusal = Reply(outcome.status, outcome.reason, tuple(outcome.headers))
             if inbound.undone:
@@ -363,7 +365,7 @@ class SignalCore:
 
     def stored(self, token: int, now: float, error: str | None = None) -> list[Event]:
         """The store has, or has failed to, keep what was written under `token`: now its 200 may go."""
-        found = self._saver.stored(token, now, error)
+        found = self.saver.stored(token, now, error)
         if found is None:
             return []
         inbound, outcome = found
@@ -383,11 +385,9 @@ class SignalCore:
 
     # -- orders and time ---------------------------------------------------------------------------
 
-    def unregister(self, bindings: Sequence[Binding]) -> list[Event]:
+    def unregister(self, bindings: Sequence[Binding], now: float) -> list[Event]:
         """Take these bindings away by an operator's order."""
-        for binding in bindings:
-            self.usrloc.remove(binding)
-        return [*self._saver.gone(bindings, "unregistered by order")]
+        return [*self.saver.remove(bindings, now)]
 
     def news(self) -> list[Event]:
         """What has happened since somebody last asked: after `orders`, which give no events themselves."""
@@ -395,13 +395,10 @@ class SignalCore:
 
     def flow_closed(self, flow: Flow, now: float) -> list[Event]:
         """A connection is gone: its bindings go with it (handle_lost_tcp), and whatever waited for it."""
-        gone = self.usrloc.by_flow(flow)
-        for binding in gone:
-            self.usrloc.lose(binding)
+        gone, events = self.saver.lost(flow, now)
         closed, orphans = self.transactions.flow_closed(flow)
         heard = self._handle(closed, now)
         self._proxy.orphaned(orphans, now)
-        events = self._saver.gone(gone, "contact lost its connection")
         return self._gather([*heard, *events, Happened("tcp_closed", Closed(flow, tuple(gone)))])
 
     def unsendable(self, data: bytes, now: float) -> list[Event]:
@@ -431,9 +428,7 @@ class SignalCore:
         self.subscriptions.tick(now)
         self._sends += self._pinger.due(self.usrloc, now)
         self._sends += self.traversal.due(now)
-        expired = self.usrloc.expire(now)
-        events += self._saver.gone(expired, "contact expired")
-        events += [Happened("contact_expired", binding) for binding in expired]
+        events += self.saver.tick(now)
         return self._gather(events)
 
     def deadline(self, now: float) -> float | None:
@@ -443,7 +438,7 @@ class SignalCore:
             self._late.deadline(),
             self.dialogs.deadline(),
             self.subscriptions.deadline(),
-            self.usrloc.deadline(),
+            self.saver.deadline(),
             self._pinger.deadline(now),
             self.traversal.deadline(now),
             self.guard.deadline(),

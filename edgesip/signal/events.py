@@ -19,13 +19,16 @@ from edgesip.store.api import Write
 
 @dataclass(frozen=True, slots=True)
 class CoreSettings:
-    """What the core itself needs of a profile; `durable` when bindings are written to a store."""
+    """What the core itself needs of a profile: `db_mode` says when bindings are written to a store, and
+    `timer_interval` how many seconds they may wait for it with `db_mode` 2.
+    """
 
     registrar: registrar.Settings
-    durable: bool
+    db_mode: int
     wall_offset: float
     rr: RrSettings = field(default_factory=RrSettings)
     seals: Seals | None = None
+    timer_interval: float = 60.0
 
 
 class Arrived(NamedTuple):

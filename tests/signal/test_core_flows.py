@@ -190,10 +190,10 @@ def test_a_front_proxys_flow_carries_many_users_and_each_is_found() -> None:
     talk.register(*phones)
     usrloc = talk.core.usrloc
     assert len(usrloc.by_flow(phones[0].flow)) == 20
-    talk._step(talk.core.unregister(usrloc.by_flow(phones[0].flow)[:19]))
+    talk._step(talk.core.unregister(usrloc.by_flow(phones[0].flow)[:19], talk.now))
     (last,) = usrloc.by_flow(phones[0].flow)
     assert usrloc.one_by_flow(phones[0].flow) == last
-    talk._step(talk.core.unregister([last]))
+    talk._step(talk.core.unregister([last], talk.now))
     assert usrloc.one_by_flow(phones[0].flow) is None
     assert usrloc._flows == {}
 

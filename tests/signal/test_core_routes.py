@@ -312,7 +312,7 @@ def test_keepalive_pings_go_out_once_an_interval_and_their_answers_are_ours() ->
 def test_an_operator_can_throw_a_phone_out() -> None:
     talk = Talk(durable=True)
     talk.register(talk.phone("alice"))
-    talk._step(talk.core.unregister(talk.core.usrloc.lookup("alice", talk.now)))
+    talk._step(talk.core.unregister(talk.core.usrloc.lookup("alice", talk.now), talk.now))
     assert talk.core.usrloc.lookup("alice", talk.now) == []
     assert talk.writes[-1].record is None
 

@@ -378,7 +378,7 @@ def test_a_phone_that_nathelper_pings_is_not_sent_both(tmp_path: Path) -> None:
     talk >> register(bob) << (bob, 200)
     assert kept(talk) == (1, 1, 0, 0)
     assert {sent.method for _, sent in beats(talk, 60.0)} == {"OPTIONS"}
-    talk.core.unregister(talk.core.usrloc.get_all())
+    talk.core.unregister(talk.core.usrloc.get_all(), talk.now)
     assert {sent.method for _, sent in beats(talk, 60.0)} == {"NOTIFY"}
 
 

@@ -19,7 +19,7 @@ def house(wish: Save | None = None, *, durable: bool = False, **settings: object
     decided = wish or Save()
     script = Script("script.py", lambda call: decided)
     talk = Talk(script=script, durable=durable, rules=Settings(**settings))  # type: ignore[arg-type]
-    talk.core._saver._entropy = Random(1).randbytes
+    talk.core.saver._entropy = Random(1).randbytes
     return talk
 
 
@@ -223,7 +223,7 @@ def test_a_socket_header_names_a_listener_of_ours_and_no_other() -> None:
     talk = house(sock_hdr_name="X-Sock")
     other = Addr("203.0.113.2", 5060)
     talk.core.myself.listens += (("udp", other),)
-    talk.core._saver._listens = talk.core.myself.listens
+    talk.core.saver._listens = talk.core.myself.listens
     alice = talk.phone("alice")
     for text, local in ((f"udp:{other}", other), ("udp:192.0.2.66:5060", SERVER), ("tcp:x", SERVER)):
         register(talk, alice, 200, X_Sock=text)

@@ -12,6 +12,7 @@ from edgesip.address import Flow
 from edgesip.signal.decision import Forward, Reply, Save
 from edgesip.signal.location import registrar
 from edgesip.signal.location.gruu import Gruus
+from edgesip.signal.location.ledger import SLICE, TABLE, Ledger
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, note
@@ -36,13 +37,13 @@ class Outcome(NamedTuple):
 
 
 class Saver:
-    """The registrar of one server; `durable` when bindings are written to a store."""
+    """The registrar of one server; `ledger` says when bindings are written to a store."""
 
     def __init__(
         self,
         usrloc: Usrloc,
         settings: registrar.Settings,
-        durable: bool,
+        ledger: Ledger,
         wall_offset: float,
         entropy: Callable[[int], bytes],
         listens: registrar.Listens = (),
@@ -50,13 +51,14 @@ class Saver:
     ) -> None:
         self._usrloc = usrloc
         self.settings = settings
-        self._durable = durable
+        self.ledger = ledger
         self._wall_offset = wall_offset
         self._entropy = entropy
         self._listens = listens
         self._gruus = gruus
         self._next_token = 0
         self.unstored: dict[int, tuple[Inbound, registrar.Saved, Save]] = {}
+        self._over: list[Flow] = []
         self._accepted = self._rejected = 0
 
     @property
@@ -96,7 +98,11 @@ class Saver:
         events: list[News] = []
         for change in saved.changes:
             events += _seen(change, request.headers.call_id, flow)
-        if not (self._durable and saved.changes) or wish.does(0x01):
+        if wish.does(0x01):
+            return self._confirmed(saved, wish, events, now)
+        for change in saved.changes:
+            self.ledger.note(change.ruid, change.old is None, change.binding is None, now)
+        if not (self.ledger.at_once and saved.changes):
             return self._confirmed(saved, wish, events, now)
         self._next_token += 1
         token = self._next_token
@@ -104,11 +110,13 @@ class Saver:
         last = len(saved.changes) - 1
         for index, change in enumerate(saved.changes):
             record = change.binding.record(self._wall_offset) if change.binding else None
-            events.append(Write(token if index == last else None, ("location", change.ruid), record))
+            events.append(Write(token if index == last else None, (TABLE, change.ruid), record))
         return Outcome(0, "", (), events)
 
     def stored(self, token: int, now: float, error: str | None) -> tuple[Inbound, Outcome] | None:
         """The store has, or has failed to, keep what was written under `token`: now its 200 may go."""
+        if token < 0:
+            self.ledger.stored(token, now, error)
         waiting = self.unstored.pop(token, None)
         if waiting is None:
             return None
@@ -119,14 +127,73 @@ class Saver:
             events.append(note("error", "binding kept in memory only", call_id, why=error))
         return inbound, self._confirmed(saved, wish, events, now)
 
-    def gone(self, bindings: Sequence[Binding], event: str) -> list[News]:
+    def gone(self, bindings: Sequence[Binding], event: str, hook: str, now: float) -> list[News]:
         """What there is to say and to write when bindings have been removed."""
         events: list[News] = []
         for binding in bindings:
             events.append(note("info", event, binding.call_id, aor=binding.aor, contact=binding.contact))
-            if self._durable:
-                events.append(Write(None, ("location", binding.ruid), None))
+            self.ledger.note(binding.ruid, False, True, now)
+            if self.ledger.at_once:
+                events.append(Write(None, (TABLE, binding.ruid), None))
+            events.append(Happened(hook, binding))
         return events
+
+    def given(self, binding: Binding, now: float) -> list[News]:
+        """The same when an operator has put one into the table."""
+        self.ledger.note(binding.ruid, True, False, now)
+        events: list[News] = [
+            note("info", "registered by order", binding.call_id, aor=binding.aor, contact=binding.contact),
+            Happened("contact_added", binding),
+        ]
+        if self.ledger.at_once:
+            events.append(Write(None, (TABLE, binding.ruid), binding.record(self._wall_offset)))
+        return events
+
+    def add(self, binding: Binding, now: float) -> list[News]:
+        """Put a contact into the table by an operator's order."""
+        self._usrloc.put(binding)
+        return self.given(binding, now)
+
+    def remove(self, bindings: Sequence[Binding], now: float) -> list[News]:
+        """Take contacts out of the table by an operator's order."""
+        for binding in bindings:
+            self._usrloc.remove(binding)
+        return self.gone(bindings, "unregistered by order", "contact_deleted", now)
+
+    def lost(self, flow: Flow, now: float) -> tuple[Sequence[Binding], list[News]]:
+        """A connection is gone: so are its contacts (`handle_lost_tcp`)."""
+        if not self._usrloc.settings.handle_lost_tcp:
+            return (), []
+        gone = self._usrloc.by_flow(flow)
+        for binding in gone:
+            self._usrloc.lose(binding)
+        return gone, self.gone(gone, "contact lost its connection", "contact_deleted", now)
+
+    def tick(self, now: float) -> list[News]:
+        """Contacts whose time is over go; what was to be written back by now is."""
+        expired = self._usrloc.expire(now)
+        if self._usrloc.settings.close_expired_tcp:
+            self._over += [one.flow for one in expired if one.flow.transport != "udp"]
+        return [*self.gone(expired, "contact expired", "contact_expired", now), *self.written_back(now)]
+
+    def deadline(self) -> float | None:
+        """When `tick` is next due (monotonic seconds)."""
+        due, flush = self._usrloc.deadline(), self.ledger.deadline()
+        return due if flush is None else flush if due is None else min(due, flush)
+
+    def take_over(self) -> list[Flow]:
+        """Connections to be closed: their contacts have expired (`close_expired_tcp`)."""
+        over, self._over = self._over, []
+        return [flow for flow in over if self._usrloc.one_by_flow(flow) is None]
+
+    def written_back(self, now: float, limit: int = SLICE) -> Sequence[Write]:
+        """What is to be written by now of that which was not written at once."""
+        return self.ledger.take(self._usrloc.get, now, self._wall_offset, limit)
+
+    def write_all(self, now: float) -> Sequence[Write]:
+        """All of that: the server ends."""
+        self.ledger.hurry(now)
+        return self.written_back(now, len(self.ledger))
 
     def _confirmed(self, saved: registrar.Saved, wish: Save, events: list[News], now: float) -> Outcome:
         self._accepted += 1
@@ -137,12 +204,16 @@ class Saver:
         return Outcome(200, "", headers, events, then, wish.does(0x02))
 
 
-def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[Note]:
-    """What the operator reads of a change: a phone came or went; a refresh is not news."""
+def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[News]:
+    """What the operator reads and the script hears of a change; the operator nothing of a refresh."""
     if change.binding is not None and change.old is not None:
-        return []
+        return [Happened("contact_updated", change.binding)]
     event = "registered" if change.binding else "unregistered"
     binding = change.binding or change.old
     if binding is None:
         return []
-    return [note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=str(flow.remote))]
+    source = str(flow.remote)
+    return [
+        note("info", event, call_id, aor=binding.aor, contact=binding.contact, source=source),
+        Happened("contact_added" if change.binding else "contact_deleted", binding),
+    ]

@@ -33,13 +33,15 @@ class UsrlocSettings:
     """The rules of the table: `[usrloc]`, and the keys of `[registrar]` that shape an address of record.
 
     `cseq_delay` is seconds. See `Usrloc.key` for `use_domain`, `case_sensitive` and `realm_prefix`,
-    `matching.match` for `matching_mode`.
+    `matching.match` for `matching_mode`, `saving.Saver` for what becomes of contacts over TCP.
     """
 
     matching_mode: int = 0
     use_domain: bool = False
     desc_time_order: bool = False
     cseq_delay: float = 20.0
+    handle_lost_tcp: bool = True
+    close_expired_tcp: bool = False
     case_sensitive: bool = False
     realm_prefix: str = ""
 
@@ -293,9 +295,18 @@ class Usrloc:
     def load(self, bindings: Iterable[Binding]) -> int:
         """Put what a store kept, oldest registration first within an address of record; how many were put."""
         count = 0
-        for binding in sorted(bindings, key=lambda one: one.last_modified):
+        shared: dict[str, None] = {}
+        for binding in bindings:
+            if binding.aor in self._aors:
+                shared[binding.aor] = None
             self.put(binding)
             count += 1
+        for aor in shared:
+            row = sorted(self._row(aor), key=_age)
+            for binding in row:
+                self.remove(binding)
+            for binding in row:
+                self.put(binding)
         return count
 
     def _row(self, key: str) -> list[Binding]:
@@ -421,6 +432,10 @@ def _whole(ruid: str, row: Binding | bytes) -> Binding:
 
 def _expires(row: Binding | bytes) -> float:
     return row.expires if isinstance(row, Binding) else expires_of(row)
+
+
+def _age(binding: Binding) -> float:
+    return binding.last_modified
 
 
 def _part_of(ruid: str) -> int:

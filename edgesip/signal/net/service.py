@@ -65,15 +65,9 @@ class SignalService:
     ) -> None:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._rest, self._unsent)
-        self.streams = StreamLinks(
-            self.receive,
-            self._closed,
-            self._malformed,
-            core.dialogs.in_calls,
-            core.registered,
-            certificates,
-            log,
-        )
+        seen = self.receive, self._closed, self._malformed
+        asked = core.dialogs.in_calls, core.registered, core.saver.take_over
+        self.streams = StreamLinks(*seen, *asked, certificates, log)
         self._script = script
         self.rooms = rooms
         self._locator = locator
@@ -111,6 +105,7 @@ class SignalService:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._writes += self.core.saver.write_all(time.monotonic())
         self._commit()
         self._loop = None
 

@@ -89,6 +89,7 @@ class StreamLinks:
         malformed: Callable[[bytes, Flow, ParseError], None],
         in_calls: Callable[[Collection[Flow]], set[Flow]],
         registered: Callable[[Flow], bool],
+        over: Callable[[], Sequence[Flow]],
         certificates: Certificates | None,
         log: Log,
     ) -> None:
@@ -97,6 +98,7 @@ class StreamLinks:
         self._malformed = malformed
         self._in_calls = in_calls
         self._registered = registered
+        self._over = over
         self._certificates = certificates
         self._log = log
         self._listeners: list[Listener] = []
@@ -361,7 +363,7 @@ class StreamLinks:
         assert self._loop is not None
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         now = time.monotonic()
-        silent: dict[Flow, Connection] = {}
+        silent = {flow: self._connections[flow] for flow in self._over() if flow in self._connections}
         for flow, connection in list(self._connections.items()):
             stuck = connection.blocked and now - connection.blocked > SEND_TIMEOUT
             if stuck or (connection.begun and now - connection.begun > MESSAGE_DEADLINE):

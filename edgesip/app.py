@@ -35,7 +35,7 @@ from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
-from edgesip.registering import lookup_of, registrar_of, seals_for
+from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
 from edgesip.relay.service import RelayService, limits
@@ -308,6 +308,7 @@ class Edge:
             profile.auth.enabled,
             traversal,
             lookup=lookup_of(profile),
+            path=path_of(profile),
             seals=seals,
         )
         core = SignalCore(

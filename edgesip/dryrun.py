@@ -21,7 +21,7 @@ from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
 from edgesip.publicity import unasked
-from edgesip.registering import lookup_of, registrar_of
+from edgesip.registering import lookup_of, path_of, registrar_of
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
 from edgesip.reloading import script_of
@@ -140,6 +140,7 @@ class DryRun:
             upstream,
             profile.auth.enabled,
             lookup=lookup_of(profile),
+            path=path_of(profile),
         )
         media = self._media() if profile.relay.enabled else None
         self.stage = Stage(rooms, self._script, media, registrar_of(profile))

@@ -413,6 +413,13 @@ def token(value: object) -> str:
     return value
 
 
+def name(value: object) -> str:
+    """The name of a URI parameter."""
+    if not isinstance(value, str) or not is_token(value):
+        raise ValueError(f"must be a name, not {value!r}")
+    return value
+
+
 def prefix(value: object) -> str:
     """The beginning of a domain name; empty for none."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9.-]*", value, re.ASCII):

@@ -38,6 +38,9 @@ LIVE = (
     "ban.size",
     "ban.scanners",
     *(f"usrloc.{key}" for key in LOCATION),
+    "path.received_format",
+    "path.received_name",
+    "path.enable_r2",
     *(f"registrar.{key}" for key in Registrar.model_fields if key not in REKEYING),
     "stun.enabled",
     "stun.servers",
@@ -71,6 +74,7 @@ def taken(old: Profile, new: Profile) -> Profile:
             "pike": new.pike,
             "ban": new.ban,
             "usrloc": old.usrloc.model_copy(update={key: getattr(new.usrloc, key) for key in LOCATION}),
+            "path": new.path,
             "registrar": new.registrar.model_copy(
                 update={key: getattr(old.registrar, key) for key in REKEYING}
             ),

@@ -36,6 +36,7 @@ from edgesip.sections_guard import Ban, Permissions, Pike
 from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper, Stun
 from edgesip.sections_registrar import Outbound, Registrar
+from edgesip.sections_registrar import Path as PathSection
 from edgesip.sections_traversal import NatTraversal
 
 __all__ = [
@@ -93,6 +94,7 @@ class Profile(Section):
     pike: Pike = Pike()
     ban: Ban = Ban()
     registrar: Registrar = Registrar()
+    path: PathSection = PathSection()
     outbound: Outbound = Outbound()
     usrloc: Usrloc = Usrloc()
     nathelper: Nathelper = Nathelper()

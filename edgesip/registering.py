@@ -12,6 +12,7 @@ from edgesip.profile import ConfigError, Profile
 from edgesip.signal.location import registrar
 from edgesip.signal.location.lookup import LookupSettings
 from edgesip.signal.location.seals import Seals, seals_of
+from edgesip.signal.proxy.path import PathSettings
 
 SECRET = "flow_token_secret"
 """The file in the state directory that keeps the secret when the profile names none."""
@@ -48,7 +49,15 @@ def registrar_of(profile: Profile) -> registrar.Settings:
 def lookup_of(profile: Profile) -> LookupSettings:
     """What a script's `lookup` goes by."""
     section = profile.registrar
-    return LookupSettings(section.method_filtering, section.append_branches, section.gruu_enabled)
+    return LookupSettings(
+        section.method_filtering, section.append_branches, section.gruu_enabled, section.path_check_local
+    )
+
+
+def path_of(profile: Profile) -> PathSettings:
+    """How a script's `add_path` writes."""
+    section = profile.path
+    return PathSettings(section.received_format, section.received_name, section.enable_r2)
 
 
 def seals_for(profile: Profile) -> Seals:

@@ -15,7 +15,7 @@ from edgesip.guarding import addresses_of, put, trusted_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
-from edgesip.registering import lookup_of, registrar_of
+from edgesip.registering import lookup_of, path_of, registrar_of
 from edgesip.script import Script, ScriptError, hooks_of, load
 from edgesip.sections import Tm
 from edgesip.signal.net.service import SignalService
@@ -96,6 +96,7 @@ class Reloading:
             service.rooms,
             auth_enabled=profile.auth.enabled,
             lookup=lookup_of(profile),
+            path=path_of(profile),
         )
         service.use(script, rooms)
         service.core.usrloc.settings = usrloc_of(profile)

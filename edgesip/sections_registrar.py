@@ -87,6 +87,18 @@ class Registrar(Section):
         return self
 
 
+class Path(Section):
+    """How Path entries are written into a REGISTER on its way to its registrar (`add_path`)."""
+
+    received_format: Annotated[int, Field(ge=0, le=1)] = 0
+    """How the `received` parameter is written: 0 `sip:ADDR:PORT`, 1 `ADDR~PORT~TRANSPORT`."""
+    received_name: Annotated[str, PlainValidator(forms.name)] = "received"
+    """The name of that parameter."""
+    enable_r2: bool = True
+    """`true`: two entries, with `;r2=on`, where the phone and the registrar reach us by different addresses
+    or transports. (Kamailio's default is off.)"""
+
+
 class Outbound(Section):
     """Flow tokens (RFC 5626)."""
 

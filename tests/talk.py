@@ -152,6 +152,7 @@ class Phone:
         tag: str = "",
         body: bytes = b"",
         headers: Sequence[tuple[str, str]] = (),
+        contact: str = "",
     ) -> Packet:
         """The answer to a request that this phone received."""
         kept = [
@@ -163,7 +164,7 @@ class Phone:
         if status > 100 and not request.headers.to.tag:
             kept = [(name, f"{value};tag={tag}" if name == "To" else value) for name, value in kept]
         if request.method == "INVITE" and 100 < status < 300:
-            kept.append(("Contact", self.contact))
+            kept.append(("Contact", contact or self.contact))
         kept += list(headers)
         if body:
             kept.append(("Content-Type", "application/sdp"))

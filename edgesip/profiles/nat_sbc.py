@@ -61,6 +61,8 @@ def in_dialog(call: Call) -> Decision:
     call.consume_credentials()
     if call.nat_uac_test(NATED):
         call.set_contact_alias()
+    if call.is_gruu() and call.is_myself() and (phones := call.lookup()):
+        return Forward(phones)
     call.handle_ruri_alias()
     return Forward()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from edgesip.script import located
 from edgesip.script.edited import field
 from edgesip.script.events import dialog_value
 from edgesip.script.keeping import keepalive_socket, nat_keepalive
@@ -85,15 +86,72 @@ class Call(Screened):
     def lookup(self, uri: str = "") -> tuple[Binding, ...]:
         """registrar's `lookup("location")`: the living bindings of the request URI's user, best q first.
 
-        With a URI, or a user's name, it is that one's.
+        With a URI, or a user's name, it is that one's; of a GRUU (`gr`) the one phone that it names. By the
+        rules of `[registrar]`: `method_filtering`, `append_branches`.
         """
-        usrloc = self._rooms.usrloc
-        aor = usrloc.key_of(uri) if uri else usrloc.key(self.ruri_user, self.ruri.host)
-        return tuple(usrloc.lookup(aor, self._now))
+        return located.lookup(self._rooms, self._inbound, uri, self._now)
 
-    def registered(self, uri: str = "") -> bool:
-        """registrar's `registered("location")`: there is a living binding of the request URI's user."""
-        return bool(self.lookup(uri))
+    def lookup_to_dset(self, uri: str = "") -> tuple[Binding, ...]:
+        """registrar: the same, by its other name: what it finds is for `Forward`, the request URI stays."""
+        return self.lookup(uri)
+
+    def lookup_branches(self, *uris: str) -> tuple[object, ...]:
+        """registrar: these URIs, each of ours as its living bindings, for `Forward`."""
+        return located.lookup_branches(self._rooms, self._inbound, uris, self._now)
+
+    def reg_fetch_contacts(self, uri: str = "") -> tuple[Binding, ...]:
+        """registrar: every living binding, whatever it takes: to be read."""
+        return tuple(located.contacts(self._rooms, self._inbound, uri, self._now))
+
+    def registered(
+        self,
+        uri: str = "",
+        match: int = 0,
+        match_callid: str = "",
+        match_received: str = "",
+        match_contact: str = "",
+    ) -> bool:
+        """registrar's `registered("location")`: there is a living binding of the request URI's user.
+
+        `match`, a sum, wants one with the same 1 Call-ID, 2 source URI, 4 Contact URI as given, or as the
+        request has.
+        """
+        words = (match_callid, match_received, match_contact)
+        return located.registered(self._rooms, self._inbound, uri, match, *words, self._now)
+
+    def reg_from_user(self, uri: str = "", mode: int = 0) -> bool:
+        """registrar: From's user is registered from where this came from; sum of 1 port too, 2 transport."""
+        return located.reg_from_user(self._rooms, self._inbound, uri, mode, self._now)
+
+    def unregister(self, uri: str = "", ruid: str = "") -> bool:
+        """registrar: the bindings of a URI, To's without one, or that of a ruid, shall go; False for none."""
+        return located.unregister(self._rooms, self._inbound, uri, ruid, self._now)
+
+    def add_sock_hdr(self, name: str) -> None:
+        """registrar: add a header field with the socket that this came to, for `sock_hdr_name`."""
+        self.append_hf(name, f"{self._flow.transport}:{self._flow.local}")
+
+    def add_path(self, user: str = "", params: str = "") -> bool:
+        """path: the REGISTER that goes on says that calls come back by us, over the flow it came by."""
+        return located.add_path(self._rooms, self._inbound, user, params, False)
+
+    def add_path_received(self, user: str = "", params: str = "") -> bool:
+        """path: the same, with the address that this came from."""
+        return located.add_path(self._rooms, self._inbound, user, params, True)
+
+    def add_path_advertised_address(self, address: str, user: str = "", params: str = "") -> bool:
+        """path: `add_path` with another address of ours, HOST or HOST:PORT."""
+        return located.add_path(self._rooms, self._inbound, user, params, False, address)
+
+    def add_path_received_advertised_address(self, address: str, user: str = "", params: str = "") -> bool:
+        """path: `add_path_received` with another address of ours, HOST or HOST:PORT."""
+        return located.add_path(self._rooms, self._inbound, user, params, True, address)
+
+    def check_flow_token(self) -> int:
+        """outbound: 1 a Route of ours led it here with a flow that `Forward()` takes; -3 without one, -2 the
+        Route is another's, -1 there is no Route.
+        """
+        return located.check_flow_token(self._inbound)
 
     def is_subscriber(self) -> bool:
         """auth_db's `is_subscriber("$ru")`: the request URI names a user who has a password here."""

@@ -66,6 +66,7 @@ class Edited(Message):
         asked = ["set_contact_alias()"] if edits.alias else []
         asked += ["rtpproxy_manage()"] if edits.relay else []
         asked += ["nat_keepalive()"] if edits.keepalive else []
+        asked += [f"add_path({entry.user!r}, {entry.tail!r})" for entry in edits.path]
         asked += [f"remove_hf({name!r})" for name in edits.remove]
         asked += [str(change) for change in edits.changes]
         asked += [f"append_hf({name!r}, {value!r})" for name, value in edits.append]

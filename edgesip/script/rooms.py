@@ -17,6 +17,7 @@ from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.rules import NatRules
 from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.path import PathSettings
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.store.api import Credential, Subscribers
 
@@ -58,3 +59,4 @@ class Rooms:
     lookup: LookupSettings = field(default_factory=LookupSettings)
     seals: Seals | None = None
     nat: NatRules = field(default_factory=NatRules)
+    path: PathSettings = field(default_factory=PathSettings)

@@ -20,12 +20,13 @@ from edgesip.signal.guard.digest import Digest
 from edgesip.signal.guard.guard import Guard, GuardSettings
 from edgesip.signal.location import registrar
 from edgesip.signal.location.ledger import DbMode, Ledger
+from edgesip.signal.location.outbound import FORGED
 from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.stun_desk import StunDesk
 from edgesip.signal.nat.traversal import Traversal, nobody_kept
-from edgesip.signal.proxy.asked import Failure, Hooks
+from edgesip.signal.proxy.asked import Dead, Failure, Hooks
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import check_request, nowhere, preprocess, read_all, with_source
 from edgesip.signal.proxy.inbound import Closed, Happened, Inbound, Onward, Undone, may_follow, note, refused
@@ -35,7 +36,7 @@ from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.orders import Orders
 from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.proxy.redirect import contacts_of
-from edgesip.signal.proxy.stateful import Dead, StatefulProxy
+from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.proxy.stateless import Stateless
 from edgesip.signal.proxy.strict import for_next_hop
 from edgesip.signal.proxy.subscribed import may_pass
@@ -91,6 +92,7 @@ class SignalCore:
         self._sends: list[tuple[Flow, bytes]] = []
         self._stateless = Stateless(myself, entropy, self._sends)
         gruus = settings.seals.gruus if settings.seals is not None else None
+        self._flows = settings.seals.flows if settings.seals is not None else None
         rules, offset = settings.registrar, settings.wall_offset
         ledger = Ledger(DbMode(settings.db_mode), settings.timer_interval)
         self.saver = Saver(usrloc, rules, ledger, offset, entropy, myself.listens, gruus)
@@ -206,6 +208,10 @@ class SignalCore:
             return self._refuse(request, flow, 482)
         elif BREADTH in request.headers.first and breadth_of(request) <= 0:
             return self._refuse(request, flow, 440)
+        if routed.own and self._flows is not None and not request.headers.to.tag:
+            told, inbound.token = self._flows.brought(routed.own)
+            if told == FORGED:
+                return self._refuse(request, flow, 403, "Invalid Flow Token")
         if request.method not in ("ACK", "CANCEL"):
             self._waiting[key] = inbound
         if request.method == "INVITE" and inbound.dialog is None:
@@ -273,6 +279,7 @@ class SignalCore:
         self._waiting.pop(inbound.key, None)
         if inbound.cancelled:
             return []
+        gone = self.unregister(inbound.unregistered) if inbound.unregistered else []
         request, flow = inbound.request, inbound.flow
         events: list[Event] = []
         if isinstance(decision, Forward):
@@ -296,7 +303,7 @@ class SignalCore:
             self._stateless.answer(request, flow, decision.status, "", headers)
         else:
             self._counts["core:drop_requests"] += 1
-        return self._gather(events)
+        return self._gather([*gone, *events] if gone else events)
 
     def _forward(
         self, inbound: Inbound, decision: Forward, targets: Sequence[Target], now: float
@@ -330,7 +337,7 @@ class SignalCore:
     ) -> list[Event]:
         """Do what the script said of a failure: Forward adds `targets`, Reply is the answer; None: go on."""
         self._proxy.resume(failure, decision, targets, now)
-        return self._gather([])
+        return self._gather(self.unregister(failure.inbound.unregistered))
 
     def waits(self, inbound: Inbound, now: float) -> None:
         """The decision on this request takes its time: an INVITE hears 100 before its sender repeats it."""

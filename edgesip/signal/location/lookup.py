@@ -24,14 +24,15 @@ class LookupSettings:
     method_filtering: bool = False
     append_branches: bool = True
     gruu_enabled: bool = True
+    path_check_local: bool = False
 
 
 def by_gruu(usrloc: Usrloc, gruus: Gruus | None, uri: Uri, now: float) -> list[Binding]:
-    """The contacts of the one phone that a GRUU names (RFC 5627 §5.4): several when it has several flows."""
+    """The contacts of the one phone that a GRUU names (RFC 5627 §6.1): several when it has several flows."""
     instance = instance_of(uri)
     if instance:
         rows = usrloc.lookup(usrloc.key(uri.username or "", uri.host), now)
-        return [row for row in rows if row.instance == instance]
+        return first_phone([row for row in rows if row.instance == instance])
     found = gruus.ruid(uri) if gruus is not None else None
     if found is None:
         return []
@@ -39,6 +40,18 @@ def by_gruu(usrloc: Usrloc, gruus: Gruus | None, uri: Uri, now: float) -> list[B
     if binding is None or binding.expires <= now or not is_of(found[1], binding):
         return []
     return [binding]
+
+
+def first_phone(bindings: Sequence[Binding]) -> list[Binding]:
+    """The first of them, with the other flows of the same phone (`append_branches` 0)."""
+    if not bindings:
+        return []
+    first = bindings[0]
+    return [
+        one
+        for one in bindings
+        if one is first or (first.reg_id and one.reg_id and one.instance == first.instance)
+    ]
 
 
 def taking(method: str, bindings: Iterable[Binding]) -> list[Binding]:

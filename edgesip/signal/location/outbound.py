@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from edgesip.address import Addr, Flow
-from edgesip.signal.wire.uri import Uri
+from edgesip.signal.wire.uri import Uri, unescape
 
 _TRANSPORTS = ("", "udp", "tcp", "tls", "sctp", "ws", "wss")
 _SIGNATURE = 10
@@ -22,6 +22,8 @@ _IPV6 = 0x80
 _SIZES = {23: 4, 47: 16}
 """Octets of a token, and of each address in it."""
 
+FLOW_PARAM = "flow"
+"""The URI parameter that holds the flow token where the user part is a script's."""
 NONE, GOOD, FORGED = -3, 1, -4
 """What `check_flow_token` says: there is none, it is ours, it is not (outbound's numbers)."""
 
@@ -56,11 +58,18 @@ class FlowTokens:
         return Flow(_TRANSPORTS[number], *ends) if 0 < number < len(_TRANSPORTS) else None
 
     def brought(self, own: Sequence[Uri]) -> tuple[int, Flow | None]:
-        """What the Routes of ours that brought a request say: `GOOD` and the flow, `FORGED` or `NONE`."""
+        """What the Routes of ours that brought a request say: `GOOD` and the flow, `FORGED` or `NONE`.
+
+        The token is the user, or the parameter `flow`; a user that is no token is forged only with `ob`.
+        """
         for uri in own:
-            if uri.user is not None and uri.param("ob") is not None:
-                flow = self.flow(uri.username or "")
-                return (FORGED, None) if flow is None else (GOOD, flow)
+            param = uri.param(FLOW_PARAM)
+            text = (uri.username or "") if param is None else unescape(param)
+            flow = self.flow(text) if text else None
+            if flow is not None:
+                return GOOD, flow
+            if text and (param is not None or uri.param("ob") is not None):
+                return FORGED, None
         return NONE, None
 
     def _sign(self, body: bytes) -> bytes:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+from edgesip.address import Addr
 from edgesip.signal.proxy.fork import Branch, Fork, Target
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, Passing
 from edgesip.signal.wire.message import Response
@@ -38,6 +39,14 @@ class Failure:
     response: Response
     contacts: tuple[tuple[str, float], ...] = ()
     drop: str = ""
+
+
+class Dead(Protocol):
+    """Who is told of destinations that do not answer (`dst_blocklist`)."""
+
+    def add(self, transport: str, addr: Addr, now: float, why: str, seconds: float = 0.0) -> None:
+        """It did not answer; `seconds` to leave it alone, 0 for as long as is usual."""
+        ...
 
 
 class Asked(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgesip.address import Flow
 from edgesip.signal.nat.repair import set_contact_alias
 from edgesip.signal.proxy.changes import Change
+from edgesip.signal.proxy.path import PathEntry
 from edgesip.signal.wire.headers import Field, Headers, replaced
 from edgesip.signal.wire.message import Request, Response
 
@@ -16,10 +17,10 @@ class Edits:
     """`alias`: `set_contact_alias()`, the parameter's name or ""; `relay`: `rtpproxy_manage()`; headers to
     remove, rarer changes, then headers to append; `answer` are headers of an answer that we make ourselves,
     `body` is a new body and its type, `rr` are parameters of our Record-Route; `keepalive`:
-    `nat_keepalive()`.
+    `nat_keepalive()`; `path`: `add_path()`.
     """
 
-    __slots__ = ("alias", "answer", "append", "body", "changes", "keepalive", "relay", "remove", "rr")
+    __slots__ = ("alias", "answer", "append", "body", "changes", "keepalive", "path", "relay", "remove", "rr")
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Edits:
         body: tuple[bytes, str] | None = None,
         rr: str = "",
         keepalive: bool = False,
+        path: tuple[PathEntry, ...] = (),
     ) -> None:
         self.alias = alias
         self.relay = relay
@@ -42,6 +44,7 @@ class Edits:
         self.body = body
         self.rr = rr
         self.keepalive = keepalive
+        self.path = path
 
     def with_body(self, request: Request) -> Request:
         """The request with the body that the script wants; without one, without Content-Type."""
@@ -69,6 +72,7 @@ class Edits:
             self.body,
             self.rr,
             self.keepalive,
+            self.path,
         )
 
     def apply(self, headers: Headers, source: Flow) -> Headers:

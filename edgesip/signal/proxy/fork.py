@@ -6,7 +6,7 @@ Holds the response context of RFC 3261 §16.7 and its choice. Sends nothing: `st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesip.address import Flow
 from edgesip.signal.dialog.state import Dialog
@@ -25,7 +25,9 @@ CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
 class Target:
     """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of.
 
-    `q` is the preference of a contact (-1.0: it has none); None when it is no contact. Never changed.
+    `q` is the preference of a contact (-1.0: it has none); None when it is no contact. `routes` are the Route
+    that leads to it (RFC 3327). `phone` names the phone that this is one flow of, `others` are the flows to
+    try when this one has failed (RFC 5626); `token` when a flow token of ours led here. Never changed.
     """
 
     uri: str
@@ -33,6 +35,10 @@ class Target:
     nated: bool = False
     ruid: str = ""
     q: float | None = None
+    routes: tuple[str, ...] = ()
+    phone: str = ""
+    others: tuple[Target, ...] = ()
+    token: bool = False
 
 
 class Branch:
@@ -206,6 +212,21 @@ class Fork:
         )
 
 
+def one_flow_each(targets: Sequence[Target]) -> Sequence[Target]:
+    """The targets with one flow of each phone, the others behind it (RFC 5626 §7)."""
+    if not any(target.phone for target in targets):
+        return targets
+    first: dict[str, int] = {}
+    found: list[Target] = []
+    for target in targets:
+        if target.phone and (place := first.get(target.phone)) is not None:
+            found[place] = replace(found[place], others=(*found[place].others, target))
+            continue
+        first[target.phone] = len(found)
+        found.append(target)
+    return found
+
+
 def groups_of(targets: Sequence[Target], serial: bool, breadth: int) -> list[tuple[Target, ...]]:
     """The targets as they are tried: all at once, or `serial`: neighbours of equal q together, then the next.
 
@@ -222,6 +243,11 @@ def groups_of(targets: Sequence[Target], serial: bool, breadth: int) -> list[tup
         else:
             last.append(target)
     return [tuple(group) for group in groups]
+
+
+def fails_over(tm: TmSettings, status: int) -> bool:
+    """True for a status that has the next hop tried (RFC 3263 §4.3, `failover_reply_codes`)."""
+    return status == 503 or status in tm.failover_codes or status // 100 in tm.failover_classes
 
 
 def priority(status: int, disable_6xx_block: bool = False) -> int:
@@ -272,3 +298,15 @@ def let_go(client: ClientTx) -> None:
         client.owner = None
         if fork.answered:
             fork.server.owner = None
+
+
+def is_passed_on(fork: Fork, response: Response) -> bool:
+    """True when a downstream element made the response: it has our Via on top of those of the request."""
+    return len(response.headers.vias) > len(fork.request.headers.vias)
+
+
+def drop(fork: Fork, which: str) -> None:
+    """`t_drop_replies`: all answers so far, those of the last targets, or none are not chosen any more."""
+    places = {"a": 0, "l": fork.newest, "n": len(fork.branches)}
+    for branch in fork.branches[places[which] :]:
+        branch.dropped = True

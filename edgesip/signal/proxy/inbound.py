@@ -28,7 +28,8 @@ class Inbound:
     credentials were wrong, and how; `nat` are the bits of nat_uac_test that a script asked for and that
     matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens; `undone`
     when the script was asked about a refusal, which it is once; `within` is the subscription that it
-    stands in.
+    stands in; `token` is the flow that a flow token of ours leads to, `unregistered` what the script wants
+    taken out of the location table.
     """
 
     __slots__ = (
@@ -48,7 +49,9 @@ class Inbound:
         "ruid",
         "side",
         "tm",
+        "token",
         "undone",
+        "unregistered",
         "uri",
         "user",
         "variables",
@@ -86,6 +89,8 @@ class Inbound:
         self.foreign = foreign
         self.own = own
         self.dialog = dialog
+        self.token: Flow | None = None
+        self.unregistered: tuple[Binding, ...] = ()
         self.side = side
         self.uri = uri
         self.dst = dst

@@ -1,6 +1,6 @@
 """Copies that leave: a branch for each target, its body, its route set, its transaction.
 
-Sends what it is told to, where it is told to. Knows nothing of answers.
+Sends what it is told to, where it is told to, and makes the answers that are ours or the best.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from edgesip.signal.proxy.aim import aimed
 from edgesip.signal.proxy.asked import Hooks, Leaving, Said
 from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
-from edgesip.signal.proxy.fork import Branch, Fork, Target
-from edgesip.signal.proxy.forward import Copy, copy_for
+from edgesip.signal.proxy.fork import Branch, Fork, Target, best, gathered, is_passed_on
+from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
 from edgesip.signal.proxy.inbound import Inbound, note
 from edgesip.signal.proxy.loops import NAME as MAX_BREADTH
 from edgesip.signal.proxy.loops import with_breadth
@@ -120,13 +120,17 @@ class Launcher:
         uri, rr, style = branch.target.uri, branch.edits.rr, self.rr if record_route else None
         copy = Copy(uri, mark, flow, record_route, fork.inbound, did, body, rr, breadth, style)
         branch.provisional = False
-        leaving = self._copy(request, copy, branch.edits)
+        leaving = self._copy(request, copy, branch.edits, branch.target.routes)
         branch.client = self._transactions.open_client(
             leaving, flow, (fork, branch), now, fork.tm, fork.until
         )
 
-    def _copy(self, request: Request, copy: Copy, edits: Edits) -> Request:
+    def _copy(self, request: Request, copy: Copy, edits: Edits, routes: Sequence[str] = ()) -> Request:
         headers = edits.apply(request.headers, copy.inbound)
+        for entry in edits.path:
+            headers = entry.apply(headers, copy.inbound, copy.flow, self._myself)
+        if routes:
+            headers = headers.altered([*(("Route", one) for one in routes), *headers.fields], "routes")
         if copy.breadth and MAX_BREADTH in headers.first:
             headers = with_breadth(headers, copy.breadth)
         if headers is not request.headers:
@@ -141,6 +145,8 @@ class Launcher:
         why = "cannot be reached" if gone else "no final answer" if branch.provisional else "no answer"
         call_id, to = fork.request.headers.call_id, str(branch.flow.remote)
         self._said.append(note("debug", "timed out", call_id, to=to, why=why))
+        if gone and branch.target.token:
+            return self.own(fork, 430)
         if fork.request.method == "INVITE":
             return self.own(fork, fork.tm.reply_408_code, fork.tm.reply_408_reason)
         return self.own(fork, 500 if gone else 408)
@@ -150,6 +156,26 @@ class Launcher:
     ) -> Response:
         """An answer of our own to the request of a fork."""
         return reply_to(fork.request, status, reason, to_tag=self._to_tag(fork.request), headers=headers)
+
+    def final(self, fork: Fork) -> tuple[Response | None, bool]:
+        """The best answer, and whether it came from further on; None for what gets none (RFC 4320 §4.2)."""
+        invite = fork.request.method == "INVITE"
+        if fork.cancelled and invite:
+            return self.own(fork, 487, "Request Terminated"), False
+        if fork.reply is not None:
+            return fork.reply, False
+        chosen = best(fork)
+        if chosen is None or chosen.final is None:
+            return self.own(fork, 480), False
+        response = chosen.final
+        if not invite and response.status == 408:
+            return None, False
+        if chosen.faked or not is_passed_on(fork, response):
+            return response, False
+        stripped = strip_via(gathered(fork, chosen))
+        if stripped is None or (stripped.status == 503 and fork.tm.remap_503_500):
+            return self.own(fork, 500), False
+        return stripped, True
 
 
 def again(fork: Fork, edits: Edits) -> Inbound:

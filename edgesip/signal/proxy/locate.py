@@ -8,7 +8,7 @@ itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edgesip.address import Addr, Flow, is_internal, is_loopback, is_sendable, parse_ip
 from edgesip.signal.dialog.state import Leg, other
@@ -19,8 +19,9 @@ from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.hops import DEFAULT_PORTS, Found, Hop, Name, name_of
 from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.proxy.myself import Myself
-from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.grammar import ParseError, split_list
 from edgesip.signal.wire.uri import parse_uri
+from edgesip.signal.wire.values import parse_name_addr
 
 UNBLOCKED = frozenset({"ACK", "BYE", "CANCEL"})
 """What ends something is sent in any case (`blst_methods_lookup` of Kamailio; it leaves out BYE alone)."""
@@ -29,10 +30,11 @@ SECURE = frozenset({"tls", "wss"})
 
 @dataclass(frozen=True, slots=True)
 class Unresolved:
-    """A target whose next hop is a name; `uri` is what the copy will carry."""
+    """A target whose next hop is a name; `uri` is what the copy will carry, `target` what else is known."""
 
     uri: str
     name: Name
+    target: Target | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +63,52 @@ class Locator:
                 return [Target(inbound.uri, (flow,), only.nated) for flow in flows if flow is not None]
         for one in wanted or (None,):
             if isinstance(one, Binding):
-                if self._usable(inbound, _secured(inbound, one.contact, [one.flow]), now):
-                    found.append(Target(one.contact, (one.flow,), one.nated, one.ruid, one.q))
+                phone = f"{one.aor} {one.instance}" if one.reg_id and one.instance else ""
+                if one.path:
+                    found += self._by_path(inbound, one, phone, now)
+                elif self._usable(inbound, _secured(inbound, one.contact, [one.flow]), now):
+                    found.append(Target(one.contact, (one.flow,), one.nated, one.ruid, one.q, (), phone))
                 continue
             target = self._by_uri(inbound, str(one) if one is not None else inbound.uri, one is None, now)
             if target is not None:
                 found.append(target)
         return found
 
+    def _by_path(
+        self, inbound: Inbound, binding: Binding, phone: str, now: float
+    ) -> list[Target | Unresolved]:
+        """The target of a binding that is behind other proxies (RFC 3327 §5.3): to the first, by them all.
+
+        The first one is where its REGISTER came from, or leads inside only when that is so or is trusted.
+        """
+        routes = tuple(split_list(binding.path))
+        target = Target(binding.contact, (), False, binding.ruid, binding.q, routes, phone)
+        try:
+            name = name_of(parse_name_addr(routes[0]).uri)
+        except ParseError:
+            return []
+        ip = parse_ip(name.host)
+        if ip is None:
+            return [Unresolved(binding.contact, name, target)]
+        hop = _literal(name, str(ip))
+        known = binding.flow
+        if (hop.transport, hop.addr) == (known.transport, known.remote):
+            flow: Flow | None = known
+        elif hop.addr.host == known.remote.host or self._may_enter(inbound, hop.addr.host):
+            flow = self._flow(inbound, hop, str(ip), False)
+        else:
+            flow = None
+        hops = self._usable(inbound, _secured(inbound, binding.contact, [flow]), now)
+        return [replace(target, hops=tuple(hops))] if hops else []
+
+    def _may_enter(self, inbound: Inbound, host: str) -> bool:
+        """Whether a request may be led to this address: one inside only from inside, or a trusted one."""
+        return not is_internal(host) or is_internal(inbound.flow.remote.host) or self.trusts(host)
+
     def _by_uri(self, inbound: Inbound, uri: str, own: bool, now: float) -> Target | Unresolved | None:
         """`own` when it is the request's URI, for which a Route or a destination set by the script wins."""
+        if own and inbound.token is not None and not inbound.foreign:
+            return Target(uri, (inbound.token,), token=True)
         if own and inbound.dst is not None and not inbound.foreign:
             hop = Hop(inbound.dst_transport, inbound.dst)
             return self._target(inbound, uri, [self._flow(inbound, hop, "", True)], now)
@@ -81,25 +119,21 @@ class Locator:
         ip = parse_ip(name.host)
         if ip is None:
             return Unresolved(uri, name)
-        transport = name.transport or "udp"
-        if name.secure and transport in ("udp", "tcp"):
-            transport = "tls"
-        hop = Hop(transport, Addr(str(ip), name.port or DEFAULT_PORTS.get(transport, 5060)))
+        hop = _literal(name, str(ip))
         return self._target(inbound, uri, [self._flow(inbound, hop, str(ip), False)], now)
 
     def at(self, inbound: Inbound, wanted: Unresolved, hops: Sequence[Hop], now: float) -> Target | None:
         """The target at the hops that DNS gave, in this order; None when none of them may be sent to."""
-        inside = is_internal(inbound.flow.remote.host)
         known = self._known(inbound)
         flows = [
             self._flow(inbound, hop, wanted.name.host, False)
             for hop in hops
-            if inside
-            or not is_internal(hop.addr.host)
-            or self.trusts(hop.addr.host)
-            or (known is not None and known.remote == hop.addr)
+            if self._may_enter(inbound, hop.addr.host) or (known is not None and known.remote == hop.addr)
         ]
-        return self._target(inbound, wanted.uri, flows, now)
+        target = self._target(inbound, wanted.uri, flows, now)
+        if target is None or wanted.target is None:
+            return target
+        return replace(wanted.target, hops=target.hops)
 
     def settle(
         self,
@@ -189,6 +223,14 @@ class Locator:
         same = [addr for addr in fit if addr == here.local]
         same = same or [addr for addr in fit if addr.port == here.local.port]
         return (same or fit)[0]
+
+
+def _literal(name: Name, ip: str) -> Hop:
+    """The hop of a name that is an IP literal."""
+    transport = name.transport or "udp"
+    if name.secure and transport in ("udp", "tcp"):
+        transport = "tls"
+    return Hop(transport, Addr(ip, name.port or DEFAULT_PORTS.get(transport, 5060)))
 
 
 def _secured(inbound: Inbound, uri: str, flows: Sequence[Flow | None]) -> Sequence[Flow | None]:

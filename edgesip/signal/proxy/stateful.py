@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
-from edgesip.address import Addr, Flow
+from edgesip.address import Flow
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import other
@@ -22,6 +21,7 @@ from edgesip.signal.proxy.asked import (
     MEDIA_FAILED,
     REDIRECTED,
     Asked,
+    Dead,
     Failure,
     Hooks,
     Said,
@@ -29,7 +29,18 @@ from edgesip.signal.proxy.asked import (
 )
 from edgesip.signal.proxy.calls import Calls
 from edgesip.signal.proxy.edits import Edits
-from edgesip.signal.proxy.fork import Branch, Fork, Target, best, gathered, groups_of, let_go
+from edgesip.signal.proxy.fork import (
+    Branch,
+    Fork,
+    Target,
+    best,
+    drop,
+    fails_over,
+    gathered,
+    groups_of,
+    let_go,
+    one_flow_each,
+)
 from edgesip.signal.proxy.forward import strip_via
 from edgesip.signal.proxy.inbound import Inbound, Passing, note
 from edgesip.signal.proxy.launch import Launcher, again
@@ -51,15 +62,9 @@ from edgesip.signal.transaction.layer import (
 )
 from edgesip.signal.wire.message import Request, Response, reply_to
 
+FLOW_FAILED = (408, 430)
+"""What a flow says that is no longer there: the next one of the same phone is tried (RFC 5626 §7)."""
 ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
-
-
-class Dead(Protocol):
-    """Who is told of destinations that do not answer (`dst_blocklist`)."""
-
-    def add(self, transport: str, addr: Addr, now: float, why: str, seconds: float = 0.0) -> None:
-        """It did not answer; `seconds` to leave it alone, 0 for as long as is usual."""
-        ...
 
 
 class StatefulProxy:
@@ -128,6 +133,8 @@ class StatefulProxy:
             fork.mark, fork.breadth = loop_mark(request, inbound.flow), breadth_of(request)
         if decision is not None:
             fork.recurse = decision.recurse
+        if len(targets) > 1:
+            targets = one_flow_each(targets)
         if len(targets) == 1:
             self.launcher.launch_all(fork, targets, fork.edits, now)
         else:
@@ -234,11 +241,13 @@ class StatefulProxy:
             return
         if branch.final is not None:
             return
-        if self._fails_over(fork.tm.failover_codes, fork.tm.failover_classes, status):
+        if fails_over(fork.tm, status):
             if self._dead is not None and status == 503 and fork.tm.blst_503:
                 self._blocked(branch, response, fork.tm.blst_503, now)
             if self._next_hop(fork, branch, now):
                 return
+        if status in FLOW_FAILED and self._next_flow(fork, branch, now):
+            return
         branch.final = response
         if status >= 600 and not fork.tm.disable_6xx_block:
             fork.queue.clear()
@@ -276,14 +285,10 @@ class StatefulProxy:
             if self._dead is not None and not fork.cancelled:
                 why = "cannot be reached" if event.gone else "did not answer"
                 self._dead.add(branch.flow.transport, branch.flow.remote, now, why)
-            if self._next_hop(fork, branch, now):
+            if self._next_hop(fork, branch, now) or self._next_flow(fork, branch, now):
                 return
         branch.final, branch.faked = self.launcher.given_up(fork, branch, event.gone), True
         self._lost(fork, branch, now)
-
-    @staticmethod
-    def _fails_over(codes: frozenset[int], classes: frozenset[int], status: int) -> bool:
-        return status == 503 or status in codes or status // 100 in classes
 
     def _blocked(
         self, branch: Branch, response: Response, blst: tuple[float, float, float], now: float
@@ -301,6 +306,15 @@ class StatefulProxy:
         if fork.cancelled or fork.answered or branch.hop + 1 >= len(branch.target.hops) or now >= fork.until:
             return False
         branch.hop += 1
+        self.launcher.launch(fork, branch, now)
+        return branch.final is None
+
+    def _next_flow(self, fork: Fork, branch: Branch, now: float) -> bool:
+        """Another flow to the same phone instead of the one that has failed (RFC 5626 §7)."""
+        if fork.cancelled or fork.answered or not branch.target.others or now >= fork.until:
+            return False
+        first, *others = branch.target.others
+        branch.target, branch.hop = replace(first, others=tuple(others)), 0
         self.launcher.launch(fork, branch, now)
         return branch.final is None
 
@@ -381,7 +395,7 @@ class StatefulProxy:
         elif isinstance(decision, Forward) and now < fork.until and (new := fork.untried(targets)):
             self._add(failure, decision, new, now)
         elif failure.drop:
-            _drop(fork, failure.drop)
+            drop(fork, failure.drop)
         self._conclude(fork, now)
 
     def _add(self, failure: Failure, decision: Forward, targets: Sequence[Target], now: float) -> None:
@@ -395,10 +409,10 @@ class StatefulProxy:
             fork.recurse = decision.recurse
             fork.tm = fork.tm.with_own(failure.inbound.tm)
             self.calls.keep_relay(fork, failure.inbound.edits.relay)
-            _drop(fork, failure.drop or {1: "a", 2: "l", 3: "a"}.get(fork.tm.failure_reply_mode, "n"))
+            drop(fork, failure.drop or {1: "a", 2: "l", 3: "a"}.get(fork.tm.failure_reply_mode, "n"))
         fork.asked = False
         serial = decision.serial or failure.hook == REDIRECTED
-        first, *rest = groups_of(targets, serial, max(fork.breadth, 1))
+        first, *rest = groups_of(one_flow_each(targets), serial, max(fork.breadth, 1))
         fork.queue[:0] = rest
         self.launcher.launch_all(fork, first, failure.inbound.edits, now)
         self._close_failed(fork, now)
@@ -425,7 +439,7 @@ class StatefulProxy:
     def _finish(self, fork: Fork, now: float) -> None:
         """Send the final answer."""
         fork.answered = fork.failed = True
-        response, relayed = self._final(fork)
+        response, relayed = self.launcher.final(fork)
         if response is None:
             self._transactions.abandon(fork.server, now)
         else:
@@ -433,26 +447,6 @@ class StatefulProxy:
         for branch in fork.branches:
             self.calls.branch_failed(fork, branch, now)
         self.calls.failed(fork, response, now)
-
-    def _final(self, fork: Fork) -> tuple[Response | None, bool]:
-        """The best answer, and whether it came from further on; None for what gets none (RFC 4320 §4.2)."""
-        invite = fork.request.method == "INVITE"
-        if fork.cancelled and invite:
-            return self.launcher.own(fork, 487, "Request Terminated"), False
-        if fork.reply is not None:
-            return fork.reply, False
-        chosen = best(fork)
-        if chosen is None or chosen.final is None:
-            return self.launcher.own(fork, 480), False
-        response = chosen.final
-        if not invite and response.status == 408:
-            return None, False
-        if chosen.faked or not _is_passed_on(fork, response):
-            return response, False
-        stripped = strip_via(gathered(fork, chosen))
-        if stripped is None or (stripped.status == 503 and fork.tm.remap_503_500):
-            return self.launcher.own(fork, 500), False
-        return stripped, True
 
     def _pass(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
         """Send a provisional or a 2xx on to the one who asked (§16.7 steps 3-9)."""
@@ -485,15 +479,3 @@ class StatefulProxy:
         if fork.in_dialog and fork.dialogs:
             return fork.dialogs[0].leg(other(fork.side)).nated
         return branch.target.nated or (fork.within is not None and fork.within.far_nated)
-
-
-def _is_passed_on(fork: Fork, response: Response) -> bool:
-    """True when a downstream element made the response: it has our Via on top of those of the request."""
-    return len(response.headers.vias) > len(fork.request.headers.vias)
-
-
-def _drop(fork: Fork, which: str) -> None:
-    """`t_drop_replies`: all answers so far, those of the last targets, or none are not chosen any more."""
-    places = {"a": 0, "l": fork.newest, "n": len(fork.branches)}
-    for branch in fork.branches[places[which] :]:
-        branch.dropped = True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from edgesip.address import parse_hostport
 from edgesip.script.rooms import Rooms
 from edgesip.signal.location.lookup import by_gruu, first_phone, matching, sent_from, taking
 from edgesip.signal.location.outbound import FLOW_PARAM, GOOD, NONE
@@ -123,7 +122,7 @@ def add_path(
 ) -> bool:
     """Note a Path entry for a REGISTER that goes on: it leads back over the flow that this one came by.
 
-    ValueError and ParseError for what cannot stand in a URI.
+    ParseError for what cannot stand in a URI.
     """
     if inbound.request.method != "REGISTER":
         return False
@@ -139,9 +138,8 @@ def add_path(
         tail += received_param(rooms.path, inbound.flow)
     if params:
         tail += params if params.startswith(";") else f";{params}"
-    if address and parse_hostport(address) is None:
-        raise ValueError(f"{address!r} is not HOST or HOST:PORT")
-    parse_uri(f"sip:{user}@host{tail}" if user else f"sip:host{tail}")
+    host = address or "host"
+    parse_uri(f"sip:{user}@{host}{tail}" if user else f"sip:{host}{tail}")
     inbound.edits.path += (PathEntry(user, tail, address, rooms.path.enable_r2),)
     return True
 

@@ -279,7 +279,7 @@ class SignalCore:
         self._waiting.pop(inbound.key, None)
         if inbound.cancelled:
             return []
-        gone = self.unregister(inbound.unregistered) if inbound.unregistered else []
+        gone = self.unregister(inbound.unregistered, now) if inbound.unregistered else []
         request, flow = inbound.request, inbound.flow
         events: list[Event] = []
         if isinstance(decision, Forward):
@@ -337,7 +337,7 @@ class SignalCore:
     ) -> list[Event]:
         """Do what the script said of a failure: Forward adds `targets`, Reply is the answer; None: go on."""
         self._proxy.resume(failure, decision, targets, now)
-        return self._gather(self.unregister(failure.inbound.unregistered))
+        return self._gather(self.unregister(failure.inbound.unregistered, now))
 
     def waits(self, inbound: Inbound, now: float) -> None:
         """The decision on this request takes its time: an INVITE hears 100 before its sender repeats it."""

@@ -22,6 +22,8 @@ from rig.process import BenchError, Child
 HOST = "127.0.0.1"
 PORT = 5060
 NG_PORT = 2223
+OPEN = {"pike.reqs_density_per_unit": "1000000"}
+"""All load comes from one address, which would be a flood."""
 ENGINE_PORTS = (30000, 60000)
 PASSWORD = "secret"
 
@@ -36,6 +38,7 @@ class Edge(Child):
     def __init__(self, state: Path, settings: Mapping[str, str], core: int | None) -> None:
         state.mkdir(parents=True, exist_ok=True)
         self.state = state
+        settings = {**OPEN, **settings}
         sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         begin = time.monotonic()
         super().__init__(

@@ -90,7 +90,7 @@ class SignalCore:
         self._waiting: dict[TxKey, Inbound] = {}
         self._late: Timers[TxKey] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []
-        self._stateless = Stateless(myself, entropy, self._sends)
+        self._stateless = Stateless(myself, entropy, self._sends, self.guard.echo.allows)
         gruus = settings.seals.gruus if settings.seals is not None else None
         self._flows = settings.seals.flows if settings.seals is not None else None
         rules, offset = settings.registrar, settings.wall_offset
@@ -122,6 +122,7 @@ class SignalCore:
         if flow.transport == "udp" and (len(data) < SHORTEST or not data.strip(b"\r\n")):
             return []
         message: Request | Response | None = None
+        self.guard.echo.asked(len(data), now)
         try:
             message = parse(data)
             if isinstance(message, Response):
@@ -183,6 +184,7 @@ class SignalCore:
         routed = preprocess(request, self.myself)
         request = routed.request
         inbound = Inbound(request, flow, key, routed.foreign, routed.own, uri=request.uri)
+        inbound.size = self.guard.echo.size
         if request.headers.to.tag:
             found = self.dialogs.find(request.headers, routed.did)
             if found is None and request.method == "ACK":
@@ -277,6 +279,7 @@ class SignalCore:
     ) -> list[Event]:
         """Do what the script decided; `targets` are the hops found for a `Forward`."""
         self._waiting.pop(inbound.key, None)
+        self.guard.echo.asked(inbound.size, now)
         if inbound.cancelled:
             return []
         gone = self.unregister(inbound.unregistered, now) if inbound.unregistered else []

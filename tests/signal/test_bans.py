@@ -20,6 +20,20 @@ OFFICE = "198.51.100.200"
 JUNK = b"OPTIONS sip:203.0.113.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9\r\nbad bad bad\r\n\r\n"
 
 
+DESK_PHONE = (
+    ("Expires", "3600"),
+    ("User-Agent", "Desk 3000 1.2.3.4"),
+    ("Allow", "INVITE, ACK, OPTIONS, CANCEL, BYE, SUBSCRIBE, NOTIFY, INFO, REFER, UPDATE"),
+    ("Supported", "path, replaces"),
+)
+"""What makes a REGISTER as long as those of real phones."""
+
+
+def register(phone: Phone) -> Packet:
+    aor = f"<sip:{phone.name}@{SERVER.host}>"
+    return phone.request("REGISTER", f"sip:{SERVER.host}", to=aor, headers=DESK_PHONE)
+
+
 def junk(talk: Talk, phone: Phone, times: int = 20) -> None:
     for _ in range(times):
         talk >> Packet(phone, JUNK)
@@ -28,7 +42,7 @@ def junk(talk: Talk, phone: Phone, times: int = 20) -> None:
 
 def guess(talk: Talk, phone: Phone, wrong: str = "guess") -> Talk:
     """One REGISTER with a wrong password, after its challenge."""
-    packet = phone.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:{phone.name}@{SERVER.host}>")
+    packet = register(phone)
     talk >> packet
     if not talk.sent:
         return talk
@@ -122,7 +136,7 @@ def test_a_guesser_is_banned_for_his_victim_before_he_is_banned_for_all() -> Non
     guesser = talk.phone("alice")
     for _ in range(10):
         guess(talk, guesser)
-    talk >> guesser.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:alice@{SERVER.host}>")
+    talk >> register(guesser)
     talk.silent()
     talk.register(replace(guesser, name="bob"))
     talk.register(talk.phone("alice"))
@@ -133,8 +147,7 @@ def test_a_first_challenge_never_counts() -> None:
     scanner = talk.phone("x")
     for number in range(400):
         someone = replace(scanner, name=f"user{number}")
-        talk >> someone.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:{someone.name}@{SERVER.host}>")
-        talk << (someone, 401)
+        talk >> register(someone) << (someone, 401)
     assert talk.guard.bans.counters["ban:scored"] == 0
 
 
@@ -221,10 +234,7 @@ def test_an_office_of_200_phones_comes_back_all_at_once(seed: int) -> None:
         replace(talk.phone(f"u{number}", nat=True), at=Addr(OFFICE, 20000 + number)) for number in range(200)
     ]
     wrong = {phone.name for phone in rng.sample(phones, 10)}
-    first = {
-        phone.name: phone.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:{phone.name}@{SERVER.host}>")
-        for phone in phones
-    }
+    first = {phone.name: register(phone) for phone in phones}
     rng.shuffle(phones)
     challenges = {}
     for phone in [*phones, *phones]:  # T1 is over before the server is there

@@ -167,6 +167,15 @@ class Bans:
         self.counters["ban:dropped"] += 1
         return True
 
+    def refuses_connection(self, host: str, now: float) -> bool:
+        """True when a new connection from this address, which no phone has yet, is not to be taken."""
+        ban = self._sources.get(source_of(host)) if self.active else None
+        if ban is None or ban.until <= now:
+            return False
+        ban.dropped += 1
+        self.counters["ban:dropped"] += 1
+        return True
+
     def refuses_user(self, flow: Flow, user: str, now: float) -> bool:
         """True when what this user opens from this source is not heard; his registered flows always are."""
         if not self._users:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from edgesip.address import Flow
 from edgesip.signal.guard.bans import Bans, BanSettings, Neighbours
+from edgesip.signal.guard.echo import Echo
 from edgesip.signal.guard.permissions import Address, Permissions, PermissionSettings, Trusted
 from edgesip.signal.guard.pike import Pike, PikeSettings
 from edgesip.signal.location.usrloc import Usrloc
@@ -54,6 +55,7 @@ class Guard:
         self.pike = Pike(settings.pike, self._said)
         neighbours = Neighbours(usrloc.occupied, usrloc.shares, usrloc.lives, self.trusts)
         self.bans = Bans(settings.ban, neighbours, self._said)
+        self.echo = Echo(usrloc.occupied, self.trusts)
 
     def use(self, settings: GuardSettings, rows: Sequence[Address], trusted: Sequence[Trusted]) -> None:
         """Other limits and other rows are in force from now on. Raises ValueError for too many networks."""
@@ -71,7 +73,7 @@ class Guard:
 
     def counters(self) -> dict[str, int]:
         """The statistics of pike and of the bans."""
-        return self.pike.counters | self.bans.counters | self.bans.gauges()
+        return self.pike.counters | self.bans.counters | self.bans.gauges() | self.echo.counters
 
     # -- what the core asks and tells --------------------------------------------------------------------
 

@@ -66,7 +66,12 @@ class SignalService:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._rest, self._unsent)
         seen = self.receive, self._closed, self._malformed
-        asked = core.dialogs.in_calls, core.registered, core.saver.take_over
+        asked = (
+            core.dialogs.in_calls,
+            core.registered,
+            core.saver.take_over,
+            core.guard.bans.refuses_connection,
+        )
         self.streams = StreamLinks(*seen, *asked, certificates, log)
         self._script = script
         self.rooms = rooms

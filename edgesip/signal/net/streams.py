@@ -79,7 +79,8 @@ class StreamLinks:
 
     `receive(data, flow)` gets each message, `closed(flow)` each connection that ended, `malformed(data,
     flow, error)` what ended a stream that is not SIP; `registered(flow)` says whether a phone lives there,
-    `in_calls(flows)` at which of these flows a living call has an end. No `certificates`: no TLS.
+    `banned(host, now)` whether connections from there are not taken, `in_calls(flows)` at which of these
+    flows a living call has an end. No `certificates`: no TLS.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class StreamLinks:
         in_calls: Callable[[Collection[Flow]], set[Flow]],
         registered: Callable[[Flow], bool],
         over: Callable[[], Sequence[Flow]],
+        banned: Callable[[str, float], bool],
         certificates: Certificates | None,
         log: Log,
     ) -> None:
@@ -99,6 +101,7 @@ class StreamLinks:
         self._in_calls = in_calls
         self._registered = registered
         self._over = over
+        self._banned = banned
         self._certificates = certificates
         self._log = log
         self._listeners: list[Listener] = []
@@ -223,7 +226,7 @@ class StreamLinks:
         if before is not None:  # the same ports again: what was there is dead
             before.abort()
             self.lost(before)
-        if not self._has_room(flow):
+        if self._banned(peer.host, time.monotonic()) or not self._has_room(flow):
             self.counters["tcp:local_reject"] += 1
             sock.close()
             return

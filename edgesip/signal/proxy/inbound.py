@@ -29,7 +29,7 @@ class Inbound:
     matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens; `undone`
     when the script was asked about a refusal, which it is once; `within` is the subscription that it
     stands in; `token` is the flow that a flow token of ours leads to, `unregistered` what the script wants
-    taken out of the location table.
+    taken out of the location table; `size` the octets that it came in (0: not known).
     """
 
     __slots__ = (
@@ -48,6 +48,7 @@ class Inbound:
         "request",
         "ruid",
         "side",
+        "size",
         "tm",
         "token",
         "undone",
@@ -100,6 +101,7 @@ class Inbound:
         self.ruid = ruid
         self.user = user
         self.why = why
+        self.size = 0
         self.cancelled = cancelled
         self.tm = tm
         self.variables = variables

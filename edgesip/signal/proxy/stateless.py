@@ -26,14 +26,20 @@ CODES = (200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500)
 
 
 class Stateless:
-    """What is answered and passed on without a transaction; `sends` is where the octets are left.
+    """What is answered and passed on without a transaction; `sends` is where the octets are left, `allows` is
+    asked whether an answer of that size may leave by that flow.
 
     Until `acks_until` (monotonic seconds) an unknown ACK may be that of an INVITE that was passed on.
     """
 
     def __init__(
-        self, myself: Myself, entropy: Callable[[int], bytes], sends: list[tuple[Flow, bytes]]
+        self,
+        myself: Myself,
+        entropy: Callable[[int], bytes],
+        sends: list[tuple[Flow, bytes]],
+        allows: Callable[[Flow, int], bool] = lambda flow, size: True,
     ) -> None:
+        self._allows = allows
         self._myself = myself
         self._key = entropy(16)
         self._sends = sends
@@ -56,10 +62,13 @@ class Stateless:
     ) -> None:
         """Send a response to where the request came from (RFC 3261 §8.2.7, RFC 3581)."""
         response = reply_to(request, status, reason, to_tag=self.to_tag(request), headers=headers)
+        octets = bytes(response)
+        if status >= 200 and not self._allows(flow, len(octets)):
+            return
         counters = self.counters
         counters["sl:sent_replies"] += 1
         counters[f"sl:{status}_replies" if status in CODES else f"sl:{status // 100}xx_replies"] += 1
-        self._sends.append((flow, bytes(response)))
+        self._sends.append((flow, octets))
 
     def to_tag(self, request: Request) -> str:
         """The same tag for every answer to the same request, however often it comes (§8.2.7)."""

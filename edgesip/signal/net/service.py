@@ -65,13 +65,8 @@ class SignalService:
     ) -> None:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._rest, self._unsent)
-        seen = self.receive, self._closed, self._malformed
-        asked = (
-            core.dialogs.in_calls,
-            core.registered,
-            core.saver.take_over,
-            core.guard.bans.refuses_connection,
-        )
+        seen, living = (self.receive, self._closed, self._malformed), core.saver.take_over
+        asked = core.dialogs.in_calls, core.registered, living, core.guard.bans.refuses_connection
         self.streams = StreamLinks(*seen, *asked, certificates, log)
         self._script = script
         self.rooms = rooms

@@ -65,9 +65,9 @@ class SignalService:
     ) -> None:
         self.core = core
         self.udp = UdpLinks(self._datagram, self._rest, self._unsent)
-        seen, living = (self.receive, self._closed, self._malformed), core.saver.take_over
-        asked = core.dialogs.in_calls, core.registered, living, core.guard.bans.refuses_connection
-        self.streams = StreamLinks(*seen, *asked, certificates, log)
+        seen = self.receive, self._closed, self._malformed
+        asked = core.dialogs.in_calls, core.registered, core.saver.take_over
+        self.streams = StreamLinks(*seen, *asked, certificates, log, core.guard.bans.refuses_connection)
         self._script = script
         self.rooms = rooms
         self._locator = locator

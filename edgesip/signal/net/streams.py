@@ -91,9 +91,9 @@ class StreamLinks:
         in_calls: Callable[[Collection[Flow]], set[Flow]],
         registered: Callable[[Flow], bool],
         over: Callable[[], Sequence[Flow]],
-        banned: Callable[[str, float], bool],
         certificates: Certificates | None,
         log: Log,
+        banned: Callable[[str, float], bool],
     ) -> None:
         self._receive = receive
         self._closed = closed

@@ -10,7 +10,6 @@ import contextlib
 import os
 import resource
 import socket
-import ssl
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +28,8 @@ from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
+from edgesip.doctor import probe
+from edgesip.doctor.finding import OK
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
 from edgesip.keeping import load_state, room_for, save_state, state_file
 from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
@@ -41,6 +42,7 @@ from edgesip.relay.moments import Moment
 from edgesip.relay.service import RelayService, limits
 from edgesip.reloading import Reloading, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
+from edgesip.securing import certificates_of
 from edgesip.signal.core import CoreSettings, SignalCore
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
@@ -49,7 +51,7 @@ from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.net.links import LinkError, expand, is_local, route
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
-from edgesip.signal.net.tls_files import CertificateError, Certificates, Pair, TlsSettings
+from edgesip.signal.net.tls_files import Certificates
 from edgesip.signal.proxy.blocklist import Blocklist
 from edgesip.signal.proxy.locate import Locator
 from edgesip.signal.proxy.myself import Myself
@@ -80,31 +82,8 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
     for host in profile.relay.address:
         if not is_local(host):
             raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
-    certificates = _certificates(profile, any(transport == "tls" for transport, _ in listens))
+    certificates = certificates_of(profile, any(transport == "tls" for transport, _ in listens))
     return Edge(profile, script, tuple(listens), certificates, again, wanted)
-
-
-def _certificates(profile: Profile, wanted: bool) -> Certificates | None:
-    section = profile.tls
-    if section.certificate is None:
-        if wanted or section.domain:
-            where = profile.where("listen" if wanted else "tls.domain")
-            raise ConfigError(f"{where}: TLS needs a certificate: set tls.certificate and tls.private_key")
-        return None
-    pairs = [Pair("", section.certificate, section.private_key or section.certificate)]
-    pairs += [Pair(one.name, one.certificate, one.private_key or one.certificate) for one in section.domain]
-    clients = ssl.CERT_OPTIONAL if section.verify_client == "optional" else ssl.CERT_NONE
-    settings = TlsSettings(
-        tuple(pairs),
-        section.ca_list,
-        section.cipher_list,
-        section.verify_certificate,
-        ssl.CERT_REQUIRED if section.require_certificate else clients,
-    )
-    try:
-        return Certificates(settings)
-    except CertificateError as error:
-        raise ConfigError(f"{profile.where(error.key)}: {error.key}: {error}") from None
 
 
 class Edge:
@@ -194,6 +173,9 @@ class Edge:
         kept, room = state_file(profile), service.core.traversal
         load_state(kept, room, self._listens, time.monotonic(), self._wall_offset, self._log)
         stack.callback(self._save_endpoints, kept)
+        helper = probe.sip_helper(None)
+        if helper.level != OK:
+            self._log("warning", "conntrack SIP helper", {"why": helper.text, "do": helper.do})
         warn_realms(subscribers, profile.auth.realm, self._log)
         collector = Collector()
         _background(stack, collector.run())

@@ -53,6 +53,8 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.pinging", 4),
     ("edgesip.subscribing", 4),
     ("edgesip.publicity", 4),
+    ("edgesip.doctor", 4),
+    ("edgesip.securing", 4),
     ("edgesip.sections_nat", 0),
     ("edgesip.sections_traversal", 0),
 )

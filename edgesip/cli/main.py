@@ -20,6 +20,7 @@ from edgesip.cli import (
     core,
     dlg,
     dns,
+    doctor,
     profiles,
     reload,
     route,
@@ -50,6 +51,7 @@ app.command()(background.restart)
 app.command()(background.status)
 app.command()(reload.reload)
 app.command()(run.check)
+app.command()(doctor.doctor)
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(route.app, name="route")
 app.add_typer(subscriber.app, name="subscriber")

@@ -22,6 +22,10 @@ class Snapshot:
         """The stored credential of a user name, matched exactly, or None."""
         return self._users.get(username)
 
+    def users(self) -> list[Credential]:
+        """Everybody."""
+        return list(self._users.values())
+
 
 def read_subscribers(path: Path) -> Snapshot:
     """Everybody in a user database; nobody when there is no such file. Raises `StoreError`."""
@@ -67,3 +71,20 @@ def _rows(path: Path, statement: str) -> list[tuple[str, ...]]:
             raise trouble(path, error) from None
         finally:
             connection.close()
+
+
+def soundness(path: Path, table: str) -> tuple[str, int]:
+    """What SQLite finds wrong with a database (empty: nothing), and the rows of a table of it.
+
+    -1 rows when there is no such file. A copy is looked at, so it takes as much space for a moment.
+    """
+    if not path.exists():
+        return "", -1
+    try:
+        (verdict,) = _rows(path, "PRAGMA quick_check(1)")[0]
+        if verdict != "ok":
+            return f"{path}: damaged ({verdict})", 0
+        counted = _rows(path, f"SELECT count(*) FROM {table}")
+        return "", int(counted[0][0]) if counted else 0
+    except StoreError as error:
+        return str(error), 0

@@ -25,7 +25,7 @@ REMEMBERED = 4096
 """Flows kept ready."""
 _SIOCGIFCONF = 0x8912
 _LINK_LOCAL = "20"
-_RCVBUF = 1 << 20
+RECEIVE_BUFFER = 1 << 20
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _SO_TIMESTAMPNS = 35
 SAMPLE = 0.05
@@ -239,7 +239,7 @@ def _bound(addr: Addr) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RCVBUF)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         sock.bind(addr)
     except OSError as error:

@@ -1,0 +1,1 @@
+"""`edgesip doctor`: what a server needs of its host, probed here and judged there."""

@@ -1,0 +1,149 @@
+"""`edgesip doctor`: what a server needs of its host and its profile, looked at one after the other.
+
+Joins probes to judgements, in the order in which a start would stumble. Changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Generator, Iterator, Sequence
+
+import edgesip
+from edgesip import publicity
+from edgesip.address import Addr, parse_ip
+from edgesip.doctor import files, host, network, probe
+from edgesip.doctor.chain import doubt
+from edgesip.doctor.finding import Finding, fail, ok
+from edgesip.naming import resolver_for
+from edgesip.places import ConfigError
+from edgesip.profile import Profile
+from edgesip.reloading import script_of
+from edgesip.securing import certificates_of, pairs_of
+from edgesip.signal.nat.public import Public, Undecided
+from edgesip.signal.net.links import RECEIVE_BUFFER, expand
+from edgesip.signal.net.resolver import Resolver
+from edgesip.signal.net.whoami import look
+from edgesip.signal.proxy.hops import DEFAULT_PORTS, Name, Question, name_of
+from edgesip.signal.wire.uri import parse_uri
+from edgesip.store.api import StoreError
+from edgesip.store.snapshot import read_subscribers, soundness
+
+SCRIPT_HELP = "edgesip check says more; edgesip route test tries it with a message"
+
+
+def findings(profile: Profile, version: str = "", pid: int = 0) -> Iterator[Finding]:
+    """Every finding, as it comes. `version` and `pid` are those of the running server, where one answers."""
+    yield files.server(version, f"edgesip {edgesip.__version__}", pid)
+    yield _profile(profile)
+    listens = [(one.transport, addr) for one in profile.listen for addr in expand(Addr(one.host, one.port))]
+    if not listens:
+        yield fail("listen", "this host has none of these addresses", "correct listen; ip address shows them")
+    for transport, addr in dict.fromkeys(listens):
+        yield network.listener(probe.bound(transport, addr), pid)
+    local = list(dict.fromkeys(addr.host for _, addr in listens))
+    told = yield from _addresses(profile, local)
+    rules = probe.ruleset()
+    if profile.relay.enabled:
+        ports = profile.relay.ports
+        where = next(iter(profile.relay.address), next(iter(local), "127.0.0.1"))
+        yield from network.media(probe.media(where, ports.low, ports.high), bool(pid))
+        limit, whose = probe.files_limit(pid)
+        yield host.files(limit, ports.low, ports.high, whose)
+    yield host.kernel_path(profile.relay.enabled)
+    yield host.buffers(probe.rmem_max(), RECEIVE_BUFFER)
+    wanted = [str(addr.port) for _, addr in listens]
+    wanted += [str(profile.relay.ports)] if profile.relay.enabled else []
+    yield network.firewall(rules, list(dict.fromkeys(wanted)))
+    yield probe.sip_helper(rules)
+    yield from host.clock(probe.clock())
+    yield from _certificates(profile, any(transport == "tls" for transport, _ in listens))
+    yield from asyncio.run(_names(profile, listens, [*local, *told]))
+    yield from _store(profile)
+
+
+def _profile(profile: Profile) -> Finding:
+    try:
+        script_of(profile)
+    except ConfigError as error:
+        return fail("profile", str(error), SCRIPT_HELP)
+    return ok("profile", f"{profile.file} and {profile.route} can be read")
+
+
+def _addresses(profile: Profile, local: Sequence[str]) -> Generator[Finding, None, list[str]]:
+    """What phones are told, and what others see; gives back the addresses told."""
+    auto = publicity.is_auto(profile)
+    seen: Public | str | None = None
+    if auto or profile.stun.servers:
+        try:
+            seen = look(local, profile.stun.servers)
+        except Undecided as error:
+            seen = str(error)
+    if auto and isinstance(seen, Public):
+        profile = publicity.with_address(profile, seen)
+    named = [] if publicity.is_auto(profile) else [one.host for one in profile.advertise]
+    if seen is not None:
+        yield network.public(seen, named, auto)
+    if not auto or isinstance(seen, Public):
+        yield from network.addresses(named, local)
+    return named
+
+
+def _certificates(profile: Profile, wanted: bool) -> Iterator[Finding]:
+    try:
+        loaded = certificates_of(profile, wanted)
+    except ConfigError as error:
+        yield fail("certificates", str(error), "correct [tls]; the key has to fit its certificate")
+        return
+    if loaded is None:
+        return
+    for pair, shown in zip(pairs_of(profile), loaded.shown, strict=True):
+        chain = doubt(pair.certificate, pair.private_key, profile.tls.ca_list)
+        yield from files.certificate(shown, time.time(), chain)
+    yield from files.names(loaded.shown, profile.domains)
+
+
+async def _names(profile: Profile, listens: Sequence[tuple[str, Addr]], ours: Sequence[str]) -> list[Finding]:
+    """The upstream and our own domains in DNS; any name at all when there are none."""
+    resolver = resolver_for(profile.dns, listens, lambda level, event, fields: None)
+    found = []
+    try:
+        if profile.upstream is not None:
+            name = name_of(parse_uri(str(profile.upstream)))
+            found.append(network.upstream(await _looked(resolver, name, str(profile.upstream))))
+        names = [name_of(parse_uri(f"sip:{one}")) for one in profile.domains]
+        found += [network.domain(await _looked(resolver, name, name.host), ours) for name in names]
+        if not found:
+            answer = await resolver.answer(Question("invalid", "A"))
+            servers = [str(one) for one in profile.dns.servers] or ["those of /etc/resolv.conf"]
+            found.append(network.servers(not answer.failed, servers))
+    finally:
+        await resolver.close()
+    return found
+
+
+async def _looked(resolver: Resolver, name: Name, shown: str) -> network.Looked:
+    if parse_ip(name.host) is not None:
+        port = name.port or DEFAULT_PORTS[name.transport or "udp"]
+        return network.Looked(shown, (network.hop(name.transport or "udp", name.host, port),), False)
+    answer = await resolver.resolve(name)
+    hops = tuple(network.hop(one.transport, *one.addr) for one in answer.hops)
+    return network.Looked(shown, hops, answer.failed)
+
+
+def _store(profile: Profile) -> Iterator[Finding]:
+    yield files.disk(probe.disk(profile.state_dir))
+    if profile.location_db is not None:
+        trouble, rows = soundness(profile.location_db, "location")
+        yield files.database(files.Database(str(profile.location_db), trouble, rows), "bindings")
+    trouble, rows = soundness(profile.subscribers_db, "subscriber")
+    yield files.database(files.Database(str(profile.subscribers_db), trouble, rows), "user database")
+    if trouble:
+        return
+    try:
+        realms = [one.realm for one in read_subscribers(profile.subscribers_db).users()]
+    except StoreError as error:
+        yield fail("users", str(error), "run doctor as the server's user, or as root")
+        return
+    realm = profile.auth.realm
+    yield from files.users(len(realms), sum(one != realm for one in realms), realm, profile.auth.enabled)

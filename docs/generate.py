@@ -32,7 +32,9 @@ from edgesip import profile, script, sections
 from edgesip import testing as stage
 from edgesip.cli import fail
 from edgesip.script.aimed import Aimed
+from edgesip.script.credentials import Identified
 from edgesip.script.edited import Edited
+from edgesip.script.hooks import PLAIN
 from edgesip.script.message import Message
 from edgesip.script.nated import Nated
 from edgesip.script.screened import Screened
@@ -329,6 +331,11 @@ def aimed() -> str:
     return members(Aimed)
 
 
+def credentials() -> str:
+    """Who sent a request."""
+    return members(Identified)
+
+
 def call() -> str:
     """What a request script sees besides."""
     kinds = (Screened, script.Call, script.BranchCall, script.FailureCall, script.UndoneCall)
@@ -418,7 +425,7 @@ def hooks() -> str:
     calls = [one.name for one in dataclasses.fields(script.Script) if one.name not in groups]
     calls += script.UNDONE
     found = explained("the hook", [*calls, *script.EVENTS], meanings()["hooks"])
-    rows = [(code(f"{name}(call)"), found[name]) for name in calls]
+    rows = [(code(f"{name}({PLAIN.get(name, 'call')})"), found[name]) for name in calls]
     rows += [(code(f"{name}(event)"), found[name]) for name in script.EVENTS]
     later = ", ".join(code(name) for name in script.LATER)
     refused = f"Refused at the start, since this version does not call them: {later}."
@@ -456,6 +463,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "nated": nated,
     "aimed": aimed,
     "call": call,
+    "credentials": credentials,
     "events": events,
     "variables": variables,
     "transformations": transformations,

@@ -92,6 +92,7 @@ def sources_of(
         lambda: core.counters,
         lambda: core.admission.counters | core.admission.gauges(),
         core.guard.counters,
+        lambda: core.digest.counters | core.digest.gauges(),
         lambda: core.transactions.counters,
         lambda: {
             "tmx:inuse_transactions": len(core.transactions),

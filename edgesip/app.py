@@ -36,6 +36,7 @@ from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
 from edgesip.locating import usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
+from edgesip.proving import digest_of, rooms_of, users_of
 from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
@@ -59,9 +60,8 @@ from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.uri import parse_uri
-from edgesip.store.api import StoreError
+from edgesip.store.api import StoreError, Users
 from edgesip.store.sqlite import SqliteStore
-from edgesip.store.subscribers import SqliteSubscribers
 
 
 def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> Edge:
@@ -144,8 +144,9 @@ class Edge:
         max_sessions = self._max_sessions()
         try:
             profile.state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
-            subscribers = SqliteSubscribers(profile.subscribers_db)
+            subscribers = users_of(profile, self._log)
             stack.callback(subscribers.close)
+            digest = digest_of(profile, self._wall_offset, time.monotonic())
             store = SqliteStore(profile.location_db) if profile.location_db else None
             if store is not None:
                 stack.callback(store.close)
@@ -154,7 +155,7 @@ class Edge:
         media = self._media(loop, max_sessions) if profile.relay.enabled else None
         resolver = resolver_for(profile.dns, self._listens, log.writer("edgesip.dns"))
         blocklist = blocklist_for(profile.dns)
-        service, upstream = self._signal(subscribers, store, media, resolver, blocklist)
+        service, upstream = self._signal(subscribers, digest, store, media, resolver, blocklist)
         self._service = service
         self._reloading = reloading = Reloading(self._wanted, self._again, service, self._log)
         if publicity.is_auto(self._wanted):
@@ -261,7 +262,8 @@ class Edge:
 
     def _signal(
         self,
-        subscribers: SqliteSubscribers,
+        subscribers: Users,
+        digest: Digest,
         store: SqliteStore | None,
         media: RelayService | None,
         resolver: Resolver,
@@ -272,7 +274,7 @@ class Edge:
         upstream = None
         if profile.upstream is not None:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
-        usrloc, digest = Usrloc(usrloc_of(profile)), Digest(profile.auth.realm, os.urandom(32))
+        usrloc = Usrloc(usrloc_of(profile))
 
         def pinged(flow: Flow) -> bool:
             return profile.nathelper.natping_interval > 0 and usrloc.one_by_flow(flow) is not None
@@ -287,12 +289,12 @@ class Edge:
             digest,
             guard,
             upstream,
-            profile.auth.enabled,
-            traversal,
+            traversal=traversal,
             lookup=lookup_of(profile),
             path=path_of(profile),
             seals=seals,
         )
+        rooms = rooms_of(rooms, self._script, profile)
         core = SignalCore(
             CoreSettings(
                 registrar_of(profile),

@@ -20,6 +20,7 @@ from edgesip.guarding import guard_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
+from edgesip.proving import digest_settings, rooms_of, users_of
 from edgesip.publicity import unasked
 from edgesip.registering import lookup_of, path_of, registrar_of
 from edgesip.relay.core import RelayCore, Settings
@@ -127,21 +128,21 @@ class DryRun:
         advertise = tuple((one.host, one.port) for one in profile.advertise)
         myself = Myself(tuple(listens), advertise, frozenset(self._hosts))
         self._hosts += sorted({addr.host for _, addr in listens} | {host for host, _ in advertise})
-        users: Subscribers = read_subscribers(profile.subscribers_db)
+        settings = digest_settings(profile.auth)
         realm = profile.auth.realm
-        digest = Believing(realm, user) if user else Digest(realm, SECRET)
+        digest = Believing(realm, user) if user else Digest(realm, SECRET, settings)
         usrloc, upstream = Usrloc(usrloc_of(profile)), self._upstream()
         rooms = Rooms(
             myself,
             usrloc,
-            users,
+            self._users(),
             digest,
             guard_of(profile, usrloc, upstream),
             upstream,
-            profile.auth.enabled,
             lookup=lookup_of(profile),
             path=path_of(profile),
         )
+        rooms = rooms_of(rooms, self._script, profile)
         media = self._media() if profile.relay.enabled else None
         self.stage = Stage(rooms, self._script, media, registrar_of(profile))
         self._register(bindings)
@@ -176,6 +177,11 @@ class DryRun:
             return refusal_for(error)
 
     # -- the rooms ---------------------------------------------------------------------------------
+
+    def _users(self) -> Subscribers:
+        if self._profile.users_file is not None:
+            return users_of(self._profile, lambda level, event, fields: None)
+        return read_subscribers(self._profile.subscribers_db)
 
     def _upstream(self) -> Upstream | None:
         if self._profile.upstream is None:

@@ -21,6 +21,8 @@ PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 
 DNS_PORT = 53
 STUN_PORT = 3478
+DIGESTS = ("SHA-256", "MD5")
+"""Algorithms of digest authentication that HA1s are kept for, the strongest first."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -341,6 +343,37 @@ def realm(value: object) -> str:
         raise ValueError("must be a text")
     if not value.isprintable() or '"' in value or "\\" in value or len(value) > 128:
         raise ValueError(f"{value!r}: printable characters without quotes and backslashes, 128 at most")
+    return value
+
+
+def algorithms(value: object) -> tuple[str, ...]:
+    """Digest algorithms that can be verified, in the order in which they are asked for."""
+    names = [name.upper() for name in _items(value)]
+    for name in names:
+        if name not in DIGESTS:
+            kept = " and ".join(DIGESTS)
+            raise ValueError(f"{name!r}: passwords are kept for {kept}, so only these can be asked for")
+    if not names:
+        raise ValueError("must name one at least: MD5")
+    return tuple(name for name in DIGESTS if name in names)
+
+
+def qop(value: object) -> str:
+    """The protections that a challenge offers."""
+    if value not in ("", "auth", "auth-int", "auth,auth-int"):
+        raise ValueError('must be "auth", "auth-int", "auth,auth-int" or ""')
+    return str(value)
+
+
+def realm_prefix(value: object) -> str:
+    """The beginning of a realm, or nothing."""
+    return realm(value) if value != "" else ""
+
+
+def users_url(value: object) -> str:
+    """`text:///PATH`, or an empty text for the database in the state directory."""
+    if not isinstance(value, str) or (value and not re.fullmatch(r"text:///.+", value)):
+        raise ValueError(f'{value!r}: this version knows "text:///PATH", or "" for subscribers.db')
     return value
 
 

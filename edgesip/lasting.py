@@ -14,9 +14,8 @@ from typing import Any, NamedTuple
 from edgesip.address import Addr, Flow
 from edgesip.signal.location.ledger import DbMode
 from edgesip.signal.location.usrloc import Binding, Usrloc
-from edgesip.store.api import StoreError, Write
+from edgesip.store.api import StoreError, Users, Write
 from edgesip.store.sqlite import SqliteStore
-from edgesip.store.subscribers import SqliteSubscribers
 
 _GROUP = 1000
 CHECKPOINT = 5.0
@@ -101,7 +100,7 @@ def _rehomed(binding: Binding, listens: Listens) -> Binding:
     return replace(binding, flow=Flow(transport, same[0], remote)) if same else binding
 
 
-def warn_realms(subscribers: SqliteSubscribers, realm: str, log: Log) -> None:
+def warn_realms(subscribers: Users, realm: str, log: Log) -> None:
     """Say who cannot log in any more because the realm is another one than that of their password."""
     for other, count in subscribers.realms().items():
         if other != realm:

@@ -37,6 +37,11 @@ def subscribers_db(state_dir: Path) -> Path:
     return state_dir / "subscribers.db"
 
 
+def auth_secret(state_dir: Path) -> Path:
+    """What nonces are keyed with, unless `auth.secret` is set."""
+    return state_dir / "auth.secret"
+
+
 def pid_file(state_dir: Path) -> Path:
     """The file a running server holds locked."""
     return state_dir / "edgesip.pid"

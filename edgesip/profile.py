@@ -23,6 +23,7 @@ from edgesip.forms import Advertised, Listen, PortRange, TlsDomain, Upstream
 from edgesip.places import ConfigError, location_db, socket_in, subscribers_db
 from edgesip.sections import (
     Auth,
+    AuthDb,
     Dialog,
     Dns,
     Relay,
@@ -90,6 +91,7 @@ class Profile(Section):
     edgesip, else $XDG_STATE_HOME/edgesip or ~/.local/state/edgesip."""
 
     auth: Auth = Auth()
+    auth_db: AuthDb = AuthDb()
     permissions: Permissions = Permissions()
     pike: Pike = Pike()
     ban: Ban = Ban()
@@ -124,6 +126,12 @@ class Profile(Section):
         if url is None:
             return location_db(self.state_dir)
         return self.state_dir / url.removeprefix("sqlite:///")
+
+    @property
+    def users_file(self) -> Path | None:
+        """The text file that keeps the users, or None where the database does."""
+        url = self.auth_db.db_url
+        return Path("/" + url.removeprefix("text:///").lstrip("/")) if url else None
 
     @property
     def subscribers_db(self) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edgesip import keeping, live, pinging, subscribing
+from edgesip import keeping, live, pinging, proving, subscribing
 from edgesip.guarding import addresses_of, put, trusted_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
@@ -94,10 +94,11 @@ class Reloading:
             service.rooms.upstream.users = profile.upstream_users
         rooms = replace(
             service.rooms,
-            auth_enabled=profile.auth.enabled,
             lookup=lookup_of(profile),
             path=path_of(profile),
         )
+        rooms = proving.rooms_of(rooms, script, profile)
+        service.core.digest.use(proving.digest_settings(profile.auth))
         service.use(script, rooms)
         service.core.usrloc.settings = usrloc_of(profile)
         service.core.use(hooks_of(script, rooms, time.monotonic), registrar_of(profile))

@@ -22,12 +22,72 @@ class Section(BaseModel):
 
 
 class Auth(Section):
-    """Who must prove who they are."""
+    """Who must prove who they are, and how."""
 
     enabled: bool = True
     """`false`: anybody may register as any user of a local domain, and call, without a password."""
     realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
     """The realm of challenges. Users are stored with it: after a change, set their passwords again."""
+    algorithm: Annotated[tuple[str, ...], PlainValidator(forms.algorithms)] = ("MD5",)
+    """What is asked for: MD5, SHA-256, or both, a challenge each and the stronger one first. Some phones do
+    not register at all where SHA-256 is asked for, whatever stands beside it."""
+    qop: Annotated[str, PlainValidator(forms.qop)] = "auth"
+    """What of a message a password protects: `auth`, `auth-int` (the body too, which NATs may change), both
+    as `auth,auth-int`, or empty for very old phones. (Kamailio's default is empty.)"""
+    nonce_expire: Annotated[int, Field(ge=1, le=86_400)] = 300
+    """Seconds for which a nonce is good."""
+    nonce_auth_max_drift: Annotated[int, Field(ge=0, le=3600)] = 3
+    """Seconds that a nonce may be from the future, where servers with the same `secret` share their users."""
+    secret: Annotated[str, PlainValidator(forms.secret)] = ""
+    """What nonces are keyed with. Empty: random octets, made at the first start and kept in
+    STATE_DIR/auth.secret, so that nonces outlive a restart."""
+    auth_checks_register: Annotated[int, Field(ge=0, le=15)] = 8
+    """What a nonce for REGISTER is bound to, a sum of: 1 request URI, 2 Call-ID, 4 From tag, 8 source
+    address. (Kamailio's default is 0, here and below.)"""
+    auth_checks_no_dlg: Annotated[int, Field(ge=0, le=15)] = 8
+    """The same for other requests that open something."""
+    auth_checks_in_dlg: Annotated[int, Field(ge=0, le=15)] = 8
+    """The same for requests inside of something, which have a tag in To."""
+    nonce_count: bool = False
+    """Each request of one nonce must have a higher count (`nc`) than those before; needs a `qop`."""
+    one_time_nonce: bool = False
+    """Each nonce authenticates one request; the next one is asked again."""
+    nc_array_size: Annotated[int, Field(ge=16, le=4_194_304)] = 65_536
+    """For how many nonces it is remembered how far they were used, for the two above; when that is too few,
+    older ones are stale before their time. (Kamailio's default is 1048576.)"""
+    use_domain: bool = False
+    """The host of From, and of To in REGISTER, must be the realm too, not the user alone."""
+    realm_prefix: Annotated[str, PlainValidator(forms.realm_prefix)] = ""
+    """What is taken off the beginning of the realm before it is compared with such a host."""
+    add_authinfo_hdr: bool = False
+    """Authentication-Info in our answers to who has authenticated: proof that we know the password too."""
+    backoff_after: Annotated[int, Field(ge=0, le=1000)] = 5
+    """Wrong passwords, of one user from one address, after which the next are not looked at for a while; 0:
+    never. Phones that are registered are not held back by the guesses of others."""
+    backoff_max: Annotated[int, Field(ge=1, le=3600)] = 60
+    """Seconds, at most, of that while: it begins with one and doubles."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Auth:
+        if self.nonce_count and not self.qop:
+            raise ValueError('nonce_count needs a qop: "auth"')
+        return self
+
+
+class AuthDb(Section):
+    """Where users are kept."""
+
+    db_url: Annotated[str, PlainValidator(forms.users_url)] = ""
+    """Empty: in STATE_DIR/subscribers.db, see `edgesip subscriber`. "text:///PATH": a file with a line
+    USER:REALM:HA1 for each user, as htdigest writes it, read again when it changes."""
+    calculate_ha1: bool = False
+    """The lines of that file have a password in place of HA1."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> AuthDb:
+        if self.calculate_ha1 and not self.db_url:
+            raise ValueError("calculate_ha1 is for a users file: subscribers.db keeps no passwords")
+        return self
 
 
 class Tm(Section):

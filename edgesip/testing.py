@@ -108,12 +108,12 @@ class Believing:
     def check(
         self,
         values: Sequence[str],
-        method: str,
-        request_uri: str,
+        request: Request,
+        remote: Addr,
         credential: Callable[[str], Credential | None],
         now: float,
-        *,
-        peer: str = "",
+        realm: str = "",
+        at_home: Callable[[str], bool] | None = None,
     ) -> Verified | Refused:
         """The user who is believed."""
         return Verified(self._user)
@@ -171,7 +171,7 @@ class Stage:
             Transactions(TmSettings()),
             usrloc,
             Dialogs(DialogSettings()),
-            Digest(rooms.digest.realm, SECRET),
+            rooms.digest if isinstance(rooms.digest, Digest) else Digest(rooms.digest.realm, SECRET),
             Pinger(PingSettings(0.0), self._entropy, myself.address_for),
             media,
             self._entropy,

@@ -20,6 +20,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.naming", 4),
     ("edgesip.locating", 4),
     ("edgesip.answers", 4),
+    ("edgesip.proving", 4),
     ("edgesip.lasting", 4),
     ("edgesip.keeping", 4),
     ("edgesip.guarding", 4),

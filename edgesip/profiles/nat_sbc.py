@@ -3,11 +3,13 @@
 Strangers who flood us, or say that they are scanners, get no answer; whoever goes on doing wrong is not heard
 for a while. A phone that registers proves its password; if it is behind a NAT, we remember where it really is
 and keep that way open. Anybody who opens anything else proves a password too, unless it is the upstream or a
-trusted machine. We route for our own domains only. A call rings, and a message arrives, wherever its user is
-registered; a user who has no phone on is unavailable; what looks like a number of the outside world goes to
-the upstream, but never back to it; anything else does not exist. Presence that is published and the count of
-waiting messages are kept by a server, not by phones, so these go to the upstream. Contacts of phones behind a
-NAT are marked with the address to find them at, both ways, and the media of every call goes through us.
+trusted machine. Who calls is who proved the password: what else a phone claims is taken away, the upstream is
+told, and who wants to stay unknown is not named to other phones. We route for our own domains only. A call
+rings, and a message arrives, wherever its user is registered; a user who has no phone on is unavailable; what
+looks like a number of the outside world goes to the upstream, but never back to it; anything else does not
+exist. Presence that is published and the count of waiting messages are kept by a server, not by phones, so
+these go to the upstream. Contacts of phones behind a NAT are marked with the address to find them at, both
+ways, and the media of every call goes through us.
 """
 
 from edgesip.script import Call, Decision, Drop, Forward, Reply, ReplyCall, Save
@@ -28,6 +30,7 @@ def request(call: Call) -> Decision:
         return call.options_reply()
     if not call.from_upstream() and (refusal := call.proxy_authenticate()):
         return refusal
+    call.strip_identity()
     if call.nat_uac_test(NATED):
         call.set_contact_alias()
     call.rtpproxy_manage()
@@ -46,12 +49,15 @@ def register(call: Call) -> Decision:
 def route(call: Call) -> Decision:
     """Who is meant?"""
     if call.method == "PUBLISH" or (call.method == "SUBSCRIBE" and call.hdr("Event") == "message-summary"):
+        call.assert_identity()
         return Forward(keeper) if (keeper := call.upstream(anybody=True)) else Reply(404)
     if phones := call.lookup():
+        call.apply_privacy()
         return Forward(phones)
     if call.is_subscriber():
         return Reply(480)
     if outside := call.upstream():
+        call.assert_identity()
         return Forward(outside)
     return Reply(404)
 
@@ -59,6 +65,7 @@ def route(call: Call) -> Decision:
 def in_dialog(call: Call) -> Decision:
     """What goes on inside a call: from either side, to wherever the other side really is."""
     call.consume_credentials()
+    call.strip_identity()
     if call.nat_uac_test(NATED):
         call.set_contact_alias()
     if call.is_gruu() and call.is_myself() and (phones := call.lookup()):
@@ -69,5 +76,6 @@ def in_dialog(call: Call) -> Decision:
 
 def reply(call: ReplyCall) -> None:
     """An answer on its way back."""
+    call.strip_identity()
     if call.nated or call.nat_uac_test(1):
         call.set_contact_alias()

@@ -8,6 +8,7 @@ changed is recorded and applied to the copy that leaves. Nothing here sends anyt
 from __future__ import annotations
 
 from edgesip.script.call import Call
+from edgesip.script.credentials import HA1, ScriptedUsers
 from edgesip.script.events import ContactEvent, DialogEvent, FlowEvent, event_for
 from edgesip.script.failure import BranchCall, FailureCall
 from edgesip.script.hooks import (
@@ -29,6 +30,7 @@ from edgesip.signal.decision import Challenge, Decision, Drop, Forward, Redirect
 
 __all__ = [
     "EVENTS",
+    "HA1",
     "LATER",
     "UNDONE",
     "BranchCall",
@@ -48,6 +50,7 @@ __all__ = [
     "Save",
     "Script",
     "ScriptError",
+    "ScriptedUsers",
     "UndoneCall",
     "event_for",
     "explain",

@@ -6,18 +6,14 @@ once; what a script wants changed is recorded and applied to the copy that leave
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
 from edgesip.script import located
+from edgesip.script.credentials import Identified
 from edgesip.script.edited import field
 from edgesip.script.events import dialog_value
 from edgesip.script.keeping import keepalive_socket, nat_keepalive
 from edgesip.script.rooms import Rooms
-from edgesip.script.screened import Screened
 from edgesip.script.transform import substitution
-from edgesip.signal.decision import Challenge, Decision, Reply
-from edgesip.signal.guard.digest import Verified
+from edgesip.signal.decision import Decision, Reply
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat.detect import (
     CONTACT_PRIVATE,
@@ -39,12 +35,9 @@ OPTIONS_HEADERS = (
     ("Accept-Language", "en"),
     ("Supported", ""),
 )
-_USERNAME = re.compile(r'\busername\s*=\s*"([^"]*)"', re.IGNORECASE).search
-_REALM = re.compile(r'\brealm\s*=\s*"([^"]*)"', re.IGNORECASE).search
-_CREDENTIALS = ("Authorization", "Proxy-Authorization")
 
 
-class Call(Screened):
+class Call(Identified):
     """One request, read-only, and what the script wants done with it."""
 
     __slots__ = ()
@@ -153,11 +146,6 @@ class Call(Screened):
         """
         return located.check_flow_token(self._inbound)
 
-    def is_subscriber(self) -> bool:
-        """auth_db's `is_subscriber("$ru")`: the request URI names a user who has a password here."""
-        known, user = self._rooms.subscribers.credential, self.ruri_user
-        return (known(user) or known(user.lower())) is not None
-
     def upstream(self, anybody: bool = False) -> tuple[str, ...]:
         """The URI of this user at the upstream; none without an upstream, or for a user it does not serve.
 
@@ -169,72 +157,6 @@ class Call(Screened):
         return (upstream.uri_for(self.ruri.user or ""),)
 
     # -- who sent it -------------------------------------------------------------------------------
-
-    @property
-    def auth_user(self) -> str:
-        """`$au`: the user name in the credentials that came; whether they are right is another question."""
-        return self._credentials(_USERNAME)
-
-    @property
-    def auth_realm(self) -> str:
-        """`$ar`: the realm in the credentials that came."""
-        return self._credentials(_REALM)
-
-    def is_user(self, name: str) -> bool:
-        """siputils: the credentials that came are of this user; ask after they were checked."""
-        return self.auth_user == name
-
-    def www_authenticate(self) -> Decision | None:
-        """auth_db, for REGISTER: None when the credentials are right and To's, else the answer."""
-        return self._authenticate("Authorization", 401, self.to_user)
-
-    def www_authorize(self) -> Decision | None:
-        """The old name of `www_authenticate`."""
-        return self.www_authenticate()
-
-    def proxy_authenticate(self) -> Decision | None:
-        """auth_db, for all else: None when the credentials are right and From's, else the answer."""
-        return self._authenticate("Proxy-Authorization", 407, self.from_user)
-
-    def proxy_authorize(self) -> Decision | None:
-        """The old name of `proxy_authenticate`."""
-        return self.proxy_authenticate()
-
-    def _authenticate(self, header: str, status: int, owner: str) -> Decision | None:
-        if not self._rooms.auth_enabled:
-            return None
-        request = self._inbound.request
-        values = self.headers.all(header)
-        verified = self._rooms.digest.check(
-            values,
-            self.method,
-            request.uri,
-            self._rooms.subscribers.credential,
-            self._now,
-            peer=self.source_ip,
-        )
-        if not isinstance(verified, Verified):
-            self._inbound.user = owner
-            self._inbound.why = verified.why if values and not verified.stale else ""
-            return Challenge(status, verified.stale)
-        if verified.username.partition("@")[0].lower() != owner.lower():
-            return Reply(403, "Authentication user does not match")
-        if header == "Proxy-Authorization":
-            self._edits.remove += (header,)
-        return None
-
-    def consume_credentials(self) -> None:
-        """auth's function: credentials for our realm stay here; those for another go on."""
-        mine = f'realm="{self._rooms.digest.realm}"'
-        if any(mine in value for value in self.headers.all("Proxy-Authorization")):
-            self._edits.remove += ("Proxy-Authorization",)
-
-    def _credentials(self, search: Callable[[str], re.Match[str] | None]) -> str:
-        for name in _CREDENTIALS:
-            for value in self.headers.all(name):
-                if found := search(value):
-                    return str(found[1])
-        return ""
 
     # -- tm ------------------------------------------------------------------------------------------
 

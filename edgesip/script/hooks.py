@@ -14,6 +14,7 @@ from pathlib import Path
 from types import CodeType
 
 from edgesip.script.call import Call
+from edgesip.script.credentials import Known
 from edgesip.script.events import HookEvent
 from edgesip.script.failure import BranchCall, FailureCall
 from edgesip.script.reply import ReplyCall
@@ -47,8 +48,8 @@ EVENTS = (
 UNDONE = ("save_failed",)
 """Hooks that decide again where a decision could not be carried out."""
 
-PLAIN = ("reply", "branch")
-"""Hooks that are called on a message's way, so that they must be a plain def."""
+PLAIN = {"reply": "call", "branch": "call", "credentials": "user, realm"}
+"""Functions that are called on a message's way, so that they must be a plain def, and what they are given."""
 
 LATER = ("http_request",)
 """Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
@@ -72,6 +73,7 @@ class Script:
     branch_failure: NextHook | None = None
     failure: NextHook | None = None
     media_failed: NextHook | None = None
+    credentials: Known | None = None
 
 
 def load(path: Path) -> Script:
@@ -94,9 +96,9 @@ def load(path: Path) -> Script:
         raise ScriptError(f"{path}: this version does not call the hook {unknown[0]!r}")
     if "request" not in functions:
         raise ScriptError(f"{path}: the route script has no function request(call)")
-    for name in PLAIN:
+    for name, given in PLAIN.items():
         if inspect.iscoroutinefunction(functions.get(name)):
-            raise ScriptError(f"{path}: {name}(call) must be a plain def")
+            raise ScriptError(f"{path}: {name}({given}) must be a plain def")
     _check_texts(path, code_text)
     return Script(
         str(path),
@@ -109,6 +111,7 @@ def load(path: Path) -> Script:
         functions.get("branch_failure"),
         functions.get("failure"),
         functions.get("media_failed"),
+        functions.get("credentials"),
     )
 
 

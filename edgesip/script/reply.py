@@ -10,6 +10,7 @@ import re
 from edgesip.script.message import Message
 from edgesip.script.nated import Nated
 from edgesip.script.rooms import Rooms
+from edgesip.signal.guard.identity import ASSERTED, present
 from edgesip.signal.nat.detect import nat_uac_test
 from edgesip.signal.proxy.inbound import Passing
 from edgesip.signal.wire.message import Request
@@ -48,7 +49,7 @@ class RequestSeen(Message):
 class ReplyCall(Nated):
     """One response, read-only, and what shall be different when it goes on."""
 
-    __slots__ = ("_passing",)
+    __slots__ = ("_passing", "_rooms")
 
     def __init__(self, passing: Passing, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -56,6 +57,7 @@ class ReplyCall(Nated):
         self._flow = passing.flow
         self._edits = passing.edits
         self._passing = passing
+        self._rooms = rooms
 
     @property
     def status(self) -> int:
@@ -85,6 +87,16 @@ class ReplyCall(Nated):
         """nathelper's test on a reply."""
         private = self._rooms.nat.private
         return nat_uac_test(flags, self._passing.response, self._passing.flow, private=private) != 0
+
+    def from_upstream(self) -> bool:
+        """True when the one who answers is the upstream, or trusted."""
+        return self._rooms.guard.trusts(self._flow.remote.host)
+
+    def strip_identity(self) -> None:
+        """RFC 3325 §5: what somebody whom we do not trust says of who answers ends here."""
+        claims = present(self.headers, ASSERTED)
+        if claims and not self.from_upstream():
+            self._edits.remove += claims
 
     def check_status(self, pattern: str) -> bool:
         """tm's `t_check_status`: the whole status code matches, as in `check_status("4[0-9][0-9]")`."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from edgesip.address import Addr
 from edgesip.signal.guard.digest import Refused, Verified
 from edgesip.signal.guard.guard import Guard
 from edgesip.signal.location.lookup import LookupSettings
@@ -19,6 +20,7 @@ from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.myself import Myself
 from edgesip.signal.proxy.path import PathSettings
 from edgesip.signal.proxy.upstream import Upstream
+from edgesip.signal.wire.message import Request
 from edgesip.store.api import Credential, Subscribers
 
 
@@ -33,12 +35,12 @@ class Authority(Protocol):
     def check(
         self,
         values: Sequence[str],
-        method: str,
-        request_uri: str,
+        request: Request,
+        remote: Addr,
         credential: Callable[[str], Credential | None],
         now: float,
-        *,
-        peer: str = "",
+        realm: str = "",
+        at_home: Callable[[str], bool] | None = None,
     ) -> Verified | Refused:
         """Judge the credentials of one request, as `Digest.check` does."""
         ...
@@ -60,3 +62,5 @@ class Rooms:
     seals: Seals | None = None
     nat: NatRules = field(default_factory=NatRules)
     path: PathSettings = field(default_factory=PathSettings)
+    auth_domain: str = ""
+    """The host that From, and To in REGISTER, have to name; any where it is empty."""

@@ -81,7 +81,7 @@ class SignalCore:
         self.usrloc = usrloc
         self.dialogs = dialogs
         self.subscriptions = Subscriptions()
-        self._digest = digest
+        self.digest = digest
         self._pinger = pinger
         self.stun = StunDesk(usrloc)
         self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
@@ -349,16 +349,16 @@ class SignalCore:
 
     def _challenge(self, inbound: Inbound, decision: Challenge, now: float) -> list[Event]:
         name = "WWW-Authenticate" if decision.status == 401 else "Proxy-Authenticate"
-        value = self._digest.challenge(now, decision.stale, peer=inbound.flow.remote.host)
         request, flow = inbound.request, inbound.flow
-        self._stateless.answer(request, flow, decision.status, "", ((name, value), *inbound.edits.answer))
+        values = self.digest.challenges(request, flow.remote, now, decision.stale, decision.realm)
+        headers = (*[(name, value) for value in values], *inbound.edits.answer)
+        self._stateless.answer(request, flow, decision.status, "", headers)
         if not inbound.why:
             return []
-        self.guard.failed(flow, inbound.user, inbound.why, now, request.headers.call_id)
-        call_id, source = request.headers.call_id, str(flow.remote)
-        return [
-            note("info", "authentication failed", call_id, user=inbound.user, source=source, why=inbound.why)
-        ]
+        call_id = request.headers.call_id
+        self.guard.failed(flow, inbound.user, inbound.why, now, call_id)
+        found = {"user": inbound.user, "source": str(flow.remote), "why": inbound.why}
+        return [note("info", "authentication failed", call_id, **found)]
 
     def _save(self, inbound: Inbound, wish: Save, now: float) -> list[Event]:
         outcome = self.saver.save(inbound, now, wish)

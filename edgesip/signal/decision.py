@@ -37,10 +37,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Ask for credentials: 401 where we are the registrar, 407 where we proxy (RFC 3261 §22)."""
+    """Ask for credentials: 401 where we are the registrar, 407 where we proxy (RFC 3261 §22).
+
+    `realm` is another one than the profile's, for a script that knows several.
+    """
 
     status: int = 407
     stale: bool = False
+    realm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

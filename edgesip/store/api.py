@@ -6,6 +6,7 @@ core hears of it through `stored(token)`. Records are plain JSON objects; times 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -47,12 +48,31 @@ class Credential(NamedTuple):
     ha1: str
     ha1_sha256: str
 
+    @classmethod
+    def of(cls, username: str, realm: str, password: str) -> Credential:
+        """What is kept of this password."""
+        secret = f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")
+        md5 = hashlib.md5(secret, usedforsecurity=False)
+        return cls(username, realm, md5.hexdigest(), hashlib.sha256(secret).hexdigest())
+
 
 class Subscribers(Protocol):
-    """Who may authenticate. Answers at once; a change made by another process shows at the next call."""
+    """Who may authenticate. Answers at once; a change made by another process shows within a second."""
 
     def credential(self, username: str) -> Credential | None:
         """The stored credential of a user name, matched exactly, or None."""
+        ...
+
+
+class Users(Subscribers, Protocol):
+    """A source of users, as a server opens and closes it."""
+
+    def realms(self) -> dict[str, int]:
+        """How many users each realm has."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from pathlib import Path
@@ -31,6 +32,33 @@ def open_database(path: Path, *, synchronous: str, busy_ms: int = BUSY_MS) -> sq
         connection.close()
         raise trouble(path, error) from None
     return connection
+
+
+def kept_secret(path: Path, size: int = 32) -> bytes:
+    """The random octets in a file that only its owner reads, made when it is not there or cut short.
+
+    Raises `StoreError`.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            found = path.read_bytes()
+            if len(found) >= size:
+                return found
+        secret = os.urandom(size)
+        fresh = path.with_name(f"{path.name}.new")
+        fresh.unlink(missing_ok=True)
+        fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            if os.geteuid() == 0:
+                owner = os.stat(path.parent)
+                os.fchown(fd, owner.st_uid, owner.st_gid)
+            file.write(secret)
+            file.flush()
+            os.fsync(fd)
+        fresh.rename(path)
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be kept: {error.strerror}") from None
+    return secret
 
 
 def trouble(path: Path, error: sqlite3.Error) -> StoreError:

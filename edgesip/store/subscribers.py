@@ -7,9 +7,10 @@ SHA-256 beside their realm (RFC 7616 §3.4.2). A file of its own, since bindings
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sqlite3
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edgesip.store.api import Credential, StoreError
@@ -18,6 +19,11 @@ from edgesip.store.files import open_database, trouble
 CACHED = 65_536
 """Names kept in memory at most, unknown ones included: a guesser's names push out one another."""
 
+FRESH = 0.25
+"""Seconds for which a user that is known is not asked for again. Unknown names always are: a user who was
+just added is there at once."""
+
+_HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._+*#~-]{1,64}", re.ASCII)
 
 
@@ -34,10 +40,12 @@ class BadSubscriber(StoreError):
 
 
 class SqliteSubscribers:
-    """Fits the `Subscribers` protocol, and changes users; one thread uses it."""
+    """Fits the `Users` protocol, and changes users; one thread uses it."""
 
-    def __init__(self, path: Path, busy_ms: int = 50) -> None:
+    def __init__(self, path: Path, busy_ms: int = 50, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._clock = clock
+        self._look = 0.0
         self._connection = open_database(path, synchronous="FULL", busy_ms=busy_ms)
         self._cache: dict[str, Credential | None] = {}
         self._version = -1
@@ -48,10 +56,16 @@ class SqliteSubscribers:
 
     def credential(self, username: str) -> Credential | None:
         """The credential of a user, matched exactly, or None; `StoreError` when the file cannot be read."""
+        now = self._clock()
+        if now < self._look:
+            known = self._cache.get(username)
+            if known is not None:
+                return known
         try:
             version = self._connection.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error as error:
             raise trouble(self._path, error) from None
+        self._look = now + FRESH
         if version != self._version:
             self._cache.clear()
             self._version = version
@@ -84,11 +98,38 @@ class SqliteSubscribers:
             raise SubscriberExists(f"there is a user {rows[0][0]} already")
         self._write("INSERT INTO subscriber VALUES (?, ?, ?, ?)", *credential)
 
+    def put(self, users: Iterable[Credential]) -> tuple[int, int]:
+        """Add these, or replace whoever has their names, all or none: how many were new, how many replaced.
+
+        Raises `SubscriberExists` for a name that differs from a user's in case only.
+        """
+        new = replaced = 0
+        self._write("BEGIN IMMEDIATE")
+        try:
+            for user in users:
+                name = user.username
+                rows = self._run("SELECT username FROM subscriber WHERE lower(username) = lower(?)", name)
+                known = [row[0] for row in rows.fetchall()]
+                if known and known != [name]:
+                    raise SubscriberExists(f"{name}: there is a user {known[0]} already")
+                self._run("INSERT OR REPLACE INTO subscriber VALUES (?, ?, ?, ?)", *user)
+                new, replaced = (new, replaced + 1) if known else (new + 1, replaced)
+        except StoreError:
+            self._write("ROLLBACK")
+            raise
+        self._write("COMMIT")
+        return new, replaced
+
+    def user(self, username: str) -> Credential:
+        """What is kept of a user, or `NoSubscriber`."""
+        found = self._select(username)
+        if found is None:
+            raise NoSubscriber(f"there is no user {username}")
+        return found
+
     def passwd(self, username: str, password: str, realm: str | None = None) -> None:
         """Set a user's password, in the realm the user has unless another is named."""
-        old = self._select(username)
-        if old is None:
-            raise NoSubscriber(f"there is no user {username}")
+        old = self.user(username)
         _, new_realm, ha1, ha1_sha256 = credential_for(username, password, realm or old.realm)
         self._write(
             "UPDATE subscriber SET realm = ?, ha1 = ?, ha1_sha256 = ? WHERE username = ?",
@@ -126,18 +167,25 @@ class SqliteSubscribers:
 
 def credential_for(username: str, password: str, realm: str) -> Credential:
     """What is kept of a password (RFC 7616 §3.4.2), or `BadSubscriber`."""
+    _check(username, realm)
+    if not password or not password.isprintable():
+        raise BadSubscriber("a password is printable text, and not empty")
+    return Credential.of(username, realm, password)
+
+
+def stored_credential(username: str, realm: str, ha1: str, ha1_sha256: str) -> Credential:
+    """What was kept of a password elsewhere, the hash by SHA-256 may be missing; or `BadSubscriber`."""
+    _check(username, realm)
+    for digest, digits in ((ha1, 32), (ha1_sha256, 64)):
+        if (digest or digits == 32) and (len(digest) != digits or not _HEX.fullmatch(digest)):
+            raise BadSubscriber(f"{username}: a hash has {digits} hex digits")
+    return Credential(username, realm, ha1, ha1_sha256)
+
+
+def _check(username: str, realm: str) -> None:
     if not _NAME.fullmatch(username):
         raise BadSubscriber(
             f"{username!r}: a user name has letters, digits and . _ + * # ~ - only, 64 at most"
         )
     if not realm or not realm.isprintable() or '"' in realm or "\\" in realm:
         raise BadSubscriber(f"{realm!r}: a realm is printable text without quotes and backslashes")
-    if not password or not password.isprintable():
-        raise BadSubscriber("a password is printable text, and not empty")
-    secret = f"{username}:{realm}:{password}".encode()
-    return Credential(
-        username,
-        realm,
-        hashlib.md5(secret, usedforsecurity=False).hexdigest(),
-        hashlib.sha256(secret).hexdigest(),
-    )

@@ -34,6 +34,8 @@ _ENDPOINTS = (
 _LISTS = (("contacts", "Contact"), ("routes", "Route"), ("record_routes", "Record-Route"), ("vias", "Via"))
 _PHONE = Addr("2001:db8::7", 40000)
 _GATE = Digest("edgesip", b"0123456789abcdef")
+_PEER = Addr("192.0.2.1", 5060)
+_ASKED = Request("REGISTER", "sip:a@b", Headers(()), b"")
 
 
 def tried(read: Callable[..., T], *arguments: object) -> T | ParseError:
@@ -185,7 +187,7 @@ def credentials(data: bytes) -> None:
     """No octets in Authorization are a password."""
     text = text_of(data)
     for value in (text, "Digest " + text, 'Digest realm="edgesip", ' + text):
-        assert isinstance(_GATE.check([value], "REGISTER", "sip:a@b", lambda name: None, 1.0), Refused)
+        assert isinstance(_GATE.check([value], _ASKED, _PEER, lambda name: None, 1.0), Refused)
 
 
 def media(data: bytes) -> None:

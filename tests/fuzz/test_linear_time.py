@@ -8,12 +8,14 @@ from collections.abc import Callable
 import pytest
 from fuzz_targets import TYPED, tried
 
+from edgesip.address import Addr
 from edgesip.relay import sdp
 from edgesip.relay.sdp import SdpError
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.wire.framer import Framer
 from edgesip.signal.wire.grammar import ParseError
-from edgesip.signal.wire.message import parse
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.message import Request, parse
 
 PATTERNS = (
     b";", b",", b'"', b"\\", b"<", b">", b" ", b"\t", b"=", b"a", b"%", b"%41", b":", b"[", b"/",
@@ -24,6 +26,7 @@ NAMES = (b"Via", b"From", b"To", b"Contact", b"Route", b"CSeq", b"Content-Length
 LINE = 8000
 WORST = 3.0
 GATE = Digest("edgesip", b"0123456789abcdef")
+ASKED = Request("REGISTER", "sip:a@b", Headers(()), b"")
 
 
 def filled(pattern: bytes, size: int) -> bytes:
@@ -80,7 +83,7 @@ def read_session(octets: bytes) -> None:
 
 def read_credentials(octets: bytes) -> None:
     value = 'Digest realm="edgesip", ' + octets.decode("utf-8", "surrogateescape")
-    GATE.check([value], "REGISTER", "sip:a@b", lambda name: None, 1.0)
+    GATE.check([value], ASKED, Addr("192.0.2.1", 5060), lambda name: None, 1.0)
 
 
 PLACES: dict[str, tuple[Callable[[bytes, int], bytes], Callable[[bytes], None]]] = {

@@ -1,117 +1,198 @@
-"""Digest authentication (RFC 7616, with the MD5 that phones speak): challenges made, credentials checked.
+"""Digest authentication (RFC 7616, RFC 8760): challenges made, credentials checked.
 
-Holds the realm and the key of its nonces and nothing per client: a nonce carries its own time, and an
-HMAC says that it is ours. It refuses to know where passwords are kept, which status a challenge travels
-in, and who may do what once the name is proven.
+Holds the algorithms, and puts nonces and the back-off together with what a password is known by. It refuses
+to know where passwords are kept, which status a challenge travels in, and who may do what once the name is
+proven.
+
+The order of a check is part of its safety: a nonce that is not ours, or too old, ends it before any name is
+looked up and any password weighed; the back-off comes next, and only then the one comparison, which costs the
+same for a name that nobody has.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from hmac import compare_digest
 from typing import NamedTuple
 
-from edgesip.address import same_host
+from edgesip.address import Addr, same_host
+from edgesip.signal.guard.backoff import Backoff, BackoffSettings
+from edgesip.signal.guard.nonces import Nonces, NonceSettings
 from edgesip.signal.wire.grammar import ParseError, quote, unquote
+from edgesip.signal.wire.message import Request
 from edgesip.signal.wire.uri import Uri, parse_uri
 from edgesip.store.api import Credential
 
-_NONCE_TIME = 12  # hex digits of the nonce that hold its time in ms; the rest is the MAC
-_NONCE_MAC = 32
-_HEX = frozenset("0123456789abcdefABCDEF")
+_DIGITS = {"MD5": 32, "SHA-256": 64}
 _MAX_USERNAME = 255
 _MAX_LINES = 8
+_CACHED_LENGTH = 1024  # longer credentials are read each time, so that a cache of hostile ones stays small
 _TOKEN = r"[A-Za-z0-9\-.!%*_+`'~]+"
 # One auth-param and the commas before it (RFC 7235 §2.1); never more than linear time.
 _PARAM = re.compile(
     rf'[ \t,]*({_TOKEN})[ \t]*=[ \t]*(?:("[^"\\]*(?:\\.[^"\\]*)*")|({_TOKEN}))[ \t]*(?=,|$)', re.DOTALL
 ).match
+_HEX = re.compile("[0-9a-fA-F]+").fullmatch
 
 
 class Verified(NamedTuple):
-    """The sender knows the password of this user name."""
+    """The sender knows the password of this user name; `info` is for Authentication-Info, where wanted."""
 
     username: str
+    info: str = ""
 
 
 class Refused(NamedTuple):
-    """Ask again. `stale`: password right, nonce not (RFC 7616 §3.3); `why` is for the log alone."""
+    """Ask again. `stale`: it was the nonce that was wrong (RFC 7616 §3.3); `why` is for the log alone."""
 
     stale: bool
     why: str
 
 
-class _Given(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DigestSettings:
+    """The `[auth]` slice: `algorithms` from the strongest on; `qop` is what is offered, '' for RFC 2069."""
+
+    algorithms: tuple[str, ...] = ("MD5",)
+    qop: str = "auth"
+    authinfo: bool = False
+    nonces: NonceSettings = field(default_factory=NonceSettings)
+    backoff: BackoffSettings = field(default_factory=BackoffSettings)
+
+
+class _Given:
     """The parameters of one Authorization value that the calculation needs (RFC 7616 §3.4)."""
 
-    username: str
-    nonce: str
-    uri: str
-    response: str
-    cnonce: str
-    nc: str
+    __slots__ = ("algorithm", "cnonce", "nc", "nonce", "qop", "response", "uri", "username")
+
+    def __init__(self, params: dict[str, str]) -> None:
+        get = params.get
+        self.username = get("username", "")
+        self.algorithm = get("algorithm", "MD5").upper()
+        self.qop = get("qop", "").lower()
+        self.response = get("response", "").lower()
+        self.nc = get("nc", "")
+        self.cnonce = get("cnonce", "")
+        self.nonce = get("nonce", "")
+        self.uri = get("uri", "")
 
 
 class Digest:
-    """One realm's challenges and checks: MD5, qop=auth, stateless nonces.
+    """The challenges and checks of one server.
 
-    `secret` keys the nonces: another secret makes every nonce of this one stale. `nonce_expire` is in
-    seconds. Times are monotonic seconds. `peer`, where the caller gives it (the source IP, say), is
-    bound into the nonce: credentials overheard on one path are stale on any other.
+    `secret` keys the nonces; `wall_offset` and `started` are those of `Nonces`. Times are monotonic seconds.
+    `remote` is where a request came from.
     """
 
-    def __init__(self, realm: str, secret: bytes, nonce_expire: float = 300.0) -> None:
+    def __init__(
+        self,
+        realm: str,
+        secret: bytes,
+        settings: DigestSettings = DigestSettings(),
+        wall_offset: float = 0.0,
+        started: float = 0.0,
+    ) -> None:
         self.realm = realm
-        self._secret = secret
-        self._expire_ms = int(nonce_expire * 1000)
-        self._prefix = f'Digest realm={quote(realm)}, nonce="'
+        self.backoff = Backoff(settings.backoff)
+        self.nonces = Nonces(secret, settings.nonces, wall_offset, started)
         # Unknown users are checked against this one, so that they cost what known users cost (threat 11).
-        self._nobody = Credential("", realm, self._mac("nobody", ""), "")
+        nobody = hashlib.sha256(secret).hexdigest()
+        self._nobody = Credential("", "", nobody[:32], nobody)
+        self.counters: dict[str, int] = {
+            "auth:verified": 0,
+            "auth:refused": 0,
+            "auth:stale": 0,
+            "auth:held_back": 0,
+        }
+        self.use(settings)
 
-    def challenge(self, now: float, stale: bool = False, *, peer: str = "") -> str:
-        """The value of a WWW-Authenticate or Proxy-Authenticate header (RFC 7616 §3.3)."""
-        tail = '", algorithm=MD5, qop="auth"'
-        if stale:
-            tail += ", stale=true"
-        return f"{self._prefix}{self._nonce(now, peer)}{tail}"
+    def use(self, settings: DigestSettings) -> None:
+        """Other settings are in force from now on."""
+        self._settings = settings
+        self._qops = tuple(settings.qop.split(","))
+        qop = f', qop="{settings.qop}"' if settings.qop else ""
+        self._tails = {
+            stale: tuple([f"{name}{qop}{', stale=true' if stale else ''}" for name in settings.algorithms])
+            for stale in (False, True)
+        }
+        self.nonces.settings = settings.nonces
+        self.backoff.settings = settings.backoff
+
+    def gauges(self) -> dict[str, int]:
+        """How much is remembered."""
+        return {"auth:nonces": len(self.nonces), "auth:backoff_entries": len(self.backoff)}
+
+    # -- asking ------------------------------------------------------------------------------------
+
+    def challenges(
+        self, request: Request, remote: Addr, now: float, stale: bool = False, realm: str = ""
+    ) -> tuple[str, ...]:
+        """The values of WWW-Authenticate or Proxy-Authenticate, one an algorithm (RFC 7616 §3.3)."""
+        realm = realm or self.realm
+        nonce = self.nonces.issue(realm, request, remote.host, now)
+        head = f'Digest realm={quote(realm)}, nonce="{nonce}", algorithm='
+        return tuple([head + tail for tail in self._tails[stale]])
+
+    # -- judging -----------------------------------------------------------------------------------
 
     def check(
         self,
         values: Sequence[str],
-        method: str,
-        request_uri: str,
+        request: Request,
+        remote: Addr,
         credential: Callable[[str], Credential | None],
         now: float,
-        *,
-        peer: str = "",
+        realm: str = "",
+        at_home: Callable[[str], bool] | None = None,
     ) -> Verified | Refused:
         """Judge the Authorization (or Proxy-Authorization) header lines of one request.
 
-        `credential` answers what is stored for a user name, or None. A wrong password and an unknown
-        user take the same steps and end in the same refusal but for `why`.
+        `credential` answers what is stored for a user name, or None. `at_home` says whether the request comes
+        from where this user is registered: such are never held back. A wrong password, an unknown user and
+        one that is held back end in the same refusal but for `why`.
         """
-        given = self._select(values)
-        if isinstance(given, Refused):
-            return given
+        realm = realm or self.realm
+        given, why = self._select(values, realm)
+        if given is None:
+            return Refused(False, why)
+        fault = self.nonces.fault(given.nonce, realm, request, remote.host, now)
+        if fault:
+            self.counters["auth:stale"] += 1
+            return Refused(True, fault)
+        user = given.username.lower()
+        held = self.backoff.holds(user, remote, now)
+        if held and not (at_home is not None and at_home(given.username)):
+            self.counters["auth:held_back"] += 1
+            return Refused(False, held)
         stored = credential(given.username)
-        known = stored is not None and stored.realm == self.realm
-        ha1 = stored.ha1 if stored is not None and known else self._nobody.ha1
-        expected = _response(ha1, method, given)
-        matches = hmac.compare_digest(expected.encode(), given.response.encode())
-        aim = _same_target(given.uri, request_uri)
-        fault = self._nonce_fault(given.nonce, now, peer)
-        if not (matches and known):
+        known = stored is not None and stored.realm == realm
+        kept = stored if stored is not None and known else self._nobody
+        ha1 = kept.ha1 if given.algorithm == "MD5" else kept.ha1_sha256
+        method = request.method
+        matches = compare_digest(_response(ha1, method, given, request.body), given.response)
+        aim = given.uri == request.uri or _same_target(given.uri, request.uri)
+        if not (matches and known and ha1):
+            self.counters["auth:refused"] += 1
+            self.backoff.failed(user, remote, now)
             return Refused(False, "wrong password" if known else "unknown user")
         if not aim:
             return Refused(False, "digest uri is not the request's")
+        fault = self.nonces.spend(given.nonce, int(given.nc or "0", 16))
         if fault:
+            self.counters["auth:stale"] += 1
             return Refused(True, fault)
-        return Verified(given.username)
+        self.counters["auth:verified"] += 1
+        self.backoff.proved(user, remote, now)
+        if not self._settings.authinfo:
+            return Verified(given.username)
+        return Verified(given.username, self._info(ha1, given, realm, request, remote.host, now))
 
-    def _select(self, values: Sequence[str]) -> _Given | Refused:
-        """The first well-formed credentials for our realm, or why there are none (threat 8)."""
+    def _select(self, values: Sequence[str], realm: str) -> tuple[_Given | None, str]:
+        """The first usable credentials for this realm, or why there are none (threat 8)."""
         why = "no credentials for this realm"
         for value in values[:_MAX_LINES]:
             scheme, _, rest = value.strip().replace("\t", " ").partition(" ")
@@ -120,80 +201,110 @@ class Digest:
             params = _parameters(rest)
             if params is None:
                 why = "malformed credentials"
-            elif params.get("realm") == self.realm:
-                return _given(params)
-        return Refused(False, why)
+            elif params.get("realm") == realm:
+                given = _Given(params)
+                why = self._fault(given)
+                if not why:
+                    return given, ""
+        return None, why
 
-    def _nonce(self, now: float, peer: str) -> str:
-        time = f"{int(now * 1000):0{_NONCE_TIME}x}"
-        return time + self._mac(time, peer)
+    def _fault(self, given: _Given) -> str:
+        """Why these credentials are not in the one form that was asked for, or ''."""
+        username = given.username
+        if not username or len(username) > _MAX_USERNAME or not username.isprintable():
+            return "no usable username"
+        if given.algorithm not in self._settings.algorithms:
+            return "algorithm was not offered"
+        if given.qop not in self._qops:
+            return "qop was not offered"
+        if len(given.response) != _DIGITS[given.algorithm] or _HEX(given.response) is None:
+            return "malformed response"
+        if given.qop and (len(given.nc) != 8 or _HEX(given.nc) is None or not given.cnonce):
+            return "malformed nc or cnonce"
+        if not given.qop:
+            given.nc = ""
+        return "" if given.nonce and given.uri else "nonce or uri is missing"
 
-    def _mac(self, time: str, peer: str) -> str:
-        """32 hex digits: HMAC-SHA256 over time, realm and peer, cut to 128 bits (RFC 7616 §5.4)."""
-        text = "\0".join((time, self.realm, peer)).encode("utf-8", "surrogateescape")
-        return hmac.digest(self._secret, text, "sha256").hex()[:_NONCE_MAC]
-
-    def _nonce_fault(self, nonce: str, now: float, peer: str) -> str:
-        """Why this nonce is not to be taken, or '' when it is ours, for this peer and fresh."""
-        time, mac = nonce[:_NONCE_TIME], nonce[_NONCE_TIME:]
-        if not hmac.compare_digest(mac.encode("utf-8", "replace"), self._mac(time, peer).encode()):
-            return "nonce is not ours or was given to another"
-        age = int(now * 1000) - int(time, 16)
-        return "" if 0 <= age < self._expire_ms else "nonce has expired"
+    def _info(self, ha1: str, given: _Given, realm: str, request: Request, source: str, now: float) -> str:
+        """Authentication-Info: that we know the password too, and the next nonce where each serves once
+        (RFC 7616 §3.5)."""
+        rspauth = _response(ha1, "", given, b"")
+        text = f'rspauth="{rspauth}"'
+        if given.qop:
+            text = f"qop={given.qop}, {text}, cnonce={quote(given.cnonce)}, nc={given.nc}"
+        if self._settings.nonces.one_time:
+            text += f', nextnonce="{self.nonces.issue(realm, request, source, now)}"'
+        return text
 
 
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
+def _hash(algorithm: str, data: bytes) -> str:
+    if algorithm == "MD5":
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    return hashlib.sha256(data).hexdigest()
 
 
-def _response(ha1: str, method: str, given: _Given) -> str:
-    """The request-digest for qop=auth (RFC 7616 §3.4.1)."""
-    ha2 = _md5(f"{method}:{given.uri}".encode("utf-8", "surrogateescape"))
-    text = f"{ha1}:{given.nonce}:{given.nc}:{given.cnonce}:auth:{ha2}"
-    return _md5(text.encode("utf-8", "surrogateescape"))
+def _ha2(algorithm: str, method: str, uri: str) -> str:
+    return _hash(algorithm, f"{method}:{uri}".encode("utf-8", "surrogateescape"))
+
+
+_cached_ha2 = lru_cache(maxsize=1024)(_ha2)
+"""A phone's REGISTERs have the same one each time (RFC 7616 §3.4.3)."""
+
+
+def _response(ha1: str, method: str, given: _Given, body: bytes) -> str:
+    """The request-digest (RFC 7616 §3.4.1; without qop as RFC 2069 had it)."""
+    algorithm, uri = given.algorithm, given.uri
+    if given.qop == "auth-int":
+        uri = f"{uri}:{_hash(algorithm, body)}"
+    if len(uri) > _CACHED_LENGTH or given.qop == "auth-int":
+        ha2 = _ha2(algorithm, method, uri)
+    else:
+        ha2 = _cached_ha2(algorithm, method, uri)
+    between = f"{given.nc}:{given.cnonce}:{given.qop}:" if given.qop else ""
+    return _hash(algorithm, f"{ha1}:{given.nonce}:{between}{ha2}".encode("utf-8", "surrogateescape"))
 
 
 def _parameters(text: str) -> dict[str, str] | None:
-    """name -> value without quotes; None for a bad form or a name given twice."""
-    found: dict[str, str] = {}
+    """name -> value without quotes; None for a bad form or a name given twice.
+
+    What stands between the quoted values is the same in each message of a phone, so it is read once.
+    """
+    if "\\" in text or len(text) > _CACHED_LENGTH:
+        found = _read(text)
+        return None if found is None else {name: unquote(value) for name, value in found}
+    parts = text.split('"')
+    if len(parts) % 2 == 0:
+        return None
+    shape = _shape(tuple(parts[::2]))
+    if shape is None:
+        return None
+    names, plain = shape
+    params = dict(zip(names, parts[1::2], strict=True))
+    params.update(plain)
+    return params
+
+
+@lru_cache(maxsize=1024)
+def _shape(around: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]] | None:
+    """The names of the quoted values that stand between these texts, and the values without quotes."""
+    found = _read('""'.join(around))
+    if found is None:
+        return None
+    names = tuple([name for name, value in found if value.startswith('"')])
+    return names, {name: value for name, value in found if not value.startswith('"')}
+
+
+def _read(text: str) -> list[tuple[str, str]] | None:
+    """Each name, in lower case, with its value as it stands; None for a bad form or a name given twice."""
+    found: list[tuple[str, str]] = []
     at = 0
     while match := _PARAM(text, at):
         name, quoted, plain = match.groups()
-        name = name.lower()
-        if name in found:
-            return None
-        found[name] = plain if quoted is None else unquote(quoted)
+        found.append((name.lower(), plain if quoted is None else quoted))
         at = match.end()
-    return found if not text[at:].strip(" \t,") else None
-
-
-def _given(params: dict[str, str]) -> _Given | Refused:
-    """The parameters we calculate with, each in the one form that we challenged for."""
-    username = params.get("username", "")
-    if not username or len(username) > _MAX_USERNAME or not _is_text(username):
-        return Refused(False, "no usable username")
-    if params.get("algorithm", "MD5").upper() != "MD5":
-        return Refused(False, "algorithm was not offered")
-    if params.get("qop", "").lower() != "auth":
-        return Refused(False, "qop=auth was not used")
-    response, nc, cnonce = params.get("response", ""), params.get("nc", ""), params.get("cnonce", "")
-    if len(response) != 32 or not _HEX.issuperset(response):
-        return Refused(False, "malformed response")
-    if len(nc) != 8 or not _HEX.issuperset(nc) or not cnonce:
-        return Refused(False, "malformed nc or cnonce")
-    nonce, uri = params.get("nonce", ""), params.get("uri", "")
-    if not nonce or not uri:
-        return Refused(False, "nonce or uri is missing")
-    return _Given(username, nonce, uri, response.lower(), cnonce, nc)
-
-
-def _is_text(username: str) -> bool:
-    """A name a store can look up: valid UTF-8 without controls."""
-    try:
-        username.encode()
-    except UnicodeEncodeError:
-        return False
-    return username.isprintable()
+    if text[at:].strip(" \t,") or len({name for name, _ in found}) != len(found):
+        return None
+    return found
 
 
 def _same_target(one: str, other: str) -> bool:
@@ -201,8 +312,6 @@ def _same_target(one: str, other: str) -> bool:
 
     RFC 7616 §3.4.6 asks for the same resource; phones drop or add `transport` and `lr` between the two.
     """
-    if one == other:
-        return True
     try:
         first, second = parse_uri(one), parse_uri(other)
     except ParseError:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgesip.address import Flow
+from edgesip.signal.guard.backoff import HELD
 from edgesip.signal.guard.bans import Bans, BanSettings, Neighbours
 from edgesip.signal.guard.echo import Echo
 from edgesip.signal.guard.permissions import Address, Permissions, PermissionSettings, Trusted
@@ -27,6 +28,7 @@ COUNTS = {400: "malformed", 403: "refused", 404: "not found"}
 FAILURES = {
     "wrong password": "password",
     "unknown user": "unknown user",
+    HELD: "password",
     "malformed credentials": "malformed",
     "malformed response": "malformed",
 }

@@ -24,12 +24,12 @@ class Inbound:
     """A request that waits for its decision; `tm` are settings of tm that are its own.
 
     `foreign` are Routes beyond us, `own` those of ours that brought it here, `side` who sent it in `dialog`;
-    `uri` and `dst` are Kamailio"s `$ru` and `$du`, which a script may move; `user` and `why` say whose
-    credentials were wrong, and how; `nat` are the bits of nat_uac_test that a script asked for and that
-    matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog that it opens; `undone`
-    when the script was asked about a refusal, which it is once; `within` is the subscription that it
-    stands in; `token` is the flow that a flow token of ours leads to, `unregistered` what the script wants
-    taken out of the location table; `size` the octets that it came in (0: not known).
+    `uri` and `dst` are Kamailio's `$ru` and `$du`, which a script may move; `user` and `why` say whose
+    credentials were wrong, and how, `proved` whose were right; `nat` are the bits of nat_uac_test that a
+    script asked for and that matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog
+    that it opens; `undone` when the script was asked about a refusal, which it is once; `within` is the
+    subscription that it stands in; `token` is the flow that a flow token of ours leads to, `unregistered`
+    what the script wants taken out of the location table; `size` the octets that it came in (0: not known).
     """
 
     __slots__ = (
@@ -45,6 +45,7 @@ class Inbound:
         "nat",
         "nated",
         "own",
+        "proved",
         "request",
         "ruid",
         "side",
@@ -102,6 +103,7 @@ class Inbound:
         self.user = user
         self.why = why
         self.size = 0
+        self.proved = ""
         self.cancelled = cancelled
         self.tm = tm
         self.variables = variables

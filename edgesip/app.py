@@ -18,7 +18,7 @@ from typing import Any
 from edgesip import pinging, publicity, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, reload, subscriptions, tm
+from edgesip.control import dns, log, nathelper, reload, subscriptions, tm
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -79,6 +79,7 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
             if not is_local(addr.host):
                 raise ConfigError(f"{profile.where('listen')}: listen {one}: {not_ours(addr.host)}")
         listens += [pair for pair in found if pair not in listens]
+    pinging.check_socket(profile, listens)
     for host in profile.relay.address:
         if not is_local(host):
             raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
@@ -193,6 +194,7 @@ class Edge:
         )
         methods += reload.methods_for(self._reload)
         methods += tm.methods_for(service, time.monotonic)
+        methods += nathelper.methods_for(service)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
         control = ControlServer(Rpc(methods), profile.socket)
@@ -276,8 +278,10 @@ class Edge:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
         usrloc = Usrloc(usrloc_of(profile))
 
+        pinger = Pinger(pinging.pings_of(profile), os.urandom, myself.address_for)
+
         def pinged(flow: Flow) -> bool:
-            return profile.nathelper.natping_interval > 0 and usrloc.one_by_flow(flow) is not None
+            return pinger.covers(usrloc, flow)
 
         traversal = room_for(profile.nat_traversal, os.urandom, myself.address_for, pinged)
         seals = seals_for(profile)
@@ -293,6 +297,7 @@ class Edge:
             lookup=lookup_of(profile),
             path=path_of(profile),
             seals=seals,
+            nat=pinging.rules_of(profile),
         )
         rooms = rooms_of(rooms, self._script, profile)
         core = SignalCore(
@@ -309,7 +314,7 @@ class Edge:
             usrloc,
             Dialogs(DialogSettings(float(profile.dialog.default_timeout))),
             digest,
-            Pinger(pinging.pings_of(profile), os.urandom, myself.address_for),
+            pinger,
             media.core if media is not None else None,
             os.urandom,
             hooks_of(self._script, rooms, time.monotonic),

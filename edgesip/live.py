@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from edgesip.profile import Profile
+from edgesip.sections_nat import Nathelper
 from edgesip.sections_registrar import Registrar
 
 REKEYING = ("case_sensitive", "realm_prefix")
@@ -59,6 +60,7 @@ LIVE = (
     *(f"registrar.{key}" for key in Registrar.model_fields if key not in REKEYING),
     "stun.enabled",
     "stun.servers",
+    *(f"nathelper.{key}" for key in Nathelper.model_fields if key != "force_socket"),
     "nat_traversal.keepalive_interval",
     "nat_traversal.keepalive_method",
     "nat_traversal.keepalive_from",
@@ -94,6 +96,7 @@ def taken(old: Profile, new: Profile) -> Profile:
                 update={key: getattr(old.registrar, key) for key in REKEYING}
             ),
             "stun": new.stun,
+            "nathelper": new.nathelper.model_copy(update={"force_socket": old.nathelper.force_socket}),
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),

@@ -96,6 +96,7 @@ class Reloading:
             service.rooms,
             lookup=lookup_of(profile),
             path=path_of(profile),
+            nat=pinging.rules_of(profile),
         )
         rooms = proving.rooms_of(rooms, script, profile)
         service.core.digest.use(proving.digest_settings(profile.auth))

@@ -7,17 +7,56 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
-from edgesip import forms
+from edgesip import forms, forms_nat
+from edgesip.forms import Listen
 from edgesip.sections import Section
 
 
 class Nathelper(Section):
-    """Keepalive of NAT mappings: seconds between two pings of a binding, 0 for none."""
+    """Pings that keep the way to registered phones open, and how scripts repair what a NAT breaks.
+
+    A contact is marked by the script that saves it: `call.setbflag(NUMBER)`; 6 is "behind a NAT".
+    """
 
     natping_interval: Annotated[int, Field(ge=0, le=3600)] = 25
-    """Seconds between two OPTIONS to each UDP binding, which keep its way through a NAT open; 0 for none."""
+    """Seconds between two pings of each UDP contact, which keep its way through a NAT open; 0 for none."""
+    ping_nated_only: bool = False
+    """`true`: only contacts that were saved as behind a NAT are pinged."""
+    sipping_bflag: Annotated[int, Field(ge=-1, le=31)] = 7
+    """Contacts with this flag are sent a request, which they answer, instead of four octets, which nobody
+    answers; without `ping_nated_only` all are. -1: four octets for everybody."""
+    sipping_method: Annotated[str, PlainValidator(forms.method)] = "OPTIONS"
+    """The method of that request."""
+    sipping_from: Annotated[str, PlainValidator(forms.sip_uri)] = ""
+    """The URI of its From; empty for sip:ping@ and our address."""
+    natping_disable_bflag: Annotated[int, Field(ge=-1, le=31)] = -1
+    """Contacts with this flag are not pinged; -1: there is no such flag."""
+    keepalive_timeout: Annotated[int, Field(ge=0, le=86400)] = 0
+    """Seconds without an answer to these requests after which a contact has ten seconds left; 0: it stays
+    until it expires. Contacts that get four octets always stay."""
+    force_socket: Annotated[Listen | None, PlainValidator(forms_nat.socket)] = None
+    """The one of our UDP listeners that every ping leaves by, `udp:ADDR:PORT`; without it, that which the
+    phone registered at. Of no use for phones behind a NAT that lets only that one in."""
+    ignore_path: bool = False
+    """`true`: a request goes back the way that the REGISTER came, not to the first hop of its Path."""
+    nat_addr_mode: Annotated[int, Field(ge=0, le=1)] = 1
+    """Which of 192.0.0.0/24 are private addresses: 1 all, 0 the first eight."""
+    nortpproxy_str: Annotated[str, PlainValidator(forms_nat.sdp_line)] = "a=nortpproxy:yes"
+    """What `fix_nated_sdp(4)` appends to SDP; empty for nothing."""
+    append_sdp_oldmediaip: bool = True
+    """`fix_nated_sdp` tells each address that it replaces: `a=oldmediaip:`."""
+    alias_name: Annotated[str, PlainValidator(forms_nat.parameter)] = "alias"
+    """The parameter of a Contact that says where it really is."""
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Nathelper:
+        if self.keepalive_timeout and self.sipping_bflag < 0:
+            raise ValueError("keepalive_timeout needs sipping_bflag: nobody answers four octets")
+        if 0 < self.keepalive_timeout <= self.natping_interval:
+            raise ValueError("keepalive_timeout must be longer than natping_interval")
+        return self
 
 
 class Stun(Section):

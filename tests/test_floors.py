@@ -52,6 +52,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.sections_guard", 0),
     ("edgesip.sections_location", 0),
     ("edgesip.pinging", 4),
+    ("edgesip.forms_nat", 0),
     ("edgesip.subscribing", 4),
     ("edgesip.publicity", 4),
     ("edgesip.doctor", 4),

@@ -21,6 +21,7 @@ from edgesip.cli import (
     dlg,
     dns,
     doctor,
+    nathelper,
     profiles,
     reload,
     route,
@@ -63,6 +64,7 @@ app.add_typer(tls.app, name="tls")
 app.add_typer(dns.app, name="dns")
 app.add_typer(blocklist.app, name="blocklist")
 app.add_typer(ban.app, name="ban")
+app.add_typer(nathelper.app, name="nathelper")
 app.command()(trace.trace)
 app.command()(stats.stats)
 app.command()(stats.uptime)

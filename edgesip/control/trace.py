@@ -85,7 +85,7 @@ class Ring:
         """Remember a message; keepalives and their answers are not worth the room."""
         if not self.on or len(data) < SHORTEST:
             return
-        if data[0] == (_S if incoming else _O) and data.find(PING_BRANCH, 0, _LOOKED) >= 0:
+        if (data[0] == _S) == incoming and data.find(PING_BRANCH, 0, _LOOKED) >= 0:
             return
         self._new.append((now, incoming, flow, data))
         self._room -= MESSAGE_ROOM + len(data)

@@ -11,6 +11,7 @@ from edgesip.address import Addr, parse_ip
 from edgesip.script.message import compiled
 from edgesip.script.nated import Nated
 from edgesip.script.transform import name_addr, substitution
+from edgesip.signal.location.binding import NAT_FLAG
 from edgesip.signal.nat.masking import shown, unmasked
 from edgesip.signal.nat.repair import handle_ruri_alias
 from edgesip.signal.proxy.inbound import Inbound
@@ -191,6 +192,26 @@ class Aimed(Nated):
         uri, self._inbound.dst, self._inbound.dst_transport = found
         self._inbound.uri = str(uri)
         return True
+
+    # -- flags ---------------------------------------------------------------------------------------
+
+    def setbflag(self, flag: int) -> None:
+        """core: mark the contacts that `Save()` keeps, 0 to 31; 6 says that they are behind a NAT."""
+        if not 0 <= flag < 32:
+            raise ValueError(f"setbflag: {flag} is not between 0 and 31")
+        self._inbound.bflags |= 1 << flag
+        if 1 << flag == NAT_FLAG:
+            self._inbound.nated = True
+
+    def resetbflag(self, flag: int) -> None:
+        """core: take a mark back."""
+        self._inbound.bflags &= ~(1 << flag)
+        if 1 << flag == NAT_FLAG:
+            self._inbound.nated = False
+
+    def isbflagset(self, flag: int) -> bool:
+        """core: this mark was set; in `branch`, the contact that it goes to was saved with it."""
+        return bool(self._inbound.bflags >> flag & 1) or (1 << flag == NAT_FLAG and self._inbound.nated)
 
     # -- rr ------------------------------------------------------------------------------------------
 

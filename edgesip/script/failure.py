@@ -9,6 +9,8 @@ import re
 
 from edgesip.script.call import Call
 from edgesip.script.rooms import Rooms
+from edgesip.signal.location.binding import NAT_FLAG
+from edgesip.signal.nat.keepalive import has_flag
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.asked import Failure, Leaving
 from edgesip.signal.wire.headers import Headers
@@ -118,6 +120,12 @@ class BranchCall(Call):
     def index(self) -> int:
         """`$T_branch_idx`: its number, from 0."""
         return self._leaving.index
+
+    def isbflagset(self, flag: int) -> bool:
+        """core: the contact that it goes to was saved with this mark; 6: it is behind a NAT."""
+        target = self._leaving.target
+        binding = self._rooms.usrloc.get(target.ruid) if target.ruid else None
+        return has_flag(binding, flag) if binding is not None else 1 << flag == NAT_FLAG and target.nated
 
     def _next_hop(self) -> Uri | None:
         """Of a phone that registered: where it did, which is not what its Contact says behind a NAT."""

@@ -82,7 +82,7 @@ class SignalCore:
         self.dialogs = dialogs
         self.subscriptions = Subscriptions()
         self.digest = digest
-        self._pinger = pinger
+        self.pinger = pinger
         self.stun = StunDesk(usrloc)
         self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
         self.admission = Admission(admission or AdmissionSettings(), entropy)
@@ -246,7 +246,7 @@ class SignalCore:
     def _response(self, response: Response, flow: Flow, now: float) -> list[Event]:
         self._counts["core:rcv_replies"] += 1
         read_all(response.headers)
-        if self._pinger.hear(self.usrloc, response, now) or self.traversal.hear(response, flow, now):
+        if self.pinger.hear(self.usrloc, response, now) or self.traversal.hear(response, flow, now):
             return []
         client, events = self.transactions.on_response(response, now)
         if client is None:
@@ -436,7 +436,8 @@ class SignalCore:
         for dialog, why in self.dialogs.tick(now):
             self._proxy.calls.terminate(dialog, why, now)
         self.subscriptions.tick(now)
-        self._sends += self._pinger.due(self.usrloc, now)
+        self._sends += self.pinger.due(self.usrloc, now)
+        events += self.pinger.news()
         self._sends += self.traversal.due(now)
         events += self.saver.tick(now)
         return self._gather(events)
@@ -449,7 +450,7 @@ class SignalCore:
             self.dialogs.deadline(),
             self.subscriptions.deadline(),
             self.saver.deadline(),
-            self._pinger.deadline(now),
+            self.pinger.deadline(now),
             self.traversal.deadline(now),
             self.guard.deadline(),
         )

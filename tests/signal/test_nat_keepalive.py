@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -259,7 +260,177 @@ def test_an_answer_to_another_process_is_not_ours() -> None:
 @pytest.mark.pure
 def test_nothing_is_kept_per_binding() -> None:
     pings, usrloc = pinger(), table(*[binding(number) for number in range(500)])
-    before = {name: value for name, value in vars(pings).items() if name not in ("_done", "_next")}
+    rest = ("_done", "_next", "_since", "counters")
+    before = {name: value for name, value in vars(pings).items() if name not in rest}
     sent = sum(len(sent) for _, sent in run(pings, usrloc, 1000.0, 1026.0))
     assert sent >= 500
-    assert {name: value for name, value in vars(pings).items() if name not in ("_done", "_next")} == before
+    assert {name: value for name, value in vars(pings).items() if name not in rest} == before
+
+
+# -- who is pinged, and how (nat.md §2.7) ----------------------------------------------------------------
+
+ZEROS = bytes(4)
+
+
+def asked(settings: Settings, *bindings: Binding) -> dict[str, bytes]:
+    """What each contact is sent within one interval: its user and the octets."""
+    pings = Pinger(settings, entropy, lambda local: PUBLIC if local == US else local)
+    usrloc = table(*bindings)
+    names = {one.flow.remote: one.aor for one in bindings}
+    found: dict[str, bytes] = {}
+    for _, sent in run(pings, usrloc, 1000.0, 1000.0 + settings.interval - 1):
+        found |= {names.get(flow.remote, str(flow)): data for flow, data in sent}
+    return found
+
+
+def contact(number: int, **more: object) -> Binding:
+    return replace(binding(number), **more)  # type: ignore[arg-type]
+
+
+def test_nated_only_leaves_the_others_alone_and_asks_those_that_are_marked() -> None:
+    found = asked(
+        Settings(ping_nated_only=True),
+        contact(1, nated=False),
+        contact(2, nated=True),
+        contact(3, nated=True, cflags=1 << 7),
+        contact(4, nated=False, cflags=1 << 7),
+    )
+    assert set(found) == {"u2", "u3"}
+    assert found["u2"] == ZEROS
+    assert found["u3"].startswith(b"OPTIONS ")
+
+
+def test_without_nated_only_the_flag_asks_everybody() -> None:
+    found = asked(Settings(), contact(1, nated=False), contact(2, cflags=1 << 7))
+    assert [data[:8] for data in found.values()] == [b"OPTIONS "] * 2
+
+
+def test_without_a_flag_everybody_gets_four_octets() -> None:
+    found = asked(Settings(sipping_bflag=-1), contact(1), contact(2, cflags=1 << 7))
+    assert list(found.values()) == [ZEROS] * 2
+
+
+def test_the_flag_of_nat_may_be_the_one_that_asks() -> None:
+    found = asked(Settings(ping_nated_only=True, sipping_bflag=6), contact(1, nated=True))
+    assert found["u1"].startswith(b"OPTIONS ")
+
+
+def test_a_contact_that_wants_no_pings_gets_none() -> None:
+    found = asked(Settings(natping_disable_bflag=3), contact(1, cflags=1 << 3), contact(2))
+    assert set(found) == {"u2"}
+
+
+def test_method_and_sender_are_those_of_the_profile() -> None:
+    settings = Settings(sipping_method="INFO", sipping_from="sip:pinger@example.net")
+    pings, usrloc = Pinger(settings, entropy, lambda local: local), table(binding(7))
+    now, _, ping = one_ping(usrloc, pings)
+    assert (ping.method, str(ping.headers.cseq)) == ("INFO", "1 INFO")
+    assert str(ping.headers.from_.uri) == "sip:pinger@example.net"
+    assert pings.hear(usrloc, answer(ping), now)
+
+
+def test_every_ping_may_leave_by_one_socket_of_its_family() -> None:
+    force = Addr("10.0.0.2", 5070)
+    usrloc = table(binding(7))
+    _, flow, ping = one_ping(usrloc, Pinger(Settings(force_socket=force), entropy, lambda local: local))
+    assert flow == Flow("udp", force, binding(7).flow.remote)
+    assert ping.headers.via.host == "10.0.0.2"
+    six = contact(8, flow=Flow("udp", Addr("2001:db8::1", 5060), Addr("2001:db8::8", 40000)))
+    _, flow, _ = one_ping(table(six), Pinger(Settings(force_socket=force), entropy, lambda local: local))
+    assert flow == six.flow
+
+
+@pytest.mark.parametrize(
+    ("path", "remote"),
+    [
+        ("<sip:192.0.2.50:5070;lr>", Addr("192.0.2.50", 5070)),
+        ("<sip:192.0.2.50;lr>,<sip:192.0.2.60;lr>", Addr("192.0.2.50", 5060)),
+        ("<sip:proxy.example.net;lr>", Addr("198.51.0.7", 40000)),
+        ("<sip:192.0.2.50;transport=tcp;lr>", Addr("198.51.0.7", 40000)),
+        ("<sip:[2001:db8::50];lr>", Addr("198.51.0.7", 40000)),
+        ("<sip:192", Addr("198.51.0.7", 40000)),
+    ],
+)
+def test_a_stored_path_is_the_way(path: str, remote: Addr) -> None:
+    usrloc = table(contact(7, path=path))
+    _, flow, ping = one_ping(usrloc, pinger())
+    assert flow.remote == remote
+    assert ping.headers.get("Route") == path
+    assert ping.uri == "sip:u7@192.168.1.10:5060;ob"
+    back = Pinger(Settings(ignore_path=True), entropy, lambda local: local)
+    _, flow, ping = one_ping(usrloc, back)
+    assert flow == binding(7).flow
+    assert "Route" not in ping.headers
+
+
+def test_who_does_not_answer_is_given_up_and_who_does_is_not() -> None:
+    settings = Settings(interval=20.0, timeout=60.0)
+    pings = Pinger(settings, entropy, lambda local: local)
+    usrloc = table(binding(1), contact(2, expires=1e9), contact(3, expires=float("inf")))
+    told: list[str] = []
+    given_up: dict[str, float] = {}
+    for now, sent in run(pings, usrloc, 1000.0, 1200.0):
+        for flow, data in sent:
+            ping = parse(data)
+            assert isinstance(ping, Request)
+            if flow.remote == binding(1).flow.remote:
+                pings.hear(usrloc, answer(ping, 404), now + 0.1)
+        for news in pings.news():
+            told.append(dict(news.fields)["aor"])  # type: ignore[arg-type]
+            given_up[told[-1]] = now
+        usrloc.expire(now)
+    assert told == ["u2"], "once, and nobody who answers or is permanent"
+    assert 1060.0 < given_up["u2"] <= 1081.0
+    assert {one.aor for one in usrloc.get_all()} == {"u1", "u3"}
+    assert pings.counters["nathelper:timeouts"] == 1
+    assert pings.counters["nathelper:answers"] >= 9
+
+
+def test_a_contact_that_is_given_up_has_ten_seconds_and_may_come_back() -> None:
+    pings = Pinger(Settings(interval=20.0, timeout=60.0), entropy, lambda local: local)
+    usrloc = table(contact(2, expires=1e9))
+    now = next(now for now, _ in run(pings, usrloc, 1000.0, 1200.0) if pings.news())
+    (left,) = usrloc.get_all()
+    assert left.expires == now + 10.0
+    usrloc.put(replace(left, expires=now + 3600.0, last_modified=now + 5.0))  # it registers again
+    later = [sent for _, sent in run(pings, usrloc, now + 5.0, now + 30.0) if sent]
+    assert later, "it is pinged again"
+    assert not pings.news()
+
+
+def test_nobody_is_given_up_for_not_answering_four_octets_or_while_nobody_asked() -> None:
+    zeros = Pinger(Settings(interval=20.0, timeout=60.0, sipping_bflag=-1), entropy, lambda local: local)
+    usrloc = table(binding(1))
+    for _ in run(zeros, usrloc, 1000.0, 1200.0):
+        assert not zeros.news()
+    stopped = Pinger(Settings(interval=20.0, timeout=60.0), entropy, lambda local: local)
+    stopped.switch(False)
+    assert stopped.deadline(1000.0) is None
+    assert stopped.due(usrloc, 1000.0) == []
+    stopped.switch(True)
+    for now, _ in run(stopped, usrloc, 2000.0, 2055.0):  # it was silent for 1000 s, but not asked
+        assert not stopped.news(), now
+
+
+def test_switched_off_nobody_is_covered() -> None:
+    pings, usrloc = pinger(), table(binding(1), binding(2, transport="tcp"))
+    assert pings.covers(usrloc, binding(1).flow)
+    assert not pings.covers(usrloc, binding(2, transport="tcp").flow)
+    assert not pings.covers(usrloc, binding(3).flow)
+    pings.switch(False)
+    assert not pings.covers(usrloc, binding(1).flow)
+    pings.switch(True)
+    pings.use(Settings(ping_nated_only=True))
+    assert pings.covers(usrloc, binding(1).flow)
+    pings.use(Settings(0.0))
+    assert not pings.covers(usrloc, binding(1).flow)
+
+
+def test_other_settings_take_effect_at_once() -> None:
+    pings, usrloc = pinger(3600.0), table(*[binding(number) for number in range(50)])
+    pings.due(usrloc, 1000.0)
+    pings.use(Settings(10.0, sipping_bflag=-1))
+    found = [data for _, sent in run(pings, usrloc, 1000.5, 1010.5) for _, data in sent]
+    assert set(found) == {ZEROS}
+    assert len(found) >= 50
+    assert pings.counters["nathelper:udp_pings"] == len(found)

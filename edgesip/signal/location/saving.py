@@ -6,6 +6,7 @@ Holds what waits for a store. Knows neither the store nor how an answer is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from edgesip.address import Flow
@@ -94,6 +95,8 @@ class Saver:
         if saved.status >= 300:
             self._rejected += 1
             return Outcome(saved.status, saved.reason, saved.headers, [])
+        if inbound.bflags:
+            saved = saved._replace(changes=tuple([_marked(one, inbound.bflags) for one in saved.changes]))
         registrar.apply(self._usrloc, saved.changes)
         events: list[News] = []
         for change in saved.changes:
@@ -202,6 +205,13 @@ class Saver:
         if isinstance(then, Reply) and wish.does(0x10):
             then = Reply(then.status, then.reason, (*headers, *then.headers))
         return Outcome(200, "", headers, events, then, wish.does(0x02))
+
+
+def _marked(change: registrar.Change, bflags: int) -> registrar.Change:
+    """The contact that is saved has the flags that the script gave it (`setbflag`)."""
+    if change.binding is None:
+        return change
+    return change._replace(binding=replace(change.binding, cflags=bflags))
 
 
 def _seen(change: registrar.Change, call_id: str, flow: Flow) -> list[News]:

@@ -29,10 +29,12 @@ class Inbound:
     script asked for and that matched; `variables` and `lifetime` (seconds, 0: as usual) are for the dialog
     that it opens; `undone` when the script was asked about a refusal, which it is once; `within` is the
     subscription that it stands in; `token` is the flow that a flow token of ours leads to, `unregistered`
-    what the script wants taken out of the location table; `size` the octets that it came in (0: not known).
+    what the script wants taken out of the location table; `size` the octets that it came in (0: not known);
+    `bflags` are the marks of the contacts that it saves, as bits.
     """
 
     __slots__ = (
+        "bflags",
         "cancelled",
         "dialog",
         "dst",
@@ -84,6 +86,7 @@ class Inbound:
         lifetime: float = 0.0,
         undone: bool = False,
         edits: Edits | None = None,
+        bflags: int = 0,
     ) -> None:
         self.request = request
         self.flow = flow
@@ -105,6 +108,7 @@ class Inbound:
         self.size = 0
         self.proved = ""
         self.cancelled = cancelled
+        self.bflags = bflags
         self.tm = tm
         self.variables = variables
         self.lifetime = lifetime

@@ -109,7 +109,7 @@ def form_of(field: FieldInfo) -> str:
     if field.annotation is bool:
         return "`true` or `false`"
     if get_origin(field.annotation) is Literal:
-        return " or ".join(code(f'"{word}"') for word in get_args(field.annotation))
+        return " or ".join(code(toml_of(word)) for word in get_args(field.annotation))
     for mark in field.metadata:
         if isinstance(mark, PlainValidator):
             return one_line(mark.func.__doc__).rstrip(".")

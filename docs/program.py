@@ -142,9 +142,9 @@ def answer_fields() -> dict[str, list[str]]:
     head = b"Via: SIP/2.0/UDP a;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:b@b>\r\nCall-ID: c\r\n"
     asked = parse(b"SUBSCRIBE sip:b@b SIP/2.0\r\n" + head + b"CSeq: 1 SUBSCRIBE\r\n\r\n")
     assert isinstance(asked, Request)
-    contact = views.contact(binding, 0.0, 0.0)
+    contact = views.contact(binding, views.Facts(), 0.0, 0.0)
     return {
-        "ul.lookup": [*views.address_of_record("alice", [binding], 0.0, 0.0), *contact],
+        "ul.lookup": ["AoR", "Contacts", *contact],
         "dlg.list": list(views.dialog(dialog, 0.0, 0.0)),
         "dlg.subscriptions": list(subscriptions.view(Subscription(asked, End(flow), 0.0), 0.0, 0.0)),
         "rtp.list": [*session, *session["legs"][0]],

@@ -6,7 +6,7 @@ Reads the rooms; of what it is asked to change, removing bindings is all.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ from edgesip.control.collector import Collector
 from edgesip.control.trace import Ring
 from edgesip.relay.service import RelayService
 from edgesip.signal.dialog.state import Dialog
-from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
 from edgesip.signal.net.tls_files import COUNTERS as TLS_COUNTERS
@@ -42,18 +41,6 @@ class Answers:
     def now(self) -> float:
         """The monotonic clock."""
         return time.monotonic()
-
-    def bindings(self, aor: str) -> Sequence[Binding]:
-        """The valid bindings of an address of record."""
-        return self.service.core.usrloc.lookup(aor, self.now())
-
-    def aors(self) -> Iterable[tuple[str, Sequence[Binding]]]:
-        """Every address of record with its bindings."""
-        return self.service.core.usrloc.aors()
-
-    def remove(self, bindings: Sequence[Binding]) -> None:
-        """Take bindings away, in memory and in the store."""
-        self.service.step(self.service.core.unregister(bindings, self.now()))
 
     def dialogs(self) -> Iterable[Dialog]:
         """Every dialog that is remembered."""

@@ -18,7 +18,7 @@ from typing import Any
 from edgesip import pinging, publicity, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, nathelper, reload, subscriptions, tm
+from edgesip.control import dns, log, nathelper, reload, subscriptions, tm, ul
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -33,7 +33,7 @@ from edgesip.doctor.finding import OK
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
 from edgesip.keeping import load_state, room_for, save_state, state_file
 from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
-from edgesip.locating import usrloc_of
+from edgesip.locating import Registered, usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.proving import digest_of, rooms_of, users_of
@@ -188,6 +188,7 @@ class Edge:
         answers = Answers(time.monotonic(), service, media, sources)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
+        methods += ul.methods_for(Registered(service, store, answers.started))
         methods += dns.methods_for(resolver, blocklist, time.monotonic)
         methods += guard_methods(
             service.core.guard, lambda: self._reloading.profile, lambda: answers.wall_offset, self._log

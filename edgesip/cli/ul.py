@@ -1,4 +1,4 @@
-"""`edgesip ul lookup|dump|rm|rm-contact`: who is registered, from where."""
+"""`edgesip ul show|online|lookup|dump|add|rm|rm-contact|flush`: who is registered, from where."""
 
 from __future__ import annotations
 
@@ -22,6 +22,33 @@ AorArgument = Annotated[
 
 
 @app.command()
+def show(
+    aor: Annotated[
+        str, typer.Argument(metavar="[AOR]", help="a user; all users without one", show_default=False)
+    ] = "",
+    socket: SocketOption = None,
+    state_dir: StateDirOption = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """The contacts of one user, or of all."""
+    where = socket_of(state_dir, socket)
+    _show(ask(where, "ul.lookup", TABLE, aor) if aor else ask(where, "ul.dump"), output)
+
+
+@app.command()
+def online(
+    socket: SocketOption = None, state_dir: StateDirOption = None, output: OutputOption = Output.table
+) -> None:
+    """The users who are registered, and how many contacts each has."""
+    found = ask(socket_of(state_dir, socket), "ul.dump", "brief")
+    users = sorted((str(one["AoR"]), len(one["Contacts"])) for one in found)
+    if output is Output.json:
+        show_json([{"AoR": aor, "Contacts": contacts} for aor, contacts in users])
+    else:
+        show_table(("AoR", "Contacts"), users)
+
+
+@app.command()
 def lookup(
     aor: AorArgument,
     socket: SocketOption = None,
@@ -38,6 +65,34 @@ def dump(
 ) -> None:
     """The contacts of all users."""
     _show(ask(socket_of(state_dir, socket), "ul.dump"), output)
+
+
+@app.command()
+def add(
+    aor: AorArgument,
+    contact: Annotated[
+        str, typer.Argument(metavar="CONTACT", help="a SIP URI: sip:alice@192.0.2.9", show_default=False)
+    ],
+    expires: Annotated[int, typer.Option(metavar="SECONDS", help="0 for ever")] = 0,
+    q: Annotated[str, typer.Option(metavar="Q", help="0 to 1, the best first", show_default=False)] = "",
+    path: Annotated[str, typer.Option(metavar="LIST", help="URIs on the way there", show_default=False)] = "",
+    received: Annotated[
+        str, typer.Option(metavar="URI", help="where it really is: sip:IP:PORT", show_default=False)
+    ] = "",
+    send_from: Annotated[
+        str, typer.Option("--from", metavar="SOCKET", help="our end: udp:IP:PORT", show_default=False)
+    ] = "",
+    flags: Annotated[int, typer.Option(metavar="BITS", help="kept for scripts")] = 0,
+    cflags: Annotated[int, typer.Option(metavar="BITS", help="the same; 64: it is behind NAT")] = 0,
+    methods: Annotated[int, typer.Option(metavar="BITS", help="what it can do; 0 for everything")] = 0,
+    socket: SocketOption = None,
+    state_dir: StateDirOption = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """Add a contact that does not register: a gateway, a phone with a fixed address."""
+    words = [str(expires), q or ".", path or ".", str(flags), str(cflags), str(methods)]
+    words += [received or ".", send_from or "."]
+    _done(ask(socket_of(state_dir, socket), "ul.add", TABLE, aor, contact, *words), output)
 
 
 @app.command()
@@ -63,6 +118,14 @@ def rm_contact(
 ) -> None:
     """Remove one contact, written as `ul lookup` shows it."""
     _done(ask(socket_of(state_dir, socket), "ul.rm_contact", TABLE, aor, contact), output)
+
+
+@app.command()
+def flush(
+    socket: SocketOption = None, state_dir: StateDirOption = None, output: OutputOption = Output.table
+) -> None:
+    """Write changes to the store now that would be written later (`usrloc.db_mode` 2)."""
+    _done(ask(socket_of(state_dir, socket), "ul.flush"), output)
 
 
 def _done(result: Any, output: Output) -> None:

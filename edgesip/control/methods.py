@@ -7,17 +7,13 @@ anything, and they do it through `Rooms.remove`, which sees to the store.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import edgesip
 from edgesip.control import stats, views
-from edgesip.control.rpc import INVALID_PARAMS, Method, RpcFault, text
+from edgesip.control.rpc import Method, text
 from edgesip.signal.dialog.state import Dialog, DialogState
-from edgesip.signal.location.usrloc import Binding, aor_key
-
-TABLE = "location"
-"""The one table of contacts, by Kamailio's name."""
 
 
 class Rooms(Protocol):
@@ -35,18 +31,6 @@ class Rooms(Protocol):
 
     def now(self) -> float:
         """The monotonic clock."""
-        ...
-
-    def bindings(self, aor: str) -> Sequence[Binding]:
-        """The valid bindings of an address of record, best first."""
-        ...
-
-    def aors(self) -> Iterable[tuple[str, Sequence[Binding]]]:
-        """Every address of record with its bindings: a snapshot, read while the table changes."""
-        ...
-
-    def remove(self, bindings: Sequence[Binding]) -> None:
-        """Take bindings out of the table and the store."""
         ...
 
     def dialogs(self) -> Iterable[Dialog]:
@@ -91,14 +75,6 @@ def methods_for(rooms: Rooms) -> list[Method]:
             'stats.get_statistics [all|GROUP:|GROUP:NAME|NAME]...: lines "group:name = value".',
         ),
         Method("tm.stats", asked.tm_stats, "Transactions now and since the start."),
-        Method("ul.dump", asked.ul_dump, "ul.dump [brief]: every address of record with its contacts."),
-        Method(
-            "ul.lookup", asked.ul_lookup, "ul.lookup [location] AOR: the contacts of an address of record."
-        ),
-        Method("ul.rm", asked.ul_rm, "ul.rm [location] AOR: remove all contacts."),
-        Method(
-            "ul.rm_contact", asked.ul_rm_contact, "ul.rm_contact [location] AOR CONTACT: remove one contact."
-        ),
     ]
 
 
@@ -118,31 +94,6 @@ class _Questions:
 
     def version(self, params: list[Any]) -> str:
         return f"edgesip {edgesip.__version__}"
-
-    def ul_lookup(self, params: list[Any]) -> dict[str, Any]:
-        (aor,) = _in_table(params, ("AOR",))
-        found = self._contacts(aor)
-        return views.address_of_record(aor, found, self._rooms.now(), self._rooms.wall_offset)
-
-    def ul_dump(self, params: list[Any]) -> Iterator[dict[str, Any]]:
-        brief = bool(params) and text(params, 0, "brief") == "brief"
-        if params and not brief:
-            raise RpcFault(INVALID_PARAMS, 'Invalid params: ul.dump takes "brief" or nothing')
-        now, offset = self._rooms.now(), self._rooms.wall_offset
-        return self._dumped(brief, now, offset)
-
-    def ul_rm(self, params: list[Any]) -> str:
-        (aor,) = _in_table(params, ("AOR",))
-        self._rooms.remove(self._contacts(aor))
-        return "Ok. Contacts removed"
-
-    def ul_rm_contact(self, params: list[Any]) -> str:
-        aor, contact = _in_table(params, ("AOR", "CONTACT"))
-        found = [binding for binding in self._contacts(aor) if binding.contact == contact]
-        if not found:
-            raise RpcFault(404, f"Contact not found: {contact}")
-        self._rooms.remove(found)
-        return "Ok. Contact removed"
 
     def dlg_list(self, params: list[Any]) -> Iterator[dict[str, Any]]:
         now, offset = self._rooms.now(), self._rooms.wall_offset
@@ -184,40 +135,3 @@ class _Questions:
     def _selected(self, params: list[Any]) -> dict[str, int]:
         wanted = [text(params, index, "NAME") for index in range(len(params))]
         return stats.select(self._rooms.counters(), wanted)
-
-    def _contacts(self, aor: str) -> Sequence[Binding]:
-        found = self._rooms.bindings(aor)
-        if not found:
-            raise RpcFault(404, f"AOR not found: {aor}")
-        return found
-
-    def _dumped(self, brief: bool, now: float, offset: float) -> Iterator[dict[str, Any]]:
-        for aor, bindings in self._rooms.aors():
-            valid = [binding for binding in bindings if binding.expires > now]
-            if brief and valid:
-                yield {"AoR": aor, "Contacts": [{"Address": binding.contact} for binding in valid]}
-            elif valid:
-                yield views.address_of_record(aor, valid, now, offset)
-
-
-def _in_table(params: list[Any], names: tuple[str, ...]) -> list[str]:
-    """The parameters after the table, which may be left out; the AoR as the key it is stored by."""
-    if len(params) > len(names):
-        table = text(params, 0, "TABLE")
-        if table != TABLE:
-            raise RpcFault(404, f"table not found: {table}; there is {TABLE}")
-        params = params[1:]
-    if len(params) > len(names):
-        raise RpcFault(INVALID_PARAMS, "Invalid params: too many")
-    found = [text(params, index, name) for index, name in enumerate(names)]
-    found[0] = _key(found[0])
-    return found
-
-
-def _key(aor: str) -> str:
-    """`alice`, `alice@example.org` and `sip:alice@example.org` are one address of record here."""
-    for scheme in ("sip:", "sips:", "tel:"):
-        if aor.lower().startswith(scheme):
-            aor = aor[len(scheme) :]
-            break
-    return aor_key(aor.partition("@")[0])

@@ -5,16 +5,14 @@ Pure functions of one value, the time and the offset of the wall clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from edgesip.signal.dialog.state import Dialog, Leg
-from edgesip.signal.location.usrloc import Binding
+from edgesip.signal.location.binding import NAT_FLAG, Binding
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.values import parse_name_addr
-
-NAT_FLAG = 1 << 6
-"""The branch flag of a contact behind NAT, FLB_NATB in Kamailio's default configuration."""
 
 ALL_METHODS = 0xFFFFFFFF
 """What Kamailio shows for a contact that sent no Allow."""
@@ -55,37 +53,51 @@ BRIEFING = {
 """The letters of `dlg.briefing` and the fields they ask for."""
 
 
-def contact(binding: Binding, now: float, wall_offset: float) -> dict[str, Any]:
+class Facts(NamedTuple):
+    """What is known of a contact beside what it registered.
+
+    `state` is CS_NEW, CS_DIRTY or CS_SYNC; `connection` the number of its TCP connection, -1 for none;
+    `more` are fields of others, shown as they are.
+    """
+
+    state: str = "CS_SYNC"
+    connection: int = -1
+    more: Mapping[str, Any] = MappingProxyType({})
+
+
+def contact(binding: Binding, facts: Facts, now: float, wall_offset: float) -> dict[str, Any]:
     """One entry of `Contacts`."""
-    local = binding.flow.local
     return {
         "Address": binding.contact,
-        "Expires": int(binding.expires - now) if binding.expires > now else "expired",
+        "Expires": _left(binding, now),
         "Q": binding.q,
         "Call-ID": _told(binding.call_id),
         "CSeq": binding.cseq,
         "User-Agent": _told(binding.user_agent),
         "Received": _told(binding.received),
         "Path": _told(binding.path),
-        "State": "CS_SYNC",
-        "Flags": 0,
-        "CFlags": NAT_FLAG if binding.nated else 0,
-        "Socket": f"{binding.flow.transport}:{local}",
+        "State": facts.state,
+        "Flags": binding.flags,
+        "CFlags": binding.cflags | (NAT_FLAG if binding.nated else 0),
+        "Socket": f"{binding.flow.transport}:{binding.flow.local}",
         "Methods": _methods(binding.methods),
         "Ruid": binding.ruid,
         "Instance": _told(binding.instance),
         "Reg-Id": binding.reg_id,
+        "Server-Id": 0,
+        "Tcpconn-Id": facts.connection,
+        "Keepalive": int(binding.nated),
         "Last-Keepalive": _wall(binding.last_keepalive, wall_offset),
         "KA-Roundtrip": round(binding.roundtrip * 1e6) if binding.roundtrip is not None else 0,
         "Last-Modified": _wall(binding.last_modified, wall_offset),
+        **facts.more,
     }
 
 
-def address_of_record(
-    aor: str, bindings: Iterable[Binding], now: float, wall_offset: float
-) -> dict[str, Any]:
-    """The answer of `ul.lookup`, and one entry of `ul.dump`."""
-    return {"AoR": aor, "Contacts": [contact(binding, now, wall_offset) for binding in bindings]}
+def _left(binding: Binding, now: float) -> int | str:
+    if binding.permanent:
+        return "permanent"
+    return int(binding.expires - now) if binding.expires > now else "expired"
 
 
 def dialog(one: Dialog, now: float, wall_offset: float) -> dict[str, Any]:
@@ -144,3 +156,10 @@ def _wall(moment: float, wall_offset: float) -> int:
 
 def _methods(methods: tuple[str, ...]) -> int:
     return sum({METHOD_BITS.get(method, 0) for method in methods}) if methods else ALL_METHODS
+
+
+def methods_of(bits: int) -> tuple[str, ...]:
+    """The methods that a number of Kamailio's stands for; none for 0 and for all of them."""
+    if bits == ALL_METHODS:
+        return ()
+    return tuple([method for method, bit in METHOD_BITS.items() if bits & bit])

@@ -24,6 +24,14 @@ class Write(NamedTuple):
     record: Record | None
 
 
+class Census(NamedTuple):
+    """How many users and contacts a store has, and how many of the contacts are over."""
+
+    users: int
+    contacts: int
+    expired: int
+
+
 class Store(Protocol):
     """Where records survive the process."""
 

@@ -12,13 +12,20 @@ import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from edgesip.store import codec
-from edgesip.store.api import Record, StoreError, Write
+from edgesip.store.api import Census, Record, StoreError, Write
 from edgesip.store.files import open_database, trouble
 
 CHECKPOINT_ROWS = 4000
 """Rows after which the journal is worth copying back (about 1 to 4 MB of it)."""
+
+_CENSUS = """
+    SELECT count(DISTINCT aor), count(*), sum(expires > 0 AND expires <= ?) FROM (
+        SELECT json_extract(text, '$.aor') AS aor, json_extract(text, '$.expires') AS expires FROM (
+            SELECT CAST(record AS TEXT) AS text FROM location WHERE json_valid(CAST(record AS TEXT))))
+"""
 
 
 class SqliteStore:
@@ -99,6 +106,23 @@ class SqliteStore:
             raise trouble(self._path, error) from None
         finally:
             connection.close()
+
+    def census(self, now: float) -> Census:
+        """Count the location table; `now` is wall time. Reads all of it: run it in a thread.
+
+        It has a connection of its own. `StoreError` when the file cannot be read.
+        """
+        try:
+            connection = sqlite3.connect(f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=1.0)
+        except sqlite3.Error as error:
+            raise trouble(self._path, error) from None
+        try:
+            row = connection.execute(_CENSUS, (now,)).fetchone()
+        except sqlite3.Error as error:
+            raise trouble(self._path, error) from None
+        finally:
+            connection.close()
+        return Census(*(int(one or 0) for one in row))
 
     def close(self) -> None:
         """Checkpoint and let go."""

@@ -87,6 +87,15 @@ QUESTIONS: list[tuple[list[str], list[Any], Any]] = [
     (["ul", "lookup", "alice"], ["ul.lookup", "location", "alice"], ALICE),
     (["ul", "lookup", "100"], ["ul.lookup", "location", "100"], ALICE),
     (["ul", "dump"], ["ul.dump"], [ALICE]),
+    (["ul", "show"], ["ul.dump"], [ALICE]),
+    (["ul", "show", "alice"], ["ul.lookup", "location", "alice"], ALICE),
+    (["ul", "online"], ["ul.dump", "brief"], []),
+    (["ul", "flush"], ["ul.flush"], "Ok."),
+    (
+        ["ul", "add", "bob", "sip:bob@h", "--expires", "60", "--q", "0.5", "--received", "sip:192.0.2.9"],
+        ["ul.add", "location", "bob", "sip:bob@h", "60", "0.5", ".", "0", "0", "0", "sip:192.0.2.9", "."],
+        "Ok.",
+    ),
     (["ul", "rm", "alice"], ["ul.rm", "location", "alice"], "Ok."),
     (["ul", "rm-contact", "alice", "sip:x"], ["ul.rm_contact", "location", "alice", "sip:x"], "Ok."),
     (["dlg", "list"], ["dlg.list"], [DIALOG]),
@@ -149,6 +158,11 @@ def test_the_same_without_a_server_is_4(
             ],
         ),
         (["ul", "dump"], [], ["AoR  Contact  Received  Expires in  User-Agent  Socket  NAT"]),
+        (
+            ["ul", "online"],
+            [{"AoR": "bob", "Contacts": [{}, {}]}, {"AoR": "alice", "Contacts": [{}]}],
+            ["AoR    Contacts", "alice  1", "bob    2"],
+        ),
         (["ul", "rm", "alice"], "Ok.", []),
         (
             ["dlg", "list"],

@@ -5,8 +5,11 @@ from typing import Any
 
 from edgesip.address import Addr, Flow
 from edgesip.control.methods import Rooms
+from edgesip.control.ul import Location
+from edgesip.control.views import Facts
 from edgesip.signal.dialog.state import Dialog, DialogState, Leg
 from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.store.api import Census, StoreError
 
 NOW = 1000.0
 WALL_OFFSET = 1_700_000_000.0
@@ -56,25 +59,42 @@ def dialog(state: DialogState = DialogState.CONFIRMED) -> Dialog:
 
 
 class RoomsTwin:
-    """Fits `Rooms`."""
+    """Fits `Rooms` and `Location`."""
+
+    wall_offset = WALL_OFFSET
 
     def __init__(self, bindings: Iterable[Binding] = (), dialogs: Iterable[Dialog] = ()) -> None:
         self.usrloc = Usrloc()
         self.usrloc.load(bindings)
         self._dialogs = list(dialogs)
         self.removed: list[Binding] = []
+        self.added: list[Binding] = []
+        here = Addr("192.0.2.1", 5060)
+        self.listens: Sequence[tuple[str, Addr]] = (("udp", here), ("tcp", here))
+        self.counted: Census | tuple[()] | None = Census(2, 3, 1)
 
     started = NOW - 90
-    wall_offset = WALL_OFFSET
 
     def now(self) -> float:
         return NOW
 
-    def bindings(self, aor: str) -> Sequence[Binding]:
-        return self.usrloc.lookup(aor, NOW)
+    def facts(self, binding: Binding) -> Facts:
+        return Facts("CS_SYNC", 7 if binding.flow.transport == "tcp" else -1)
 
-    def aors(self) -> Iterable[tuple[str, Sequence[Binding]]]:
-        return self.usrloc.aors()
+    def new_ruid(self) -> str:
+        return "ulcx-new"
+
+    def add(self, binding: Binding) -> None:
+        self.usrloc.put(binding)
+        self.added.append(binding)
+
+    def flush(self) -> int:
+        return 3
+
+    async def census(self) -> Census | None:
+        if self.counted is None:
+            raise StoreError("location.db: disk full")
+        return self.counted or None
 
     def remove(self, bindings: Sequence[Binding]) -> None:
         for one in bindings:
@@ -100,6 +120,6 @@ class RoomsTwin:
         }
 
 
-def rooms_fit(twin: RoomsTwin) -> Rooms:
-    """The type checker's proof that the twin is one."""
-    return twin
+def rooms_fit(twin: RoomsTwin) -> tuple[Rooms, Location]:
+    """The type checker's proof that the twin is both."""
+    return twin, twin

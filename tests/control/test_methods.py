@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from rooms_twin import NOW, SESSION, WALL_OFFSET, RoomsTwin, binding, dialog
 
 from edgesip.control.methods import methods_for
@@ -28,103 +27,6 @@ def fault(rooms: RoomsTwin, method: str, *params: Any) -> int:
     code = ask(rooms, method, *params)["error"]["code"]
     assert isinstance(code, int)
     return code
-
-
-def test_lookup_shows_a_binding_with_kamailios_fields() -> None:
-    rooms = RoomsTwin([binding()])
-    assert result(rooms, "ul.lookup", "location", "alice") == {
-        "AoR": "alice",
-        "Contacts": [
-            {
-                "Address": "sip:alice@192.168.1.10:5060",
-                "Expires": 3600,
-                "Q": -1.0,
-                "Call-ID": "reg-alice-192.168.1.10",
-                "CSeq": 3,
-                "User-Agent": "baresip v1.0.0",
-                "Received": "sip:203.0.113.7:40000",
-                "Path": "[not set]",
-                "State": "CS_SYNC",
-                "Flags": 0,
-                "CFlags": 64,
-                "Socket": "udp:192.0.2.1:5060",
-                "Methods": 1 + 4 + 8,
-                "Ruid": "uloc-1-alice-192.168.1.10",
-                "Instance": "[not set]",
-                "Reg-Id": 0,
-                "Last-Keepalive": 0,
-                "KA-Roundtrip": 0,
-                "Last-Modified": int(NOW - 60 + WALL_OFFSET),
-            }
-        ],
-    }
-
-
-def test_a_public_phone_that_answers_pings_shows_it() -> None:
-    heard = binding(nated=False, methods=(), last_keepalive=NOW - 1, roundtrip=0.0125)
-    shown = result(RoomsTwin([heard]), "ul.lookup", "alice")["Contacts"][0]
-    assert (shown["CFlags"], shown["Methods"]) == (0, 0xFFFFFFFF)
-    assert (shown["Last-Keepalive"], shown["KA-Roundtrip"]) == (int(NOW - 1 + WALL_OFFSET), 12500)
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        ["alice"],
-        ["location", "alice"],
-        ["ALICE"],
-        ["alice@edge"],
-        ["sip:alice@edge:5060"],
-        ["location", "sip:alice"],
-    ],
-)
-def test_an_address_of_record_is_found_however_it_is_written(params: list[str]) -> None:
-    assert result(RoomsTwin([binding()]), "ul.lookup", *params)["AoR"] == "alice"
-
-
-def test_what_is_not_there_is_404() -> None:
-    rooms = RoomsTwin([binding(), binding("carol", expires=NOW - 1)])
-    assert fault(rooms, "ul.lookup", "bob") == 404
-    assert fault(rooms, "ul.lookup", "carol") == 404, "expired, if not yet swept"
-    assert fault(rooms, "ul.lookup", "aliases", "alice") == 404
-    assert fault(rooms, "ul.rm", "bob") == 404
-    assert fault(rooms, "ul.rm_contact", "alice", "sip:other") == 404
-    assert fault(rooms, "ul.lookup") == -32602
-    assert fault(rooms, "ul.lookup", "location", "alice", "x") == -32602
-    assert fault(rooms, "ul.rm_contact", "alice") == -32602
-    assert rooms.removed == []
-
-
-def test_dump_is_a_list_of_lookups() -> None:
-    rooms = RoomsTwin([binding(), binding("bob"), binding("carol", expires=NOW - 1)])
-    dump = result(rooms, "ul.dump")
-    assert sorted(one["AoR"] for one in dump) == ["alice", "bob"]
-    assert dump[0] == result(rooms, "ul.lookup", dump[0]["AoR"])
-    assert result(RoomsTwin(), "ul.dump") == []
-    assert result(RoomsTwin([binding()]), "ul.dump", "brief") == [
-        {"AoR": "alice", "Contacts": [{"Address": "sip:alice@192.168.1.10:5060"}]}
-    ]
-    assert fault(rooms, "ul.dump", "everything") == -32602
-
-
-def test_one_contact_or_all_are_removed() -> None:
-    home, office = binding(host="192.168.1.10"), binding(host="10.0.0.5")
-    rooms = RoomsTwin([home, office, binding("bob")])
-    result(rooms, "ul.rm_contact", "location", "alice", "sip:alice@10.0.0.5:5060")
-    assert rooms.removed == [office]
-    result(rooms, "ul.rm", "location", "alice")
-    assert rooms.removed == [office, home]
-    assert fault(rooms, "ul.lookup", "alice") == 404
-    assert result(rooms, "ul.lookup", "bob")["AoR"] == "bob"
-
-
-def test_text_from_the_wire_that_is_no_utf8_is_shown_and_found_again() -> None:
-    odd = b"sip:a\xe9@h".decode("utf-8", "surrogateescape")
-    rooms = RoomsTwin([binding(contact=odd, user_agent="\x1b[2J\udcff")])
-    shown = result(rooms, "ul.lookup", "alice")["Contacts"][0]
-    assert (shown["Address"], shown["User-Agent"]) == (odd, "\x1b[2J\udcff")
-    result(rooms, "ul.rm_contact", "alice", shown["Address"])
-    assert [one.contact for one in rooms.removed] == [odd]
 
 
 def test_a_dialog_is_listed_with_kamailios_fields() -> None:

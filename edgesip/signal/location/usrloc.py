@@ -116,13 +116,13 @@ class Usrloc:
         return f"{name}@{host.lower().removeprefix(settings.realm_prefix)}"
 
     def key_of(self, text: str) -> str:
-        """The key of an address of record as people write it: `alice`, `alice@host`, `sip:alice@host`.
+        """The key of an address of record as people write it: `alice`, `alice@host`, `sip:alice[@host]`.
 
         ValueError when that has no domain and `use_domain` wants one.
         """
         if text.partition(":")[0].lower() in ("sip", "sips", "tel"):
             uri = parse_uri(text)
-            user, host = uri.username or "", uri.host
+            user, host = (uri.host, "") if uri.user is None else (uri.username or "", uri.host)
         else:
             user, _, host = text.partition("@")
         if self.settings.use_domain and not host:

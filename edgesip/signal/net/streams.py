@@ -126,6 +126,11 @@ class StreamLinks:
             "tls:current_handshakes": len(self._shaking),
         }
 
+    def number_of(self, flow: Flow) -> int:
+        """The number of the connection of a flow, -1 without one."""
+        connection = self._connections.get(flow)
+        return connection.ident if connection is not None else -1
+
     def listed(self) -> Iterator[Listed]:
         """Every connection, the oldest first; each is looked at when it is asked for."""
         now = time.monotonic()

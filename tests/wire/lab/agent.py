@@ -260,14 +260,21 @@ class Agent:
         number = invite.get("CSeq").split()[0]
         self.send(Message(f"CANCEL {invite.uri} SIP/2.0", [*headers, ("CSeq", f"{number} CANCEL")]))
 
-    def respond(self, request: Message, status: int, tag: str = "", body: bytes = b"") -> None:
+    def respond(
+        self,
+        request: Message,
+        status: int,
+        tag: str = "",
+        body: bytes = b"",
+        extra: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         """A response to where the request came from."""
         keep = ("via", "from", "call-id", "cseq", "record-route")
         copied = [pair for pair in request.headers if pair[0].lower() in keep]
         to = request.get("To")
         if tag and not request.tag("To"):
             to += f";tag={tag}"
-        headers = [*copied, ("To", to), ("Contact", self.contact)]
+        headers = [*copied, ("To", to), ("Contact", self.contact), *extra]
         if body:
             headers.append(("Content-Type", "application/sdp"))
         self.send(Message(f"SIP/2.0 {status} Lab", headers, body), request.source)

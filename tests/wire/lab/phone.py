@@ -43,7 +43,7 @@ ctrl_tcp_listen 127.0.0.1:4444
 class Phone:
     """One baresip with one account; `frequency` (Hz) is what it says in a call.
 
-    `name` tells two of one user apart.
+    `name` tells two of one user apart; `watches` is the user whose presence it subscribes to.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class Phone:
         calls: int = 4,
         name: str = "",
         talk_limit: float = 60.0,
+        watches: str = "",
     ) -> None:
         self.user = user
         self._name = name or user
@@ -73,8 +74,12 @@ class Phone:
         self._directory.mkdir()
         write_wav(self._directory / "tone.wav", tone(frequency, talk_limit))
         config = _CONFIG.format(address=bracketed(host.own(family)), directory=self._directory, calls=calls)
+        contacts = ""
+        if watches:
+            config += "module_app contact.so\nmodule_app presence.so\n"
+            contacts = f'"{watches}" <sip:{watches}@{bracketed(domain)}>;presence=p2p\n'
         (self._directory / "config").write_text(config)
-        (self._directory / "contacts").write_text("")
+        (self._directory / "contacts").write_text(contacts)
         account = (
             f"<{self.uri};transport={transport}>;auth_user={user};auth_pass={password};"
             f"regint={expires};answermode=manual"
@@ -183,6 +188,17 @@ class Phone:
     def transfer(self, user: str) -> None:
         """Send the other one to `user`, blind (REFER)."""
         self._command("transfer", f"sip:{user}@{self.uri.partition('@')[2]}")
+
+    def be_present(self, online: bool) -> None:
+        """Tell whoever watches that it is there, or gone."""
+        self._command("presence_online" if online else "presence_offline")
+
+    def wait_seen(self, status: str, deadline: float = 90.0) -> None:
+        """Whom it watches is there (`open`) or gone (`closed`): a NOTIFY in the log of its messages says so.
+
+        It must not have said the same of itself, for its own NOTIFYs are there too.
+        """
+        self.process.wait_for(rf"<basic>{status}</basic>", deadline)
 
     def press(self, digits: str) -> None:
         """Send DTMF as telephone events (RFC 4733)."""

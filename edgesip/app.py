@@ -31,7 +31,7 @@ from edgesip.control.transports import methods_for as transport_methods_for
 from edgesip.doctor import probe
 from edgesip.doctor.finding import OK
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
-from edgesip.keeping import load_state, room_for, save_state, state_file
+from edgesip.keeping import learning_of, load_state, room_for, save_state, state_file
 from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
 from edgesip.locating import Registered, usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
@@ -49,6 +49,7 @@ from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.learning import Learning
 from edgesip.signal.net.links import LinkError, expand, is_local, route
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
@@ -279,7 +280,8 @@ class Edge:
             upstream = Upstream(parse_uri(str(profile.upstream)), profile.upstream_users)
         usrloc = Usrloc(usrloc_of(profile))
 
-        pinger = Pinger(pinging.pings_of(profile), os.urandom, myself.address_for)
+        learning = Learning(learning_of(profile))
+        pinger = Pinger(pinging.pings_of(profile), os.urandom, myself.address_for, learning)
 
         def pinged(flow: Flow) -> bool:
             return pinger.covers(usrloc, flow)

@@ -15,7 +15,9 @@ from typing import Any
 from edgesip.address import Addr, Flow, is_sendable, parse_hostport, parse_ip
 from edgesip.profile import Profile
 from edgesip.sections_traversal import NatTraversal
+from edgesip.signal.core import SignalCore
 from edgesip.signal.nat.beat import Beats, Settings
+from edgesip.signal.nat.learning import Settings as LearningSettings
 from edgesip.signal.nat.traversal import MOST, Row, Traversal
 
 SHORTEST = 10
@@ -37,6 +39,21 @@ def settings_of(section: NatTraversal) -> Settings:
         section.keepalive_extra_headers,
         section.contact_match,
     )
+
+
+def learning_of(profile: Profile) -> LearningSettings:
+    """What may be learned of the phones that nathelper pings."""
+    section = profile.nat_traversal
+    longest = float(section.adaptive_max_interval) if section.adaptive else 0.0
+    if profile.nathelper.keepalive_timeout:  # who is asked more rarely than that would be given up unasked
+        longest = min(longest, profile.nathelper.keepalive_timeout / 3)
+    return LearningSettings(float(profile.nathelper.natping_interval), longest)
+
+
+def use(profile: Profile, core: SignalCore) -> None:
+    """What of the section can change while we run, put in force."""
+    core.traversal.use(settings_of(profile.nat_traversal))
+    core.learning.use(learning_of(profile))
 
 
 def room_for(

@@ -66,6 +66,8 @@ LIVE = (
     "nat_traversal.keepalive_from",
     "nat_traversal.keepalive_extra_headers",
     "nat_traversal.contact_match",
+    "nat_traversal.adaptive",
+    "nat_traversal.adaptive_max_interval",
     "dialog.max_subscriptions",
     "dialog.max_user_subscriptions",
 )

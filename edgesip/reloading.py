@@ -104,7 +104,7 @@ class Reloading:
         service.core.usrloc.settings = usrloc_of(profile)
         service.core.use(hooks_of(script, rooms, time.monotonic), registrar_of(profile))
         pinging.use(profile, service.core)
-        service.core.traversal.use(keeping.settings_of(profile.nat_traversal))
+        keeping.use(profile, service.core)
         subscribing.use(profile, service.core)
         result = {
             "route": script.path,

@@ -31,6 +31,11 @@ class NatTraversal(Section):
     keepalive_state_file: Annotated[Path, PlainValidator(forms.path)] = Path("keepalive_state")
     """Where registered and subscribed endpoints are kept through a restart: written when the server is ended,
     read when it starts. A relative path starts at the state directory."""
+    adaptive: bool = True
+    """Whether nathelper's pings get rarer where the NAT is found to remember for longer, and more frequent
+    where it forgets sooner, address by address. `false`: every phone is pinged each `nathelper.natping_interval`."""
+    adaptive_max_interval: Annotated[int, Field(ge=10, le=3600)] = 120
+    """Seconds between two pings of a phone at most, however long its NAT is found to remember."""
     contact_match: Annotated[int, Field(ge=0, le=1)] = 0
     """How a Contact of the answer to REGISTER is found to be the phone's own: 0 the same text, 1 the same
     type, user, host, port and transport."""

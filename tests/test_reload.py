@@ -201,6 +201,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "nat_traversal.keepalive_from=sip:a@example.net",
         "nat_traversal.keepalive_extra_headers=X-A: 1",
         "nat_traversal.contact_match=1",
+        "nat_traversal.adaptive=false",
+        "nat_traversal.adaptive_max_interval=99",
         "dialog.max_subscriptions=5",
         "dialog.max_user_subscriptions=2",
         "permissions.address=2 192.0.2.1",

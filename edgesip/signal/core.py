@@ -83,7 +83,8 @@ class SignalCore:
         self.subscriptions = Subscriptions()
         self.digest = digest
         self.pinger = pinger
-        self.stun = StunDesk(usrloc)
+        self.learning = pinger.learning
+        self.stun = StunDesk(usrloc, learning=pinger.learning)
         self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
         self.admission = Admission(admission or AdmissionSettings(), entropy)
         self.guard = guard or Guard(GuardSettings(), usrloc)
@@ -96,6 +97,7 @@ class SignalCore:
         rules, offset = settings.registrar, settings.wall_offset
         ledger = Ledger(DbMode(settings.db_mode), settings.timer_interval)
         self.saver = Saver(usrloc, rules, ledger, offset, entropy, myself.listens, gruus)
+        self.saver.learning = pinger.learning
         self._local = LocalRequests(transactions, myself, entropy, self._sends)
         self._proxy = StatefulProxy(
             transactions, dialogs, media, myself, entropy, self._stateless.to_tag, hooks, usrloc.present, dead
@@ -120,6 +122,7 @@ class SignalCore:
     def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:
         """One message that came in over `flow`."""
         if flow.transport == "udp" and (len(data) < SHORTEST or not data.strip(b"\r\n")):
+            self.learning.came(flow, now)
             return []
         message: Request | Response | None = None
         self.guard.echo.asked(len(data), now)
@@ -157,6 +160,7 @@ class SignalCore:
 
     def _request(self, request: Request, flow: Flow, now: float) -> list[Event]:
         self._counts["core:rcv_requests"] += 1
+        self.learning.came(flow, now)
         key = server_key(request)
         if request.method == "CANCEL":
             events = self._cancel(request, key, flow, now)
@@ -248,6 +252,7 @@ class SignalCore:
         read_all(response.headers)
         if self.pinger.hear(self.usrloc, response, now) or self.traversal.hear(response, flow, now):
             return []
+        self.learning.came(flow, now)
         client, events = self.transactions.on_response(response, now)
         if client is None:
             return self._stray(response)
@@ -460,6 +465,7 @@ class SignalCore:
         """What is to be sent, in order: each with the flow it leaves by."""
         sends = self._sends + self._proxy.take_sends() + self.transactions.take_sends()
         self._sends.clear()
+        self.learning.went(sends)
         return sends
 
     def _trying(self, key: TxKey) -> None:

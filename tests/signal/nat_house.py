@@ -118,8 +118,8 @@ class House:
         phone.speaks(self.now)
         before = self.known.get(phone.number)
         self.known[phone.number] = phone.flow
-        self.learning.passed(phone.flow, self.now, True)
-        self.learning.registered(phone.flow, before, True, self.now)
+        self.learning.came(phone.flow, self.now)
+        self.learning.registered(str(phone.number), phone.flow, before, True, self.now)
         if before is None:
             self.at(self.now + self.random.uniform(0.0, self.learning.pause), "look", phone.number)
 

@@ -15,6 +15,7 @@ from edgesip.signal.location import registrar
 from edgesip.signal.location.gruu import Gruus
 from edgesip.signal.location.ledger import SLICE, TABLE, Ledger
 from edgesip.signal.location.usrloc import Binding, Usrloc
+from edgesip.signal.nat.learning import Learning
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, note
 from edgesip.store.api import Write
@@ -57,6 +58,7 @@ class Saver:
         self._entropy = entropy
         self._listens = listens
         self._gruus = gruus
+        self.learning: Learning | None = None
         self._next_token = 0
         self.unstored: dict[int, tuple[Inbound, registrar.Saved, Save]] = {}
         self._over: list[Flow] = []
@@ -101,6 +103,8 @@ class Saver:
         events: list[News] = []
         for change in saved.changes:
             events += _seen(change, request.headers.call_id, flow)
+            if self.learning is not None and change.binding is not None:
+                self.learning.refreshed(change.binding, change.old, now)
         if wish.does(0x01):
             return self._confirmed(saved, wish, events, now)
         for change in saved.changes:

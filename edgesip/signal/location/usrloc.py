@@ -24,6 +24,7 @@ __all__ = ["PARTS", "Binding", "Part", "Usrloc", "UsrlocSettings", "aor_key"]
 
 PARTS = 1024  # slices of the table by ruid, for whoever must visit every binding a little at a time
 WARM = 10_000  # bindings, those that changed last, that are kept as values; the others as octets
+CROWD = 16  # contacts over one flow that are still the lines of one phone
 _HEIRS = 10_000  # lost bindings that are remembered until their phone comes back
 _SLACK = 1024  # stale entries the agenda may hold before it is made anew
 
@@ -198,6 +199,11 @@ class Usrloc:
         if not self.shares(source) or self.settings.use_domain:
             return self.shares(source)
         return any(source_of(one.flow.remote.host) == source for one in self.lookup(self.key(user, ""), 0.0))
+
+    def crowded(self, flow: Flow) -> bool:
+        """True when so many are registered over this flow that none speaks for the others: a front proxy."""
+        there = self._flows.get(hash(flow))
+        return isinstance(there, dict) and len(there) > CROWD
 
     def put(self, binding: Binding) -> None:
         """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from edgesip.address import Addr, Flow
 from edgesip.signal.location.binding import NAT_FLAG, Binding
 from edgesip.signal.location.usrloc import PARTS, Usrloc
+from edgesip.signal.nat.learning import Learning
+from edgesip.signal.nat.learning import Settings as LearningSettings
 from edgesip.signal.nat.ping import PING_BRANCH, ZEROS, Signer, way_of
 from edgesip.signal.proxy.inbound import Note, note
 from edgesip.signal.wire.message import Response
@@ -49,13 +51,14 @@ class Pinger:
 
     The table is cut into slices by ruid; each slice has its moment in the interval. `address_for` answers
     which address a message leaving by a local address carries as its own (Via, From). `switch` is the
-    operator's.
+    operator's. Whoever is looked at may rest a while longer, as far as `learning` knows its NAT.
     """
 
     def __init__(
         self, settings: Settings, entropy: Callable[[int], bytes], address_for: Callable[[Addr], Addr]
     ) -> None:
         self._settings = settings
+        self.learning = Learning(LearningSettings(settings.interval, 0.0)) if learning is None else learning
         self._signer = Signer(entropy, address_for)
         self._enabled = True
         self._done: int | None = None  # slices visited since time began; slice = number modulo PARTS
@@ -83,6 +86,7 @@ class Pinger:
         """Other settings from now on; the round begins anew."""
         if settings != self._settings:
             self._settings, self._done, self._next = settings, None, 0.0
+            self.learning.use(replace(self.learning.settings, start=settings.interval))
 
     def switch(self, on: bool) -> None:
         """Pings on or off, until somebody says otherwise or the process ends (nathelper.enable_ping)."""
@@ -101,20 +105,20 @@ class Pinger:
         """
         if not self.enabled or now < self._next:
             return []
-        interval = self._settings.interval
-        reached = int(now * PARTS / interval)
-        if self._done is None:
+        reached, done = int(now * PARTS / self.learning.pause), self._done
+        if done is None:
             self._since = now
-        number = reached - 1 if self._done is None else max(self._done, reached - PARTS)
+        number = reached - 1 if done is None or done > reached else max(done, reached - PARTS)
         pings: list[tuple[Flow, bytes]] = []
         seen = 0
         while number < reached and seen < _BATCH:
             number += 1
             for binding in usrloc.part(number % PARTS):
                 seen += 1
-                if binding.expires > now and self._wants(binding):
+                if binding.expires > now and self._wants(binding) and not self._rests(usrloc, binding, now):
                     ping = self._ping(usrloc, binding, now)
                     if ping is not None:
+                        self.learning.pinged(binding.flow, now, ping[0] == binding.flow and ping[1] != ZEROS)
                         pings.append(ping)
         self._done = number
         self._next = now + _STEP if number < reached else self._deadline_after(usrloc, number, now)
@@ -145,10 +149,30 @@ class Pinger:
             return False
         self.counters["nathelper:answers"] += 1
         ruid, roundtrip = heard
-        usrloc.heard(ruid, now, roundtrip)
+        binding = usrloc.heard(ruid, now, roundtrip)
+        if binding is not None and self.learning.settings.learns and not usrloc.crowded(binding.flow):
+            self.learning.answered(binding.flow, now)
+            for other in usrloc.by_flow(binding.flow):  # one ping was for all of them
+                if other.ruid != ruid:
+                    usrloc.heard(other.ruid, now, roundtrip)
         return True
 
+    def interval_for(self, flow: Flow, now: float) -> float:
+        """Seconds between two pings over this flow as things are; 0.0 when nobody is pinged over it."""
+        if not self.enabled or flow.transport != "udp":
+            return 0.0
+        return self.learning.interval_for(flow, now)
+
     # -- who, and how ------------------------------------------------------------------------------
+
+    def _rests(self, usrloc: Usrloc, binding: Binding, now: float) -> bool:
+        """True when this phone needs no ping yet. One is for all contacts of a flow, unless they are many."""
+        learning = self.learning
+        if not learning.settings.learns:
+            return False
+        if usrloc.crowded(binding.flow):
+            return learning.every_other(now)
+        return learning.rests(binding.flow, now)
 
     def _wants(self, binding: Binding) -> bool:
         settings = self._settings
@@ -191,7 +215,7 @@ class Pinger:
 
     def _deadline_after(self, usrloc: Usrloc, done: int, now: float) -> float:
         """The moment of the next slice with a binding in it, neither too soon nor too far away."""
-        interval = self._settings.interval
+        interval = self.learning.pause
         ahead = int(min(_LOOK, interval) * PARTS / interval)
         for number in range(done + 1, done + ahead + 1):
             if len(usrloc.part(number % PARTS)):

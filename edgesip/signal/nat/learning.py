@@ -11,11 +11,13 @@ message and no table: who is pinged at all, and when he is looked at, is the pin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesip.address import Flow
+from edgesip.signal.location.binding import Binding
 
-MOST = 200_000
+MOST = 100_000
 """Flows that are learned about at most; any other is pinged at the usual interval."""
 MARGIN = 0.8
 """Pings come at this part of what was proven."""
@@ -49,7 +51,8 @@ class Watch:
     was there: a forged packet puts no ping off. `missed` are pings in a row without an answer, `silence` how
     long nothing had gone either way before the first of them; `proven` is the longest silence that was
     answered after, `trial` the one that is tried now (0.0: none). `registered` is when its phone last did,
-    `period` after how long it does again, `regular` when that was so twice. `eager` is the silence after
+    `period` after how long it does again, `regular` when that was so twice, `who` which of its contacts that
+    is of. `eager` is the silence after
     which a phone that has never answered did not.
     """
 
@@ -65,6 +68,7 @@ class Watch:
         "regular",
         "silence",
         "trial",
+        "who",
     )
 
     def __init__(self, now: float) -> None:
@@ -78,6 +82,7 @@ class Watch:
         self.period = 0.0
         self.regular = False
         self.eager = 0.0
+        self.who = 0
 
 
 class Place:
@@ -91,7 +96,7 @@ class Place:
     def __init__(self) -> None:
         self.proven = 0.0
         self.ceiling = _NEVER
-        self.trying: Flow | None = None
+        self.trying = 0
         self.until = 0.0
         self.doubt = 0.0
         self.losses = 0
@@ -102,11 +107,12 @@ class Learning:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._watches: dict[Flow, Watch] = {}
-        self._old_watches: dict[Flow, Watch] = {}
+        self._watches: dict[int, Watch] = {}  # by the hash of the flow: a flow is ten times as large
+        self._old_watches: dict[int, Watch] = {}
         self._places: dict[str, Place] = {}
         self._old_places: dict[str, Place] = {}
         self._turn = 0.0
+        self._now = 0.0
 
     @property
     def pause(self) -> float:
@@ -115,6 +121,10 @@ class Learning:
 
     def __len__(self) -> int:
         return len(self._watches) + len(self._old_watches)
+
+    def use(self, settings: Settings) -> None:
+        """Another interval, or another bound, is in force; what was learned stays."""
+        self.settings = settings
 
     # -- what the pinger asks ----------------------------------------------------------------------
 
@@ -131,22 +141,23 @@ class Learning:
         """True when this flow needs no ping before it is looked at again, a `pause` from now."""
         if not self.settings.learns:
             return False
+        self._now = now
         if now >= self._turn:
             self._grow_old(now)
         watch = self._watch(flow, now)
         if watch is None:
             return self.every_other(now)
         place, ahead = self._place(flow.remote.host), now - watch.fed + 0.9 * self.pause
-        if place.trying is not None and now >= place.until:
+        if place.trying and now >= place.until:
             self._give_up(place)
         if watch.trial:
             return ahead <= watch.trial
         interval = self._interval(watch, place, now)
         if ahead <= interval:
             return True
-        target = self._target(watch, place) if now >= place.doubt and place.trying is None else 0.0
+        target = self._target(watch, place) if now >= place.doubt and not place.trying else 0.0
         if target and self._heals(watch, target, interval):
-            watch.trial, place.trying = target, flow
+            watch.trial, place.trying = target, hash(flow)
             place.until = watch.registered + 2 * watch.period
             return True
         return False
@@ -190,23 +201,31 @@ class Learning:
         watch.fed = now
         self._restart(watch, place, flow, now)
 
-    def passed(self, flow: Flow, now: float, incoming: bool) -> None:
-        """Any other packet went over the flow. One of the phone's may have opened a new mapping in place of a
+    def came(self, flow: Flow, now: float) -> None:
+        """A packet of the phone's own, no answer to a ping. It may have opened a new mapping in place of a
         dead one, so that what was asked before proves nothing any more.
         """
-        watch = self._known(flow)
-        if watch is None:
+        self._now = now
+        if not self._watches:
             return
-        if incoming:
+        watch = self._known(flow)
+        if watch is not None:
             self._heard(watch, flow)
             self._restart(watch, self._place(flow.remote.host), flow, now)
-        else:
-            watch.last = now
 
-    def registered(self, flow: Flow, before: Flow | None, same_contact: bool, now: float) -> None:
-        """The phone at the end of a flow has registered; `before` is the flow that it registered over the
-        last time. From another port without another Contact it was the NAT that forgot, not the phone that
-        began anew.
+    def went(self, sends: Sequence[tuple[Flow, bytes]]) -> None:
+        """Packets of ours leave, at the moment that we were told last."""
+        if not self._watches:
+            return
+        for flow, _ in sends:
+            watch = self._known(flow)
+            if watch is not None:
+                watch.last = self._now
+
+    def registered(self, ruid: str, flow: Flow, before: Flow | None, same_contact: bool, now: float) -> None:
+        """The phone at the end of a flow has registered the contact `ruid`; `before` is the flow that it
+        registered over the last time. From another port without another Contact it was the NAT that forgot,
+        not the phone that began anew.
         """
         if not self.settings.learns or flow.transport != "udp":
             return
@@ -217,18 +236,26 @@ class Learning:
         place = self._place(flow.remote.host)
         if old is not None and before is not None and before.remote.host == flow.remote.host:
             watch.registered, watch.period, watch.regular = old.registered, old.period, old.regular
+            watch.who = old.who
             watch.eager = old.silence if not old.answers and old.missed > 1 else 0.0
             if same_contact and old.answers:
                 self._lost(old, place, old.silence if old.missed else now - old.last)
             elif not same_contact:
                 watch.proven = old.proven
-            if place.trying == before:
-                place.trying = None
+            if place.trying == hash(before):
+                place.trying = 0
         else:
             self._heard(watch, flow)
-        self._foresee(watch, now)
+        if not watch.who or watch.who == hash(ruid):
+            watch.who = hash(ruid)
+            self._foresee(watch, now)
         watch.fed = now
         self._restart(watch, place, flow, now)
+
+    def refreshed(self, binding: Binding, old: Binding | None, now: float) -> None:
+        """The same, of a contact and of what it was before."""
+        before, same = (None, False) if old is None else (old.flow, old.contact == binding.contact)
+        self.registered(binding.ruid, binding.flow, before, same, now)
 
     # -- conclusions -------------------------------------------------------------------------------
 
@@ -301,34 +328,37 @@ class Learning:
     def _restart(self, watch: Watch, place: Place, flow: Flow, now: float) -> None:
         """Silence begins anew, and nothing is asked."""
         watch.last, watch.missed, watch.silence, watch.trial = now, 0, 0.0, 0.0
-        if place.trying == flow:
-            place.trying = None
+        if place.trying == hash(flow):
+            place.trying = 0
 
     def _give_up(self, place: Place) -> None:
         """A trial whose phone was never heard of again has shown nothing: it may have been turned off."""
-        watch = self._known(place.trying) if place.trying is not None else None
+        watch = self._watches.get(place.trying) or self._old_watches.get(place.trying)
         if watch is not None:
             watch.trial = 0.0
-        place.trying = None
+        place.trying = 0
 
     # -- the tables, in two generations --------------------------------------------------------------
 
     def _known(self, flow: Flow) -> Watch | None:
-        return self._watches.get(flow) or self._old_watches.get(flow)
+        key = hash(flow)
+        return self._watches.get(key) or self._old_watches.get(key)
 
     def _watch(self, flow: Flow, now: float) -> Watch | None:
         """What is known of a flow, a fresh page if need be; None when there is no room."""
-        watch = self._watches.get(flow)
+        key = hash(flow)
+        watch = self._watches.get(key)
         if watch is not None:
             return watch
         if len(self._watches) >= MOST:
             return None
-        watch = self._old_watches.pop(flow, None) or Watch(now)
-        self._watches[flow] = watch
+        watch = self._old_watches.pop(key, None) or Watch(now)
+        self._watches[key] = watch
         return watch
 
     def _forget(self, flow: Flow) -> Watch | None:
-        return self._watches.pop(flow, None) or self._old_watches.pop(flow, None)
+        key = hash(flow)
+        return self._watches.pop(key, None) or self._old_watches.pop(key, None)
 
     def _place(self, host: str) -> Place:
         place = self._places.get(host)

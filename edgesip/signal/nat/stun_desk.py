@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from edgesip.address import Flow
 from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.nat.learning import Learning
 from edgesip.signal.nat.stun import SUCCESS, answer_to, kind_of
 
 _FRESH = 1.0  # seconds in which another keepalive over the same flow is no news
@@ -18,8 +19,9 @@ _PHONES = 16  # contacts of one flow that its keepalive speaks for; a front prox
 class StunDesk:
     """STUN of one server; `enabled` is `[stun] enabled`: without it nobody is answered."""
 
-    def __init__(self, usrloc: Usrloc, enabled: bool = True) -> None:
+    def __init__(self, usrloc: Usrloc, enabled: bool = True, learning: Learning | None = None) -> None:
         self._usrloc = usrloc
+        self._learning = learning
         self.enabled = enabled
         self.counters: dict[str, int] = {
             "stun:answered": 0,
@@ -34,6 +36,8 @@ class StunDesk:
         Whatever it is, four zero octets too: a flow that a phone is registered over is alive.
         """
         self._alive(flow, now)
+        if self._learning is not None:
+            self._learning.came(flow, now)
         answer = answer_to(data, flow.remote) if self.enabled else None
         if answer is None:
             self.counters["stun:dropped"] += 1

@@ -220,7 +220,8 @@ class Traversal:
             return []
         pause = self._beats.pause
         reached = int(now * PARTS / pause)
-        number = reached - 1 if self._done is None else max(self._done, reached - PARTS)
+        done = self._done
+        number = reached - 1 if done is None or done > reached else max(done, reached - PARTS)
         sends: list[tuple[Flow, bytes]] = []
         visited = 0
         while number < reached and visited < _BATCH:

@@ -33,7 +33,7 @@ class NatTraversal(Section):
     read when it starts. A relative path starts at the state directory."""
     adaptive: bool = True
     """Whether nathelper's pings get rarer where the NAT is found to remember for longer, and more frequent
-    where it forgets sooner, address by address. `false`: every phone is pinged each `nathelper.natping_interval`."""
+    where it forgets sooner, address by address. `false`: always `nathelper.natping_interval`."""
     adaptive_max_interval: Annotated[int, Field(ge=10, le=3600)] = 120
     """Seconds between two pings of a phone at most, however long its NAT is found to remember."""
     contact_match: Annotated[int, Field(ge=0, le=1)] = 0

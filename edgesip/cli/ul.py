@@ -145,6 +145,7 @@ def _show(result: Any, output: Output) -> None:
             contact["Address"],
             contact["Received"],
             _left(contact["Expires"]),
+            _pings(contact),
             contact["User-Agent"],
             contact["Socket"],
             "behind NAT" if contact["CFlags"] & NAT_FLAG else "public",
@@ -152,7 +153,17 @@ def _show(result: Any, output: Output) -> None:
         for found in (result if isinstance(result, list) else [result])
         for contact in found["Contacts"]
     ]
-    show_table(("AoR", "Contact", "Received", "Expires in", "User-Agent", "Socket", "NAT"), rows)
+    show_table(
+        ("AoR", "Contact", "Received", "Expires in", "Ping every", "User-Agent", "Socket", "NAT"), rows
+    )
+
+
+def _pings(contact: dict[str, Any]) -> str:
+    """How often it is pinged, and in how many milliseconds it answered the last time."""
+    every, roundtrip = contact.get("KA-Interval", 0), contact.get("KA-Roundtrip", 0)
+    if not every:
+        return "-"
+    return f"{every:g} s" + (f", {roundtrip / 1000:.0f} ms" if roundtrip else ", no answer")
 
 
 def _left(expires: int | str) -> str:

@@ -19,6 +19,8 @@ CONTACT = {
     "User-Agent": "baresip v1.0.0",
     "Socket": "udp:192.0.2.1:5060",
     "CFlags": 64,
+    "KA-Interval": 62.5,
+    "KA-Roundtrip": 12600,
 }
 ALICE = {"AoR": "alice", "Contacts": [CONTACT]}
 DIALOG = {
@@ -151,13 +153,13 @@ def test_the_same_without_a_server_is_4(
             ["ul", "lookup", "alice"],
             ALICE,
             [
-                "AoR    Contact                      Received               Expires in  User-Agent"
-                "      Socket              NAT",
-                "alice  sip:alice@192.168.1.10:5060  sip:203.0.113.7:40000  00:59:50    baresip v1.0.0"
+                "AoR    Contact                      Received               Expires in  Ping every"
+                "     User-Agent      Socket              NAT",
+                "alice  sip:alice@192.168.1.10:5060  sip:203.0.113.7:40000  00:59:50    62.5 s, 13 ms  baresip v1.0.0"
                 "  udp:192.0.2.1:5060  behind NAT",
             ],
         ),
-        (["ul", "dump"], [], ["AoR  Contact  Received  Expires in  User-Agent  Socket  NAT"]),
+        (["ul", "dump"], [], ["AoR  Contact  Received  Expires in  Ping every  User-Agent  Socket  NAT"]),
         (
             ["ul", "online"],
             [{"AoR": "bob", "Contacts": [{}, {}]}, {"AoR": "alice", "Contacts": [{}]}],
@@ -341,8 +343,8 @@ def test_a_table_that_is_too_wide_becomes_entries_with_every_value_in_one_piece(
     assert shown.splitlines() == [
         "alice",
         "  Contact: sip:alice@192.168.1.10:5060  Received: sip:203.0.113.7:40000",
-        "  Expires in: 00:59:50  User-Agent: baresip v1.0.0  Socket: udp:192.0.2.1:5060",
-        "  NAT: behind NAT",
+        "  Expires in: 00:59:50  Ping every: 62.5 s, 13 ms  User-Agent: baresip v1.0.0",
+        "  Socket: udp:192.0.2.1:5060  NAT: behind NAT",
         "",
     ]
     path.unlink()

@@ -25,6 +25,7 @@ GROWTH = 1.25
 """A trial goes this far beyond what was proven."""
 _MEMORY = 3600.0  # seconds without a look after which a flow or an address may be forgotten
 _REGULAR = 0.1  # by which part two spaces between REGISTERs may differ for the next one to be foreseen
+_SURE = 2  # times in a row that it was foreseen rightly before anything hangs on it
 _EAGER = 8  # pings at half the interval to a phone that has never answered, per registration
 _NEVER = float("inf")
 
@@ -51,9 +52,8 @@ class Watch:
     was there: a forged packet puts no ping off. `missed` are pings in a row without an answer, `silence` how
     long nothing had gone either way before the first of them; `proven` is the longest silence that was
     answered after, `trial` the one that is tried now (0.0: none). `registered` is when its phone last did,
-    `period` after how long it does again, `regular` when that was so twice, `who` which of its contacts that
-    is of. `eager` is the silence after
-    which a phone that has never answered did not.
+    `period` after how long it does again, `regular` how often in a row that was so, `who` which of its
+    contacts that is of. `eager` is the silence after which a phone that has never answered did not.
     """
 
     __slots__ = (
@@ -80,7 +80,7 @@ class Watch:
         self.answers = 0
         self.registered = 0.0
         self.period = 0.0
-        self.regular = False
+        self.regular = 0
         self.eager = 0.0
         self.who = 0
 
@@ -238,9 +238,10 @@ class Learning:
             watch.registered, watch.period, watch.regular = old.registered, old.period, old.regular
             watch.who = old.who
             watch.eager = old.silence if not old.answers and old.missed > 1 else 0.0
+            silence = old.silence if old.missed else now - old.last
             if same_contact and old.answers:
-                self._lost(old, place, old.silence if old.missed else now - old.last)
-            elif not same_contact:
+                self._lost(old, place, silence)
+            if not same_contact or silence > old.proven:
                 watch.proven = old.proven
             if place.trying == hash(before):
                 place.trying = 0
@@ -276,7 +277,7 @@ class Learning:
         if (
             watch.missed
             or not watch.answers
-            or not watch.regular
+            or watch.regular < _SURE
             or place.ceiling <= 1.1 * self.settings.start
         ):
             return 0.0
@@ -285,11 +286,11 @@ class Learning:
             max(self.settings.longest / MARGIN, self.settings.longest + 1.2 * self.pause),
         )
         if watch.proven + pause < place.proven:
-            return place.proven
-        if place.ceiling < _NEVER or place.proven >= most:
+            return 0.95 * place.proven
+        if place.ceiling < _NEVER or place.proven >= 0.95 * most:
             return 0.0
         known = max(self.settings.start, place.proven)
-        return max(known * GROWTH, known + pause)
+        return min(max(known * GROWTH, known + pause), max(most, known + pause))
 
     def _heals(self, watch: Watch, target: float, interval: float) -> bool:
         """True when the phone registers again soon after a trial would be over, but not before a lost ping
@@ -321,7 +322,8 @@ class Learning:
     def _foresee(self, watch: Watch, now: float) -> None:
         """When this phone is going to register again."""
         space = now - watch.registered if watch.registered else 0.0
-        watch.regular = bool(watch.period) and abs(space - watch.period) <= _REGULAR * watch.period
+        same = watch.period > 0 and abs(space - watch.period) <= _REGULAR * watch.period
+        watch.regular = watch.regular + 1 if same else 0
         watch.period = min(space, watch.period) if watch.regular else space
         watch.registered = now
 

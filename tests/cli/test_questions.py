@@ -155,8 +155,8 @@ def test_the_same_without_a_server_is_4(
             [
                 "AoR    Contact                      Received               Expires in  Ping every"
                 "     User-Agent      Socket              NAT",
-                "alice  sip:alice@192.168.1.10:5060  sip:203.0.113.7:40000  00:59:50    62.5 s, 13 ms  baresip v1.0.0"
-                "  udp:192.0.2.1:5060  behind NAT",
+                "alice  sip:alice@192.168.1.10:5060  sip:203.0.113.7:40000  00:59:50"
+                "    62.5 s, 13 ms  baresip v1.0.0  udp:192.0.2.1:5060  behind NAT",
             ],
         ),
         (["ul", "dump"], [], ["AoR  Contact  Received  Expires in  Ping every  User-Agent  Socket  NAT"]),

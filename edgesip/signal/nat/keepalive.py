@@ -55,7 +55,11 @@ class Pinger:
     """
 
     def __init__(
-        self, settings: Settings, entropy: Callable[[int], bytes], address_for: Callable[[Addr], Addr]
+        self,
+        settings: Settings,
+        entropy: Callable[[int], bytes],
+        address_for: Callable[[Addr], Addr],
+        learning: Learning | None = None,
     ) -> None:
         self._settings = settings
         self.learning = Learning(LearningSettings(settings.interval, 0.0)) if learning is None else learning

@@ -51,8 +51,7 @@ class Registered:
         """What the ledger and the connections know of a contact."""
         state = self._service.core.saver.ledger.state_of(binding, self._started)
         interval = self._service.core.pinger.interval_for(binding.flow, self.now())
-        more = {"KA-Interval": round(interval, 1)}
-        return Facts(state, self._service.streams.number_of(binding.flow), more)
+        return Facts(state, self._service.streams.number_of(binding.flow), interval)
 
     def new_ruid(self) -> str:
         """Kamailio's prefix for contacts that no REGISTER made."""

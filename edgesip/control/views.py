@@ -57,11 +57,12 @@ class Facts(NamedTuple):
     """What is known of a contact beside what it registered.
 
     `state` is CS_NEW, CS_DIRTY or CS_SYNC; `connection` the number of its TCP connection, -1 for none;
-    `more` are fields of others, shown as they are.
+    `interval` seconds between two pings, 0.0 for none; `more` are fields of others, shown as they are.
     """
 
     state: str = "CS_SYNC"
     connection: int = -1
+    interval: float = 0.0
     more: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -89,6 +90,7 @@ def contact(binding: Binding, facts: Facts, now: float, wall_offset: float) -> d
         "Keepalive": int(binding.nated),
         "Last-Keepalive": _wall(binding.last_keepalive, wall_offset),
         "KA-Roundtrip": round(binding.roundtrip * 1e6) if binding.roundtrip is not None else 0,
+        "KA-Interval": round(facts.interval, 1),
         "Last-Modified": _wall(binding.last_modified, wall_offset),
         **facts.more,
     }

@@ -69,6 +69,7 @@ def test_lookup_shows_a_binding_with_kamailios_fields() -> None:
                 "Keepalive": 1,
                 "Last-Keepalive": 0,
                 "KA-Roundtrip": 0,
+                "KA-Interval": 0.0,
                 "Last-Modified": int(NOW - 60 + WALL_OFFSET),
             }
         ],

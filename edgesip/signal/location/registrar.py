@@ -114,7 +114,8 @@ def save(
             changes = _remove_all(values, headers, rows)
         else:
             asked = read_contacts(values, headers, settings, wish, flow, entropy)
-            flow = _kept_flow(flow, wish.socket or _socket_header(headers, settings), listens)
+            if wish.socket or settings.sock_hdr_name:
+                flow = _kept_flow(flow, wish.socket or headers.get(settings.sock_hdr_name) or "", listens)
             sender = _sender_of(headers, aor, flow, now, terms, received, nated)
             if not terms.reg_ids:
                 asked = [one._replace(reg_id=0) if one.reg_id else one for one in asked]
@@ -193,10 +194,6 @@ def _remove_all(values: Sequence[str], headers: Headers, rows: Sequence[Binding]
         if row.call_id == headers.call_id and headers.cseq.number <= row.cseq:
             raise Refusal(400, "Invalid CSeq number")
     return [Change(row.ruid, None, row) for row in rows]
-
-
-def _socket_header(headers: Headers, settings: Settings) -> str:
-    return headers.get(settings.sock_hdr_name) or "" if settings.sock_hdr_name else ""
 
 
 def _kept_flow(flow: Flow, socket: str, listens: Listens) -> Flow:

@@ -6,6 +6,7 @@ settings want, what the proxies on the way have done. Holds the refusals that fo
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from edgesip.signal.location.reading import is_source
@@ -15,6 +16,9 @@ from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.uri import unescape
 from edgesip.signal.wire.values import NameAddr, parse_name_addr
 
+_TELLS_NOTHING: Fields = ()
+_NOTHING: frozenset[str] = frozenset()
+_WORDS_MAX_SIZE = 1024
 PATH_MAX = 16  # proxies on the way
 PATH_MAX_SIZE = 1024  # octets of their URIs
 
@@ -38,15 +42,16 @@ def terms_of(headers: Headers, settings: Settings) -> Terms:
         _check_required(headers, required, settings)
     path = _path_of(headers) if settings.use_path and "Path" in headers else ()
     outbound = _outbound(headers, supported | required, settings, path)
-    text = ",".join([str(hop) for hop in path])
-    told: Fields = ()
+    text, told = "", _TELLS_NOTHING
     if path:
+        text = ",".join([str(hop) for hop in path])
         told = _path_told(text, supported | required, settings.path_mode)
     if outbound:
         told += (("Require", "outbound"),)
         if settings.flow_timer:
             told += (("Flow-Timer", str(settings.flow_timer)),)
-    told += tuple([("Service-Route", route) for route in settings.service_route])
+    if settings.service_route:
+        told += tuple([("Service-Route", route) for route in settings.service_route])
     received = ""
     if path and settings.path_use_received:
         received = unescape(path[0].uri.param("received") or "")
@@ -120,6 +125,10 @@ def _path_told(text: str, supported: frozenset[str], mode: int) -> Fields:
 
 
 def _words(headers: Headers, name: str) -> frozenset[str]:
-    if name not in headers.first:
-        return frozenset()
-    return frozenset([word.lower() for word in headers.values(name)])
+    return _read(",".join(headers.all(name))) if name in headers.first else _NOTHING
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> frozenset[str]:
+    """The words of a list, in lower case; cached, as most phones say the same."""
+    return frozenset([word.strip().lower() for word in text[:_WORDS_MAX_SIZE].split(",")]) - {""}

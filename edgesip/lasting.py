@@ -76,7 +76,7 @@ class _Loading:
                 continue
             if binding.flow.transport == "udp":
                 yield _rehomed(binding, self._listens)
-            elif self._clean_tcp:
+            elif self._clean_tcp and not binding.path:
                 self.lost.append(key)
             else:
                 yield binding

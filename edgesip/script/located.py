@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from edgesip.script.rooms import Rooms
 from edgesip.signal.location.lookup import by_gruu, first_phone, matching, sent_from, taking
-from edgesip.signal.location.outbound import FLOW_PARAM, GOOD, NONE
+from edgesip.signal.location.outbound import GOOD, NONE
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.inbound import Inbound
@@ -128,11 +128,10 @@ def add_path(
         return False
     tail = ";lr"
     if rooms.seals is not None:
-        token = rooms.seals.flows.token(inbound.flow)
         if user:
-            tail += f";{FLOW_PARAM}={token.replace('=', '%3D')}"
+            tail += rooms.seals.flows.param(inbound.flow)
         else:
-            user = token
+            user = rooms.seals.flows.token(inbound.flow)
             tail += ";ob" if _is_outbound(inbound) else ""
     if received:
         tail += received_param(rooms.path, inbound.flow)

@@ -20,7 +20,6 @@ from edgesip.signal.guard.digest import Digest
 from edgesip.signal.guard.guard import Guard, GuardSettings
 from edgesip.signal.location import registrar
 from edgesip.signal.location.ledger import DbMode, Ledger
-from edgesip.signal.location.outbound import FORGED
 from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
@@ -214,10 +213,8 @@ class SignalCore:
             return self._refuse(request, flow, 482)
         elif BREADTH in request.headers.first and breadth_of(request) <= 0:
             return self._refuse(request, flow, 440)
-        if routed.own and self._flows is not None and not request.headers.to.tag:
-            told, inbound.token = self._flows.brought(routed.own)
-            if told == FORGED:
-                return self._refuse(request, flow, 403, "Invalid Flow Token")
+        if self._flows is not None and not self._flows.follow(inbound):
+            return self._refuse(request, flow, 403, "Invalid Flow Token")
         if request.method not in ("ACK", "CANCEL"):
             self._waiting[key] = inbound
         if request.method == "INVITE" and inbound.dialog is None:

@@ -297,5 +297,36 @@ def test_what_routes_say_of_a_flow() -> None:
         "sip:bob@us;lr;flow=x": (FORGED, None),
     }
     for uri, expected in said.items():
-        assert tokens.brought([parse_uri(uri)]) == expected, uri
-    assert tokens.brought([]) == (NONE, None)
+        assert tokens.brought([parse_uri(uri)], FLOW6) == expected, uri
+    assert tokens.brought([], FLOW6) == (NONE, None)
+    assert tokens.brought([parse_uri(f"sip:{token}@us;lr;ob")], FLOW) == (NONE, None)
+    both = f"sip:us;lr{tokens.param(FLOW)}{tokens.param(FLOW6)}"
+    assert tokens.brought([parse_uri(both)], FLOW) == (GOOD, FLOW6)
+    assert tokens.brought([parse_uri(both)], FLOW6) == (GOOD, FLOW)
+
+
+# ---- inside a dialog
+
+
+def test_requests_inside_a_call_take_the_flow_that_opened_it() -> None:
+    talk = house()
+    alice, bob = talk.phone("alice", nat=True), talk.phone("bob")
+    register(talk, bob, 1)
+    packet = alice.invite("bob", contact=f"<sip:alice@{alice.inside};ob>")
+    talk >> packet << (alice, 100)
+    received = talk.request(bob, "INVITE")
+    assert "flow=" in str(received.headers.record_routes[0])
+    ok = bob.reply(received, 200)
+    talk >> ok
+    answer = talk.response(alice, 200)
+    talk >> alice.ack(packet, answer) << (bob, "ACK")
+    talk >> bob.back(received, ok, "BYE")
+    assert talk.request(alice, "BYE").uri == f"sip:alice@{alice.inside};ob"
+
+
+def test_a_contact_without_ob_leaves_record_route_as_it_is() -> None:
+    talk = house()
+    alice, bob = talk.phone("alice"), talk.phone("bob")
+    register(talk, bob, 1)
+    talk >> alice.invite("bob") << (alice, 100)
+    assert "flow=" not in str(talk.request(bob, "INVITE").headers.record_routes[0])

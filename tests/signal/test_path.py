@@ -360,6 +360,22 @@ def test_what_a_script_is_told_of_a_flow_token() -> None:
         assert talk.response(REGISTRAR, 403).reason == told
 
 
+def test_a_call_that_came_by_our_path_goes_on_over_that_flow() -> None:
+    talk = edge()
+    alice = talk.phone("alice", nat=True)
+    (path,) = passed_on(talk, alice).headers.values("Path")
+    core = Phone("core", REGISTRAR, REGISTRAR)
+    packet = core.request("INVITE", "sip:alice@192.168.1.10:5060", headers=[("Route", path)])
+    talk >> packet << (REGISTRAR, 100)
+    received = talk.request(alice, "INVITE")
+    ok = alice.reply(received, 200)
+    talk >> ok
+    answer = talk.response(REGISTRAR, 200)
+    talk >> core.ack(packet, answer) << (alice, "ACK")
+    talk >> core.within(packet, answer, "BYE") << (alice, "BYE")
+    talk >> alice.back(received, ok, "INFO") << (REGISTRAR, "INFO")
+
+
 def test_a_flow_that_is_gone_is_430() -> None:
     talk = edge()
     alice = talk.phone("alice", transport="tcp")
@@ -368,3 +384,24 @@ def test_a_flow_that_is_gone_is_430() -> None:
     talk << (REGISTRAR, 100) << (alice, "INVITE")
     talk.hang(alice)
     assert talk.response(REGISTRAR, 430).reason == "Flow Failed"
+
+
+# ---- connections of an edge
+
+
+def test_contacts_behind_an_edge_outlive_its_connection() -> None:
+    talk = house()
+    bob = replace(behind("bob"), transport="tcp")
+    register(talk, bob, 200, f"<sip:{EDGE};transport=tcp;lr>")
+    plain = talk.phone("carol", transport="tcp")
+    register(talk, plain, 200)
+    talk.hang(bob).hang(plain)
+    assert [one.aor for one in talk.core.usrloc.get_all()] == ["bob"]
+
+
+def test_pings_go_by_the_path() -> None:
+    talk = Talk(ping=10.0, rules=Settings(use_path=True), script=Script("s.py", request))  # type: ignore[arg-type]
+    register(talk, behind("bob"), 200, PATH)
+    talk.wait(11)
+    ping = talk.request(EDGE, "OPTIONS")
+    assert [str(one) for one in ping.headers.routes] == [PATH]

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from edgesip.address import Addr, Flow
+from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.wire.uri import Uri, unescape
 
 _TRANSPORTS = ("", "udp", "tcp", "tls", "sctp", "ws", "wss")
+_OPENING = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 _SIGNATURE = 10
 _IPV6 = 0x80
 _SIZES = {23: 4, 47: 16}
@@ -57,20 +59,49 @@ class FlowTokens:
         ends = (_addr(body[1:], size), _addr(body[3 + size :], size))
         return Flow(_TRANSPORTS[number], *ends) if 0 < number < len(_TRANSPORTS) else None
 
-    def brought(self, own: Sequence[Uri]) -> tuple[int, Flow | None]:
+    def param(self, flow: Flow) -> str:
+        """`;flow=` with the token of a flow, as a URI parameter."""
+        return f";{FLOW_PARAM}={self.token(flow).replace('=', '%3D')}"
+
+    def brought(self, own: Sequence[Uri], source: Flow) -> tuple[int, Flow | None]:
         """What the Routes of ours that brought a request say: `GOOD` and the flow, `FORGED` or `NONE`.
 
-        The token is the user, or the parameter `flow`; a user that is no token is forged only with `ob`.
+        A token is the user, or the parameter `flow`; a user that is none is forged only with `ob`. The flow
+        that the request itself came by is that of its sender, who is on his way out (RFC 5626 §5.3.1).
         """
         for uri in own:
-            param = uri.param(FLOW_PARAM)
-            text = (uri.username or "") if param is None else unescape(param)
-            flow = self.flow(text) if text else None
-            if flow is not None:
-                return GOOD, flow
-            if text and (param is not None or uri.param("ob") is not None):
+            texts = [unescape(value or "") for name, value in uri.params if name == FLOW_PARAM]
+            user = uri.username or ""
+            forged = bool(texts) or (user != "" and uri.param("ob") is not None)
+            for text in (user, *texts):
+                flow = self.flow(text) if text else None
+                if flow is not None:
+                    forged = False
+                    if flow.remote != source.remote or flow.transport != source.transport:
+                        return GOOD, flow
+            if forged:
                 return FORGED, None
         return NONE, None
+
+    def follow(self, inbound: Inbound) -> bool:
+        """Note the flow that a request is led over; False when that was forged.
+
+        What opens a dialog leads back in the same way: over the flow that it was led by, and that of a phone
+        which says so (`ob`; RFC 5626 §5.3.2).
+        """
+        request = inbound.request
+        if inbound.own:
+            told, inbound.token = self.brought(inbound.own, inbound.flow)
+            if told == FORGED:
+                return False
+        if request.headers.to.tag or request.method not in _OPENING:
+            return True
+        if inbound.token is not None:
+            inbound.edits.rr += self.param(inbound.token)
+        contacts = request.headers.contacts
+        if contacts and contacts[0].uri.param("ob") is not None and len(request.headers.vias) == 1:
+            inbound.edits.rr += self.param(inbound.flow)
+        return True
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._key, body, "sha1")[-_SIGNATURE:]

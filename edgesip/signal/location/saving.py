@@ -168,10 +168,10 @@ class Saver:
         return self.gone(bindings, "unregistered by order", "contact_deleted", now)
 
     def lost(self, flow: Flow, now: float) -> tuple[Sequence[Binding], list[News]]:
-        """A connection is gone: so are its contacts (`handle_lost_tcp`)."""
+        """A connection is gone: so are its contacts (`handle_lost_tcp`), but not those behind a proxy."""
         if not self._usrloc.settings.handle_lost_tcp:
             return (), []
-        gone = self._usrloc.by_flow(flow)
+        gone = [binding for binding in self._usrloc.by_flow(flow) if not binding.path]
         for binding in gone:
             self._usrloc.lose(binding)
         return gone, self.gone(gone, "contact lost its connection", "contact_deleted", now)
@@ -180,7 +180,7 @@ class Saver:
         """Contacts whose time is over go; what was to be written back by now is."""
         expired = self._usrloc.expire(now)
         if self._usrloc.settings.close_expired_tcp:
-            self._over += [one.flow for one in expired if one.flow.transport != "udp"]
+            self._over += [one.flow for one in expired if one.flow.transport != "udp" and not one.path]
         return [*self.gone(expired, "contact expired", "contact_expired", now), *self.written_back(now)]
 
     def deadline(self) -> float | None:

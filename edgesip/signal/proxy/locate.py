@@ -108,7 +108,7 @@ class Locator:
     def _by_uri(self, inbound: Inbound, uri: str, own: bool, now: float) -> Target | Unresolved | None:
         """`own` when it is the request's URI, for which a Route or a destination set by the script wins."""
         if own and inbound.token is not None and not inbound.foreign:
-            return Target(uri, (inbound.token,), token=True)
+            return Target(uri, (self._present(inbound) or inbound.token,), token=True)
         if own and inbound.dst is not None and not inbound.foreign:
             hop = Hop(inbound.dst_transport, inbound.dst)
             return self._target(inbound, uri, [self._flow(inbound, hop, "", True)], now)

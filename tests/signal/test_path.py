@@ -372,8 +372,8 @@ def test_a_call_that_came_by_our_path_goes_on_over_that_flow() -> None:
     talk >> ok
     answer = talk.response(REGISTRAR, 200)
     talk >> core.ack(packet, answer) << (alice, "ACK")
-    talk >> core.within(packet, answer, "BYE") << (alice, "BYE")
     talk >> alice.back(received, ok, "INFO") << (REGISTRAR, "INFO")
+    talk >> core.within(packet, answer, "BYE") << (alice, "BYE")
 
 
 def test_a_flow_that_is_gone_is_430() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ ctrl_tcp_listen 127.0.0.1:4444
 class Phone:
     """One baresip with one account; `frequency` (Hz) is what it says in a call.
 
-    `name` tells two of one user apart; `watches` is the user whose presence it subscribes to.
+    `name` tells two of one user apart; `watches` is the user whose presence it subscribes to; with
+    `proxies` it keeps a flow to each of them, and speaks to its domain through them (RFC 5626).
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Phone:
         name: str = "",
         talk_limit: float = 60.0,
         watches: str = "",
+        proxies: Sequence[str] = (),
     ) -> None:
         self.user = user
         self._name = name or user
@@ -78,12 +81,18 @@ class Phone:
         if watches:
             config += "module_app contact.so\nmodule_app presence.so\n"
             contacts = f'"{watches}" <sip:{watches}@{bracketed(domain)}>;presence=p2p\n'
+        if proxies:  # a flow is told by its instance, which the module makes
+            config = config.replace("module_tmp account.so", "module_tmp uuid.so\nmodule_tmp account.so")
         (self._directory / "config").write_text(config)
         (self._directory / "contacts").write_text(contacts)
         account = (
             f"<{self.uri};transport={transport}>;auth_user={user};auth_pass={password};"
             f"regint={expires};answermode=manual"
         )
+        if proxies:
+            account += ";sipnat=outbound"
+        for number, proxy in enumerate(proxies, 1):
+            account += f';outbound{number if number > 1 else ""}="sip:{proxy};transport={transport}"'
         (self._directory / "accounts").write_text(account + "\n")
         self._network = network
         self._arguments = ("baresip", f"-{family}", "-s", "-f", str(self._directory))

@@ -139,8 +139,11 @@ def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
         talk >> alice.request(method, f"sip:bob@{SERVER.host}") << (alice, 503)
     stranger = talk.phone("carol")
     talk >> stranger.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:carol@{SERVER.host}>")
+    talk.silent()
+    stranger = talk.phone("carol", transport="tcp")
+    talk >> stranger.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:carol@{SERVER.host}>")
     talk << (stranger, 503)
-    talk.core.admission.part = 0.5
+    talk.core.admission.part = 0.75
     talk >> alice.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:alice@{SERVER.host}>") << (alice, 401)
     talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
 

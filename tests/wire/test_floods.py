@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -79,14 +80,16 @@ def sent_by(process: Process, seconds: float) -> int:
 
 
 def refreshed(phone: Agent, until: float) -> tuple[int, int]:
-    """Refresh every few seconds as a phone does; refreshes, and those that were answered with 200."""
+    """Refresh every few seconds; refreshes, and those that came to a 200, with one more try after a 503."""
     asked = answered = 0
     while time.monotonic() < until:
         asked += 1
-        try:
-            answered += phone.register(deadline=16.0).status == 200
-        except AssertionError:
-            continue
+        with contextlib.suppress(AssertionError):
+            answer = phone.register(deadline=16.0)
+            if answer.status == 503:
+                time.sleep(float(answer.get("Retry-After")))
+                answer = phone.register(deadline=16.0)
+            answered += answer.status == 200
         time.sleep(2.0)
     return asked, answered
 

@@ -84,7 +84,7 @@ class Admission:
         """
         if request.method in ("ACK", "BYE", "CANCEL", "PRACK", "UPDATE") or request.headers.to.tag:
             return 0
-        part = max(0.0, 2 * self.part - 1) if known else self.part
+        part = max(0.0, 4 * self.part - 3) if known else self.part
         if lot >= part * 65536:
             return 0
         if self.delay > self._settings.stale:
@@ -92,6 +92,15 @@ class Admission:
             return -1
         self.counters["core:overload_rejected"] += 1
         return 1 + self._entropy(1)[0] % 10
+
+    def sheds(self) -> bool:
+        """True for what is to be dropped unread, far cheaper than any answer: by lot, so that whoever repeats
+        himself gets through.
+        """
+        if self._entropy(1)[0] >= self.part * 256:
+            return False
+        self.counters["core:overload_dropped"] += 1
+        return True
 
     def may_err(self, source: str, now: float) -> bool:
         """True when one more error may be answered to this address (CVE-2024-2169: none for ever).

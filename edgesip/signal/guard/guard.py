@@ -29,6 +29,7 @@ FAILURES = {
     "wrong password": "password",
     "unknown user": "unknown user",
     HELD: "password",
+    HELD: "password",
     "malformed credentials": "malformed",
     "malformed response": "malformed",
 }
@@ -93,14 +94,10 @@ class Guard:
             self.bans.score(flow, "", "malformed", now)
 
     def refused(self, request: Request, flow: Flow, status: int, now: float) -> None:
-        """A request was refused: it counts when nobody has proven a password with it."""
+        """A request was refused with which nobody has proven a password."""
         kind = COUNTS.get(status)
-        if kind is None:
-            return
-        headers = request.headers
-        if "Authorization" in headers.first or "Proxy-Authorization" in headers.first:
-            return
-        self.bans.score(flow, request.ruri.username or "", kind, now, headers.call_id)
+        if kind is not None:
+            self.bans.score(flow, request.ruri.username or "", kind, now, request.headers.call_id)
 
     def failed(self, flow: Flow, user: str, why: str, now: float, call_id: str) -> None:
         """Credentials that came were refused; `why` is the digest's word. A stale nonce has none."""

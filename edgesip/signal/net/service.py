@@ -124,7 +124,7 @@ class SignalService:
         """
         try:
             now = time.monotonic()
-            if self.core.guard.bans.active and self.core.guard.bans.refuses(data, flow, now):
+            if self.core.unheard(data, flow, now):
                 return
             if data[:1] < b"\4":
                 self._stun(data, flow, now)

@@ -29,7 +29,6 @@ FAILURES = {
     "wrong password": "password",
     "unknown user": "unknown user",
     HELD: "password",
-    HELD: "password",
     "malformed credentials": "malformed",
     "malformed response": "malformed",
 }

@@ -381,7 +381,7 @@ class Talk:
     # -- the operators -----------------------------------------------------------------------------
 
     def __rshift__(self, packet: Packet) -> Talk:
-        if self.core.unheard(packet.octets, packet.phone.flow, self.now):
+        if self.guard.unheard(packet.octets, packet.phone.flow, self.now, self.core.admission):
             return self
         self.ring.message(self.now, True, packet.phone.flow, packet.octets)
         self._step(self.core.receive(packet.octets, packet.phone.flow, self.now))

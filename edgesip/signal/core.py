@@ -118,14 +118,6 @@ class SignalCore:
 
     # -- what comes in -----------------------------------------------------------------------------
 
-    def unheard(self, data: bytes, flow: Flow, now: float) -> bool:
-        """True for what is not worth a look: of somebody banned; under load a stranger's REGISTER, by lot."""
-        if self.guard.bans.active and self.guard.bans.refuses(data, flow, now):
-            return True
-        if not self.admission.closed or flow.transport != "udp" or not data.startswith(b"REGISTER "):
-            return False
-        return not self.usrloc.occupied(flow) and self.admission.sheds()
-
     def receive(self, data: bytes, flow: Flow, now: float) -> list[Event]:
         """One message that came in over `flow`."""
         if flow.transport == "udp" and (len(data) < SHORTEST or not data.strip(b"\r\n")):
@@ -306,8 +298,7 @@ class SignalCore:
         elif isinstance(decision, Reply):
             headers = decision.headers + inbound.edits.answer
             if decision.status >= 300:
-                if not inbound.proved:
-                    self.guard.refused(request, flow, decision.status, now)
+                self.guard.refused(request, flow, decision.status, now, inbound.proved)
                 events = self._refuse(request, flow, decision.status, decision.reason, headers)
             else:
                 self.traversal.accepted(inbound.edits, request, flow, decision.status, headers, now)

@@ -123,7 +123,7 @@ def test_registration_without_authentication_where_it_is_switched_off() -> None:
 # -- who may ask -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "INFO", "OPTIONS"])
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE", "SUBSCRIBE", "REFER", "INFO", "OPTIONS"])
 def test_whatever_opens_something_is_challenged_first(method: str) -> None:
     talk = Talk()
     talk.register(bob := talk.phone("bob"))

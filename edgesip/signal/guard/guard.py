@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from edgesip.address import Flow
+from edgesip.signal.guard.admission import Admission
 from edgesip.signal.guard.backoff import HELD
 from edgesip.signal.guard.bans import Bans, BanSettings, Neighbours
 from edgesip.signal.guard.echo import Echo
@@ -55,6 +56,7 @@ class Guard:
         self.scanners = settings.scanners
         self.permissions = Permissions(settings.permissions)
         self.pike = Pike(settings.pike, self._said)
+        self._occupied = usrloc.occupied
         neighbours = Neighbours(usrloc.occupied, usrloc.shares, usrloc.lives, self.trusts)
         self.bans = Bans(settings.ban, neighbours, self._said)
         self.echo = Echo(usrloc.occupied, self.trusts)
@@ -79,6 +81,14 @@ class Guard:
 
     # -- what the core asks and tells --------------------------------------------------------------------
 
+    def unheard(self, data: bytes, flow: Flow, now: float, admission: Admission) -> bool:
+        """True for what is not worth a look: of somebody banned; under load a stranger's REGISTER, by lot."""
+        if self.bans.active and self.bans.refuses(data, flow, now):
+            return True
+        if not admission.closed or flow.transport != "udp" or not data.startswith(b"REGISTER "):
+            return False
+        return not self._occupied(flow) and admission.sheds()
+
     def refuses_request(self, request: Request, flow: Flow, now: float) -> bool:
         """True when what this request would open is not heard: its user is banned at this source."""
         headers = request.headers
@@ -92,10 +102,10 @@ class Guard:
         if not data.startswith(b"SIP/"):
             self.bans.score(flow, "", "malformed", now)
 
-    def refused(self, request: Request, flow: Flow, status: int, now: float) -> None:
-        """A request was refused with which nobody has proven a password."""
+    def refused(self, request: Request, flow: Flow, status: int, now: float, proved: str = "") -> None:
+        """A request was refused: it counts unless `proved` is who has proven his password with it."""
         kind = COUNTS.get(status)
-        if kind is not None:
+        if kind is not None and not proved:
             self.bans.score(flow, request.ruri.username or "", kind, now, request.headers.call_id)
 
     def failed(self, flow: Flow, user: str, why: str, now: float, call_id: str) -> None:

@@ -124,7 +124,7 @@ class SignalService:
         """
         try:
             now = time.monotonic()
-            if self.core.unheard(data, flow, now):
+            if self.core.guard.unheard(data, flow, now, self.core.admission):
                 return
             if data[:1] < b"\4":
                 self._stun(data, flow, now)

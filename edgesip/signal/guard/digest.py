@@ -195,9 +195,12 @@ class Digest:
         """The first usable credentials for this realm, or why there are none (threat 8)."""
         why = "no credentials for this realm"
         for value in values[:_MAX_LINES]:
-            scheme, _, rest = value.strip().replace("\t", " ").partition(" ")
-            if scheme.lower() != "digest":
-                continue
+            if value.startswith("Digest "):
+                rest = value[7:]
+            else:
+                scheme, _, rest = value.strip().replace("\t", " ").partition(" ")
+                if scheme.lower() != "digest":
+                    continue
             params = _parameters(rest)
             if params is None:
                 why = "malformed credentials"

@@ -13,7 +13,8 @@ from hmac import compare_digest
 
 from edgesip.signal.wire.message import Request
 
-_TIME = 12  # hex digits that hold the time of making in ms; the rest is the keyed hash
+_TIME = 14  # hex digits that hold the time of making in us; the rest is the keyed hash
+_MICRO = 1_000_000
 _LENGTH = _TIME + 32
 _USED_UP = 1 << 32  # greater than any nc, which has eight hex digits
 
@@ -55,10 +56,12 @@ class Nonces:
         self._offset = wall_offset
         self._used: dict[str, int] = {}
         self._floor = self._stamp(started)
+        self._last = -1
 
     def issue(self, realm: str, request: Request, source: str, now: float) -> str:
         """A new nonce for this request from the IP address `source`."""
-        time = f"{self._stamp(now):0{_TIME}x}"
+        self._last = stamp = max(self._stamp(now), self._last + 1)  # no two are the same
+        time = f"{stamp:0{_TIME}x}"
         return time + self._mac(time, realm, request, source)
 
     def fault(self, nonce: str, realm: str, request: Request, source: str, now: float) -> str:
@@ -69,9 +72,9 @@ class Nonces:
         if not compare_digest(nonce[_TIME:], self._mac(time, realm, request, source)):
             return "nonce is not ours or was given to another"
         age = self._stamp(now) - int(time, 16)
-        if age >= self.settings.expire * 1000:
+        if age >= self.settings.expire * _MICRO:
             return "nonce has expired"
-        return "nonce is from the future" if age < -self.settings.max_drift * 1000 else ""
+        return "nonce is from the future" if age < -self.settings.max_drift * _MICRO else ""
 
     def spend(self, nonce: str, count: int) -> str:
         """Why a nonce that authenticated may not do so with this count, or '' after it is noted (§3.4).
@@ -105,7 +108,7 @@ class Nonces:
         self._floor = max(self._floor, int(oldest[-1][:_TIME], 16) + 1)
 
     def _stamp(self, now: float) -> int:
-        return max(0, int((now + self._offset) * 1000))
+        return max(0, int((now + self._offset) * _MICRO))
 
     def _mac(self, time: str, realm: str, request: Request, source: str) -> str:
         """32 hex digits over the time, the realm and what of the request `auth_checks_*` selects."""

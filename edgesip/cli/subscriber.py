@@ -1,4 +1,4 @@
-"""`edgesip subscriber add|list|passwd|rm`: the users, with the server running or not."""
+"""`edgesip subscriber add|list|show|passwd|rm|import|export`: the users, with the server running or not."""
 
 from __future__ import annotations
 
@@ -63,6 +63,18 @@ def list_(state_dir: StateDirOption = None, output: OutputOption = Output.table)
 
 
 @app.command()
+def show(name: NameArgument, state_dir: StateDirOption = None, output: OutputOption = Output.table) -> None:
+    """A user's realm, and which digest algorithms the password can be proved by."""
+    with _users(state_dir) as users:
+        user = users.user(name)
+    algorithms = ["MD5", "SHA-256"] if user.ha1_sha256 else ["MD5"]
+    if output is Output.json:
+        show_json({"username": user.username, "realm": user.realm, "algorithms": algorithms})
+    else:
+        show_table(("User", "Realm", "Algorithms"), [(user.username, user.realm, ", ".join(algorithms))])
+
+
+@app.command()
 def passwd(
     name: NameArgument,
     password: PasswordOption = None,
@@ -86,6 +98,55 @@ def rm(name: NameArgument, state_dir: StateDirOption = None, output: OutputOptio
     say(f"user {name} removed")
     if output is Output.json:
         show_json({"username": name})
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="USER:REALM:HA1 lines; - for stdin")],
+    passwords: Annotated[bool, typer.Option("--passwords", help="lines are USER:REALM:PASSWORD")] = False,
+    state_dir: StateDirOption = None,
+    output: OutputOption = Output.table,
+) -> None:
+    """Add users from lines as htdigest and `export` write them, or replace those of the same name.
+
+    A hash by SHA-256 may follow that by MD5, after a colon. All lines are taken, or none.
+    """
+    from edgesip.store.users_file import read_line
+
+    found = {}
+    for number, line in enumerate(_text_of(file).split("\n"), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        user = read_line(line, passwords)
+        if user is None or user.username in found:
+            raise Fail(FAILED, f"{file}: line {number} is no user, or has the name of another line's")
+        found[user.username] = user
+    with _users(state_dir) as users:
+        new, replaced = users.put(found.values())
+    say(f"{new} users added, {replaced} replaced")
+    if output is Output.json:
+        show_json({"added": new, "replaced": replaced})
+
+
+@app.command()
+def export(state_dir: StateDirOption = None) -> None:
+    """All users as USER:REALM:HA1:HA1-BY-SHA-256 lines: as secret as passwords are."""
+    from edgesip.store.users_file import line_of
+
+    if _has_users(state_dir_of(state_dir)):
+        with _users(state_dir) as users:
+            for user in users.users():
+                put(f"{line_of(user)}\n")
+
+
+def _text_of(file: str) -> str:
+    try:
+        if file == "-":
+            return sys.stdin.read() if sys.stdin is not None else ""
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise Fail(FAILED, f"{file}: cannot be read: {error}") from None
 
 
 def made_up_password() -> str:

@@ -101,3 +101,44 @@ def test_root_acts_as_the_owner_of_the_state_directory() -> None:
         made = list(state.iterdir())
         assert made
         assert {file.stat().st_uid for file in made} == {65534}
+
+
+def test_users_are_shown_exported_and_imported_again(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    for name in ("alice", "bob"):
+        terminal("subscriber", "add", name, "--password", "x", "--state-dir", old)
+    told = terminal("subscriber", "show", "alice", "--state-dir", old, "-o", "json")
+    assert json.loads(told.out) == {"username": "alice", "realm": "edgesip", "algorithms": ["MD5", "SHA-256"]}
+    assert terminal("subscriber", "show", "carol", "--state-dir", old).code == 3
+    exported = terminal("subscriber", "export", "--state-dir", old).out
+    assert exported.splitlines()[0].startswith(f"alice:edgesip:{md5('alice:edgesip:x')}:")
+    lines = tmp_path / "lines"
+    lines.write_text("# from elsewhere\n" + exported)
+    terminal("subscriber", "add", "bob", "--state-dir", new)
+    told = terminal("subscriber", "import", lines, "--state-dir", new, "-o", "json")
+    assert json.loads(told.out) == {"added": 1, "replaced": 1}
+    assert terminal("subscriber", "export", "--state-dir", new).out == exported
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"dave:edgesip:{md5('dave:edgesip:y')}\n"))
+    assert terminal("subscriber", "import", "-", "--state-dir", new).code == 0
+    told = terminal("subscriber", "show", "dave", "--state-dir", new)
+    assert told.out.splitlines()[1].split() == ["dave", "edgesip", "MD5"]
+
+
+@pytest.mark.parametrize("line", ["carol:edgesip", "alice:edgesip:x", "carol:edgesip:zz"])
+def test_one_bad_line_and_nobody_is_imported(terminal: Terminal, tmp_path: Path, line: str) -> None:
+    terminal("subscriber", "add", "alice", "--password", "x", "--state-dir", tmp_path)
+    lines = tmp_path / "lines"
+    lines.write_text(f"bob:edgesip:{md5('b')}\n{line}\n")
+    outcome = terminal("subscriber", "import", lines, "--state-dir", tmp_path)
+    assert outcome.code == 1
+    assert "line 2" in outcome.err
+    assert ha1_of(tmp_path, "bob") is None
+
+
+def test_passwords_are_imported_as_their_hashes(terminal: Terminal, tmp_path: Path) -> None:
+    lines = tmp_path / "lines"
+    lines.write_text("bob:edgesip:one:two\n")
+    assert terminal("subscriber", "import", lines, "--passwords", "--state-dir", tmp_path).code == 0
+    assert ha1_of(tmp_path, "bob") == md5("bob:edgesip:one:two")

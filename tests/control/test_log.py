@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 
 import pytest
 import structlog
+from hostile import hostile
 
 from edgesip.control import log
 
@@ -29,6 +31,15 @@ def test_an_event_is_one_line_whatever_is_in_it(lines: io.StringIO) -> None:
     assert "event='refused'" in line
     assert "\\r\\nb\\x1b[31m\\udc80" in line
     assert len(line) < 500
+
+
+def test_hostile_text_is_a_quoted_line_of_plain_characters(lines: io.StringIO) -> None:
+    for text in hostile():
+        log.writer("x")("info", "authentication failed", {"user": text, "why": "unknown user"})
+    shown = lines.getvalue()
+    assert shown.count("\n") == 300
+    assert re.fullmatch(r"[ -~\n\xa1-\uffff]*", shown)
+    assert not re.search("[\u2028\u202e\x85]", shown)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from hostile import hostile
 
-from edgesip.store.api import StoreError
+from edgesip.store.api import Credential, StoreError
 from edgesip.store.subscribers import (
     CACHED,
     FRESH,
@@ -16,6 +17,7 @@ from edgesip.store.subscribers import (
     SubscriberExists,
     credential_for,
 )
+from edgesip.store.users_file import FileUsers, line_of
 
 
 @pytest.fixture
@@ -129,3 +131,29 @@ def test_a_directory_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> 
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be opened"):
         SqliteSubscribers(tmp_path / "file" / "s.db")
+
+
+def test_three_hundred_hostile_names_are_nobody_and_change_nothing(tmp_path: Path) -> None:
+    users = SqliteSubscribers(tmp_path / "s.db")
+    users.add("alice", "x", "edgesip")
+    file = tmp_path / "users"
+    file.write_text(line_of(users.user("alice")) + "\n")
+    listed = FileUsers(file, False, lambda level, event, fields: None)
+    before = users.users()
+    for name in hostile():
+        assert users.credential(name) is None
+        assert listed.credential(name) is None
+        with pytest.raises(BadSubscriber):
+            users.add(name, "x", "edgesip")
+    assert users.users() == before
+
+
+def test_users_are_put_all_or_none(tmp_path: Path) -> None:
+    users = SqliteSubscribers(tmp_path / "s.db")
+    users.add("alice", "x", "edgesip")
+    new = [Credential.of(name, "edgesip", "y") for name in ("bob", "alice", "carol")]
+    assert users.put(new) == (2, 1)
+    assert users.users() == sorted(new)
+    with pytest.raises(SubscriberExists, match="alice"):
+        users.put([Credential.of(name, "edgesip", "z") for name in ("dave", "ALICE")])
+    assert [user.username for user in users.users()] == ["alice", "bob", "carol"]

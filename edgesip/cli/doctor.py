@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from edgesip.cli.client import ask, pid_behind
-from edgesip.cli.fail import FAILED, Fail
+from edgesip.cli.fail import BAD_CONFIG, FAILED, Fail
 from edgesip.cli.options import (
     AdvertiseOption,
     ListenOption,
     Output,
     OutputOption,
-    ProfileOption,
     SetOption,
     SocketOption,
     StateDirOption,
 )
 from edgesip.cli.output import printable, put, show_json
+from edgesip.cli.paths import state_dir_of
 from edgesip.cli.run import load_profile
+from edgesip.cli.runstate import RunState, kept
 
 
 def doctor(
-    profile: ProfileOption,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile", metavar="NAME|FILE", help="default: what the last server there was run with"
+        ),
+    ] = None,
     listen: ListenOption = None,
     advertise: AdvertiseOption = None,
     set_: SetOption = None,
@@ -36,6 +43,10 @@ def doctor(
     from edgesip.doctor.finding import Finding, broken, fail
     from edgesip.doctor.visit import findings
 
+    if profile is None:
+        was = _last(state_dir)
+        profile, socket = was.profile, socket or Path(was.socket)
+        listen, advertise, set_ = listen or was.listen, advertise or was.advertise, [*was.set, *(set_ or ())]
     as_json = json or output is Output.json
     seen: list[Finding] = []
     try:
@@ -58,3 +69,16 @@ def doctor(
         show_json([one._asdict() for one in seen])
     if broken(seen):
         raise Fail(FAILED, "not fit to serve: see the lines that say fail")
+
+
+def _last(state_dir: Path | None) -> RunState:
+    """With which options the last server of a state directory was run, or `Fail`."""
+    directory = state_dir_of(state_dir)
+    try:
+        return kept(directory)
+    except FileNotFoundError:
+        raise Fail(
+            BAD_CONFIG, f"{directory}: no server has run here yet: name a profile by --profile"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise Fail(BAD_CONFIG, f"{directory}: {error}: name a profile by --profile") from None

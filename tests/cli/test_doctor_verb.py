@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edgesip.cli.runstate import RunState, keep
+
 EDGESIP = [sys.executable, "-m", "edgesip.cli.main"]
 
 
-def doctor(tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    words = [*EDGESIP, "doctor", "--profile", "nat-sbc", "--state-dir", str(tmp_path), *more]
+def doctor(
+    tmp_path: Path, *more: str, profile: tuple[str, ...] = ("--profile", "nat-sbc")
+) -> subprocess.CompletedProcess[str]:
+    words = [*EDGESIP, "doctor", *profile, "--state-dir", str(tmp_path), *more]
     words += ["--set", "upstream=sip:192.0.2.9"]
     return subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
 
@@ -39,3 +43,12 @@ def test_a_profile_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
     (one,) = json.loads(done.stdout)
     assert (one["level"], one["check"]) == ("fail", "profile")
     assert "dns.dns_retr_time" in one["text"]
+
+
+def test_without_a_profile_it_is_what_ran_last(tmp_path: Path) -> None:
+    done = doctor(tmp_path, profile=())
+    assert (done.returncode, "name a profile by --profile" in done.stderr) == (78, True)
+    was = RunState("nat-sbc", str(tmp_path / "s"), ["udp:127.0.0.1:59"], [], ["dns.dns_retr_time=x"])
+    keep(tmp_path, was)
+    done = doctor(tmp_path, "--json", profile=())
+    assert "--set dns.dns_retr_time=x" in json.loads(done.stdout)[0]["text"]

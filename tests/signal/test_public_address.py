@@ -60,7 +60,7 @@ def test_what_is_doubtful_is_refused_with_what_to_do(heard: list[Heard], why: st
 def test_the_way_out_is_the_address_that_we_listen_on() -> None:
     assert way_out(["10.0.0.5", "172.17.0.1", "2001:db8::1"], "10.0.0.5") == "10.0.0.5"
     assert way_out(["10.0.0.5"], "192.0.2.1") == "10.0.0.5", "nobody hears us elsewhere"
-    assert way_out(["10.0.0.5"], "") == "10.0.0.5"
+    assert way_out(["127.0.0.1", "10.0.0.5"], "") == "10.0.0.5"
 
 
 @pytest.mark.parametrize(

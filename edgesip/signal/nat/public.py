@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from edgesip.address import is_internal, is_sendable
+from edgesip.address import is_internal, is_loopback, is_sendable
 
 
 class Undecided(Exception):
@@ -49,6 +49,7 @@ def way_out(listens: Sequence[str], route: str) -> str:
     `listens` are concrete addresses, `route` is where the host's routes lead out, empty for nowhere.
     """
     mine = [host for host in dict.fromkeys(listens) if ":" not in host]
+    mine = [host for host in mine if not is_loopback(host)] or mine
     if not mine:
         raise Undecided('advertise = "auto" is for IPv4, and nothing listens there: leave it out')
     if route in mine:

@@ -208,7 +208,8 @@ class Subscriptions:
         one = self._by_key.get((call_id, to_tag))
         if one is None:
             return None
-        if from_tag in one.ends or (request.method == "NOTIFY" and len(one.ends) < MOST_ENDS):
+        new = request.method == "NOTIFY" and from_tag != "" and len(one.ends) < MOST_ENDS
+        if from_tag in one.ends or new:
             return Within(self, one, "callee", from_tag)
         return None
 

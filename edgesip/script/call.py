@@ -197,7 +197,7 @@ class Call(Identified):
 
     def nat_signs(self, flags: int) -> int:
         """Which of the selected signs of a NAT are there: the bits that make `nat_uac_test` true."""
-        request, flow, private = self._inbound.request, self._flow, self._rooms.nat.private
+        request, flow, private = self._inbound.request, self._flow, self._rooms.nat.test()
         if not flags & NEXT_HOP:
             return nat_uac_test(flags, request, flow, private=private)
         return nat_uac_test(

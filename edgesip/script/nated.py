@@ -32,7 +32,8 @@ class Nated(Edited):
         """nathelper: a private address. ValueError for a text that is no IPv4 or IPv6 address."""
         if parse_ip(host) is None:
             raise ValueError(f"is_rfc1918: {host!r} is no address")
-        return self._rooms.nat.private(host)
+        private = self._rooms.nat.test()
+        return private(host)
 
     def set_contact_alias(self, trim: int = 0) -> bool:
         """nathelper: the first Contact gets `;alias=` with the address this came from, at the end of its URI.

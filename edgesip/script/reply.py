@@ -85,7 +85,7 @@ class ReplyCall(Nated):
 
     def nat_uac_test(self, flags: int) -> bool:
         """nathelper's test on a reply."""
-        private = self._rooms.nat.private
+        private = self._rooms.nat.test()
         return nat_uac_test(flags, self._passing.response, self._passing.flow, private=private) != 0
 
     def from_upstream(self) -> bool:

@@ -83,10 +83,10 @@ class SignalCore:
         self.digest = digest
         self.pinger = pinger
         self.learning = pinger.learning
-        self.stun = StunDesk(usrloc, learning=pinger.learning)
         self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
         self.admission = Admission(admission or AdmissionSettings(), entropy)
         self.guard = guard or Guard(GuardSettings(), usrloc)
+        self.stun = StunDesk(usrloc, pinger.learning, self.guard.echo)
         self._waiting: dict[TxKey, Inbound] = {}
         self._late: Timers[TxKey] = Timers()
         self._sends: list[tuple[Flow, bytes]] = []

@@ -80,6 +80,18 @@ def test_switched_off_it_answers_nobody_but_phones_are_alive() -> None:
     assert after.last_keepalive == talk.now + 20
 
 
+def test_strangers_whose_address_may_be_forged_are_answered_so_often_and_no_more() -> None:
+    talk = Talk()
+    phone, _ = registered(talk, "alice")
+    local, stun = phone.local, talk.core.stun
+    flows = [Flow("udp", local, Addr("198.51.100.200", 1000 + number)) for number in range(2000)]
+    answered = sum(stun.receive(request(ID), flow, talk.now + 1) is not None for flow in flows)
+    assert 100 < answered < 1000, "a purse full, and no more within one moment"
+    assert stun.receive(request(ID), phone, talk.now + 1) is not None, "a registered phone always is"
+    assert stun.receive(request(ID), flows[0]._replace(transport="tcp"), talk.now + 1) is not None
+    assert stun.receive(request(ID), flows[0], talk.now + 3) is not None, "it fills again"
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_the_service_answers_by_the_flow_that_asked_and_traces_nothing(transport: str) -> None:
     house = House()

@@ -14,7 +14,12 @@ from lab.process import eventually
 from lab.server import Server
 
 pytestmark = pytest.mark.wire
-OPEN = {"auth.enabled": "false", "ban.enabled": "false", "pike.reqs_density_per_unit": "1000000"}
+OPEN = {
+    "nat_traversal.adaptive": "false",
+    "auth.enabled": "false",
+    "ban.enabled": "false",
+    "pike.reqs_density_per_unit": "1000000",
+}
 
 
 @pytest.mark.parametrize(("count", "interval"), [(500, 8), pytest.param(10_000, 25, marks=pytest.mark.long)])

@@ -118,13 +118,18 @@ def test_a_phones_own_keepalive_holds_its_mapping(
     assert after["Last-Keepalive"] > before["Last-Keepalive"], "its keepalive is a sign of life"
 
 
-@pytest.mark.skipif(not shutil.which("stun"), reason="needs the Debian package stun-client")
-def test_a_client_of_the_old_kind(start_server: Callable[..., Server], network: Network) -> None:
-    """Its first test, the one that a phone does: which address am I seen by?"""
+@pytest.mark.parametrize("client", ["stun", "turnutils_stunclient"])
+def test_real_clients(start_server: Callable[..., Server], network: Network, client: str) -> None:
+    """What a phone does first: which address am I seen by? `stun` is of RFC 3489, the other of RFC 5389."""
+    if not shutil.which(client):
+        pytest.skip(f"needs {client}, of the Debian packages stun-client and coturn")
     server = start_server()
     router = network.router("bob", 20)
     host = router.host("bob")
-    client = network.start(host, "stun", "stun", f"{server.host.address}:5060", "1", "-v")
-    client.wait(20.0)
-    print(client.text())
-    assert f"MappedAddress = {router.public}:" in client.text()
+    words = {"stun": (f"{server.host.address}:5060", "1", "-v")}.get(
+        client, ("-p", "5060", server.host.address)
+    )
+    asking = network.start(host, client, client, *words)
+    asking.wait(30.0)
+    told = {"stun": "MappedAddress = "}.get(client, "reflexive addr: ")
+    assert f"{told}{router.public}:" in asking.text()

@@ -23,9 +23,8 @@ class NatRules:
     nortpproxy_str: str = "a=nortpproxy:yes"
     append_sdp_oldmediaip: bool = True
 
-    @property
-    def private(self) -> Callable[[str], bool]:
-        """The test of an IP literal, or a name, which is never private."""
+    def test(self) -> Callable[[str], bool]:
+        """Which addresses are private: a function of an IP literal, or of a name, which never is."""
         return is_private if self.nat_addr_mode else is_private_narrow
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgesip.address import Flow
+from edgesip.signal.guard.echo import Echo
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.learning import Learning
 from edgesip.signal.nat.stun import SUCCESS, answer_to, kind_of
@@ -17,12 +18,16 @@ _PHONES = 16  # contacts of one flow that its keepalive speaks for; a front prox
 
 
 class StunDesk:
-    """STUN of one server; `enabled` is `[stun] enabled`: without it nobody is answered."""
+    """STUN of one server; `enabled` is `[stun] enabled`: without it nobody is answered.
 
-    def __init__(self, usrloc: Usrloc, enabled: bool = True, learning: Learning | None = None) -> None:
+    `echo` says whether a stranger may be answered at this length: his address may be forged.
+    """
+
+    def __init__(self, usrloc: Usrloc, learning: Learning, echo: Echo) -> None:
         self._usrloc = usrloc
         self._learning = learning
-        self.enabled = enabled
+        self._echo = echo
+        self.enabled = True
         self.counters: dict[str, int] = {
             "stun:answered": 0,
             "stun:refused": 0,
@@ -36,9 +41,11 @@ class StunDesk:
         Whatever it is, four zero octets too: a flow that a phone is registered over is alive.
         """
         self._alive(flow, now)
-        if self._learning is not None:
-            self._learning.came(flow, now)
+        self._learning.came(flow, now)
         answer = answer_to(data, flow.remote) if self.enabled else None
+        if answer is not None:
+            self._echo.asked(len(data), now)
+            answer = answer if self._echo.allows(flow, len(answer)) else None
         if answer is None:
             self.counters["stun:dropped"] += 1
         elif kind_of(answer) == SUCCESS:
@@ -48,7 +55,7 @@ class StunDesk:
         return answer
 
     def _alive(self, flow: Flow, now: float) -> None:
-        one = self._usrloc.one_by_flow(flow)
+        one = self._usrloc.one_by_flow(flow) if self._usrloc.occupied(flow) else None
         if one is None or one.last_keepalive > now - _FRESH:
             return
         self.counters["stun:keepalives"] += 1

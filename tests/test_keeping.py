@@ -9,7 +9,7 @@ import pytest
 
 from edgesip import forms, profile
 from edgesip.address import Addr, Flow
-from edgesip.keeping import load_state, room_for, save_state, settings_of
+from edgesip.keeping import learning_of, load_state, room_for, save_state, settings_of
 from edgesip.sections_traversal import NatTraversal
 from edgesip.signal.nat.traversal import Row, Traversal
 
@@ -132,3 +132,14 @@ def test_an_interval_that_becomes_nought_lets_everybody_go() -> None:
     kept.use(settings_of(NatTraversal(keepalive_interval=0)))
     assert len(kept) == 0
     assert kept.deadline(60.0) is None
+
+
+def test_pings_get_no_rarer_than_who_does_not_answer_may_be_told_by(tmp_path: Path) -> None:
+    for sets, longest in (
+        ((), 120.0),
+        (("nat_traversal.adaptive=false",), 0.0),
+        (("nat_traversal.adaptive_max_interval=60",), 60.0),
+        (("nathelper.keepalive_timeout=150",), 50.0),
+    ):
+        read = profile.load("nat-sbc", default_state_dir=tmp_path, sets=sets)
+        assert learning_of(read).longest == longest

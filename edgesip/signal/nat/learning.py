@@ -209,9 +209,12 @@ class Learning:
         if not self._watches:
             return
         watch = self._known(flow)
-        if watch is not None:
+        if watch is None:
+            return
+        if watch.missed or watch.trial:
             self._heard(watch, flow)
             self._restart(watch, self._place(flow.remote.host), flow, now)
+        watch.last = now
 
     def went(self, sends: Sequence[tuple[Flow, bytes]]) -> None:
         """Packets of ours leave, at the moment that we were told last."""

@@ -191,6 +191,15 @@ def test_a_forged_packet_puts_no_ping_off() -> None:
     assert not learning.rests(flow(), 25.0)
 
 
+def test_after_a_start_the_first_look_pings_and_proves_nothing() -> None:
+    learning = Learning(Settings())
+    assert not learning.rests(flow(), 5000.0)
+    learning.pinged(flow(), 5000.0)
+    learning.answered(flow(), 5000.1)
+    assert learning.rests(flow(), 5012.5)
+    assert learning._watches[hash(flow())].proven == 0.0
+
+
 def test_the_bound_is_kept_and_nothing_below_the_interval_learns() -> None:
     for bound in (40, 60, 119):
         home = house(600.0, settings=Settings(25.0, float(bound))).run(DAY / 2)

@@ -193,6 +193,33 @@ def test_a_forked_subscription_is_kept_by_the_one_answer_that_goes_back(tmp_path
     assert kept(talk) == (0, 0, 0, 0)
 
 
+def test_a_subscription_is_extended_inside_its_dialog_and_ended_by_no_unsubscribe(tmp_path: Path) -> None:
+    text = BEHIND + "def in_dialog(call):\n    call.nat_keepalive()\n    return Forward()\n"
+    talk, alice, (server, *_) = house(tmp_path, text, keep=KEEP)
+    event = ("Event", "message-summary")
+    subscribe = alice.request("SUBSCRIBE", f"sip:mwi@{SERVER.host}", headers=(event, ("Expires", "100")))
+    talk >> subscribe
+    request = talk.request(server, "SUBSCRIBE")
+    fields = (("Contact", server.contact), ("Expires", "100"))
+    talk >> server.reply(request, 200, headers=fields)
+    answer = talk.response(alice, 200)
+    talk.wait(90.0)
+    talk.sent.clear()
+    for expires in ("100", "0"):
+        again = alice.within(subscribe, answer, "SUBSCRIBE")
+        octets = again.octets.replace(
+            b"\r\n\r\n", f"\r\nEvent: {event[1]}\r\nExpires: {expires}\r\n\r\n".encode()
+        )
+        talk >> Packet(alice, octets)
+        request = talk.request(server, "SUBSCRIBE")
+        fields = (("Contact", server.contact), ("Expires", expires))
+        talk >> server.reply(request, 200, headers=fields) << (alice, 200)
+    talk.wait(99.0)
+    assert kept(talk) == (1, 0, 1, 0)
+    talk.wait(30.0)
+    assert kept(talk) == (0, 0, 0, 0)
+
+
 def test_a_subscription_that_we_answer_ourselves_counts_too(tmp_path: Path) -> None:
     text = "def request(call):\n    call.nat_keepalive()\n    return Reply(200, '', (('Expires', '60'),))\n"
     talk = talk_of(tmp_path, text)

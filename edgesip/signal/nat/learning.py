@@ -72,7 +72,8 @@ class Watch:
     )
 
     def __init__(self, now: float) -> None:
-        self.last = self.fed = now
+        self.last = now
+        self.fed = 0.0  # after a start nobody knows when that was: the first look pings
         self.missed = 0
         self.silence = 0.0
         self.proven = 0.0

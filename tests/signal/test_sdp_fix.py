@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -149,6 +151,13 @@ def test_the_sdp_of_a_multipart_body_is_found_where_it_stands() -> None:
     assert place_of_sdp(body, "text/plain") is None
     assert place_of_sdp(b"", "application/sdp") is None
     assert place_of_sdp(sdp, "Application/SDP;x=y") == (0, len(sdp))
+
+
+def test_parts_without_number_and_without_an_end_take_no_time() -> None:
+    body = b"--b" + b"\r\n--b" * 200_000
+    start = time.process_time()
+    assert place_of_sdp(body, "multipart/mixed; boundary=b") is None
+    assert time.process_time() - start < 2.0
 
 
 # -- hold ------------------------------------------------------------------------------------------------

@@ -101,9 +101,9 @@ def place_of_sdp(body: bytes, content_type: str) -> tuple[int, int] | None:
     at = 0 if body.startswith(delimiter[2:]) else body.find(delimiter)
     while at >= 0:
         end = body.find(delimiter, at + 2)
-        blank = body.find(b"\r\n\r\n", at)
         if end < 0:
             end = len(body)
+        blank = body.find(b"\r\n\r\n", at, end + 2)  # a part without a body ends with its head
         if 0 <= blank < end and b"application/sdp" in body[at:blank].lower():
             return blank + 4, end
         at = end if end < len(body) else -1

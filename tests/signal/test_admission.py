@@ -143,7 +143,7 @@ def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
     stranger = talk.phone("carol", transport="tcp")
     talk >> stranger.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:carol@{SERVER.host}>")
     talk << (stranger, 503)
-    talk.core.admission.part = 0.75
+    talk.core.admission.part = 0.9
     talk >> alice.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:alice@{SERVER.host}>") << (alice, 401)
     talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,19 +80,20 @@ def sent_by(process: Process, seconds: float) -> int:
     return int(process.wait_for(r"sent (\d+)", deadline=seconds + 30)[1])
 
 
-def refreshed(phone: Agent, until: float) -> tuple[int, int]:
-    """Refresh every few seconds; refreshes, and those that came to a 200, with one more try after a 503."""
-    asked = answered = 0
+def refreshed(phone: Agent, until: float) -> list[int]:
+    """Refresh every few seconds: what each came to, 0 for no answer; after a 503 once more, when it says."""
+    found = []
     while time.monotonic() < until:
-        asked += 1
+        status = 0
         with contextlib.suppress(AssertionError):
             answer = phone.register(deadline=16.0)
             if answer.status == 503:
                 time.sleep(float(answer.get("Retry-After")))
                 answer = phone.register(deadline=16.0)
-            answered += answer.status == 200
+            status = answer.status
+        found.append(status)
         time.sleep(2.0)
-    return asked, answered
+    return found
 
 
 def test_registers_from_everywhere_at_twice_the_capacity(
@@ -109,13 +111,12 @@ def test_registers_from_everywhere_at_twice_the_capacity(
         while time.monotonic() < end:
             highest = max(highest, memory(server))
             time.sleep(1.0)
-        results = [one.result() for one in waiting]
+        results = Counter(status for one in waiting for status in one.result())
     sent = sent_by(process, SECONDS)
-    asked, answered = (sum(one[index] for one in results) for index in (0, 1))
-    print(f"capacity {capacity:.0f}/s, sent {sent / SECONDS:.0f}/s, {answered} of {asked} refreshes answered")
+    print(f"capacity {capacity:.0f}/s, sent {sent / SECONDS:.0f}/s, refreshes {results}")
     print(f"RSS before {before} KiB, at most +{highest - before} KiB")
-    assert asked >= PHONES
-    assert answered >= 0.99 * asked
+    assert results[200] >= 0.99 * results.total()
+    assert results.total() >= PHONES
     assert highest - before <= 64 * MIB
     assert len(server.ask("ul", "dump")) == PHONES
     eventually("memory comes back", lambda: memory(server) - before <= 64 * MIB, 60.0, step=2.0)
@@ -129,20 +130,18 @@ def test_invites_from_one_address(server: Server, phones: list[Agent], flooding:
     eventually("the flood is banned", lambda: bool(server.ask("ban", "list")), 10.0, step=0.1)
     (ban,) = server.ask("ban", "list")
     assert (ban["source"], ban["why"]) == ("203.0.113.66", "flood")
-    print(f"banned after {time.monotonic() - begin - ban['age']:.1f} s at most")
     spent, dropped = cpu(server), server.statistic("ban:dropped")
     with ThreadPoolExecutor(PHONES) as pool:
-        results = list(pool.map(refreshed, phones, [begin + 12.0] * PHONES))
+        found = list(pool.map(refreshed, phones, [begin + 12.0] * PHONES))
+    results = Counter(status for one in found for status in one)
     spent, dropped = cpu(server) - spent, server.statistic("ban:dropped") - dropped
     sent = sent_by(process, 15.0)
-    asked, answered = (sum(one[index] for one in results) for index in (0, 1))
     each = spent / max(dropped, 1) * 1e6
     print(f"sent {sent}, {each:.1f} us CPU a dropped packet, phones included")
-    print(f"{answered} of {asked} refreshes answered")
-    assert answered == asked
+    print(f"refreshes {results}")
+    assert set(results) == {200}
     assert dropped > 0.5 * sent
-    answers = server.statistic("sl:407_replies")
-    assert answers <= 1000, "the limit of [pike] in one window"
+    assert server.statistic("sl:407_replies") <= 2000, "the limit of [pike] in two windows: half a second"
     assert each <= 40.0
 
 
@@ -164,7 +163,7 @@ def test_a_guesser_hears_nothing_after_his_twentieth_guess(
         guesser.close()
     assert heard <= 20
     assert [one["source"] for one in server.ask("ban", "list")] == [host.address]
-    assert server.ask("ban", "why", host.address)["seen"][-1]["what"] == "password"
+    assert server.ask("ban", "why", host.address)["seen"][-1]["what"] in ("password", "held back")
     assert phones[0].register().status == 200
     server.verb("ban", "rm", host.address)
     assert Agent(host, "u1", server.add_user("u1"), port=7100).register().status == 200

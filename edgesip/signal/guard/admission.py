@@ -84,7 +84,7 @@ class Admission:
         """
         if request.method in ("ACK", "BYE", "CANCEL", "PRACK", "UPDATE") or request.headers.to.tag:
             return 0
-        part = max(0.0, 4 * self.part - 3) if known else self.part
+        part = max(0.0, 10 * self.part - 9) if known else self.part
         if lot >= part * 65536:
             return 0
         if self.delay > self._settings.stale:

@@ -16,6 +16,7 @@ from edgesip.signal.proxy.inbound import Note, note
 
 POINTS = {
     "password": 1,
+    "held back": 1,
     "unknown user": 1,
     "malformed": 1,
     "refused": 1,
@@ -23,11 +24,13 @@ POINTS = {
     "scanner": 5,
     "flood": 1000,
 }
-"""What counts, and how much: a wrong password, credentials of a user who does not exist, a message that
-cannot be read, a stranger's request for what we do not serve, or for whom we do not have, a scanner by its
-own name, more requests than `[pike]` allows."""
+"""What counts, and how much: a wrong password, one held back unweighed from a suspect, credentials of a user
+who does not exist, a message that cannot be read, a stranger's request for what we do not serve, or for whom
+we do not have, a scanner by its own name, more requests than `[pike]` allows."""
 GUESSES = ("password", "unknown user")
 """Kinds that count against (source, user) as well."""
+SUSPECT = 3
+"""Points from which on guesses count that were held back unweighed for other reasons."""
 TALLIES = 10_000
 EVIDENCE = 6
 """What is remembered of a source: the last few things that counted."""
@@ -221,6 +224,11 @@ class Bans:
             tally.points += points
             if tally.points >= self.settings.failures:
                 self._ban_source(flow, source, kind, now)
+
+    def suspects(self, flow: Flow) -> bool:
+        """True when what is wrong here comes from this source itself, not only from elsewhere."""
+        tally = self._tallies.get(source_of(flow.remote.host))
+        return tally is not None and tally.points >= SUSPECT
 
     def good(self, flow: Flow, user: str) -> None:
         """This user has proven his password: what failed at this source in his name is forgotten."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from edgesip.address import Flow
 from edgesip.signal.guard.admission import Admission
-from edgesip.signal.guard.backoff import HELD
+from edgesip.signal.guard.backoff import HELD, HELD_FOR_OTHERS
 from edgesip.signal.guard.bans import Bans, BanSettings, Neighbours
 from edgesip.signal.guard.echo import Echo
 from edgesip.signal.guard.permissions import Address, Permissions, PermissionSettings, Trusted
@@ -111,6 +111,8 @@ class Guard:
     def failed(self, flow: Flow, user: str, why: str, now: float, call_id: str) -> None:
         """Credentials that came were refused; `why` is the digest's word. A stale nonce has none."""
         kind = FAILURES.get(why)
+        if why == HELD_FOR_OTHERS and self.bans.suspects(flow):
+            kind = "held back"
         if kind is not None:
             self.bans.score(flow, user, kind, now, call_id)
 

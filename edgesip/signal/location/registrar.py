@@ -26,7 +26,7 @@ from edgesip.signal.wire.uri import Uri, parse_uri
 __all__ = ["Change", "Refusal", "Saved", "Settings", "Style", "apply", "listing", "reply_headers", "save"]
 
 AOR_MAX_SIZE = 256
-PLAIN = Save()
+PLAIN: Save = Save()
 Listens = Sequence[tuple[str, Addr]]
 
 

@@ -39,6 +39,7 @@ from edgesip.signal.proxy.stateful import StatefulProxy
 from edgesip.signal.proxy.stateless import Stateless
 from edgesip.signal.proxy.strict import for_next_hop
 from edgesip.signal.proxy.subscribed import may_pass
+from edgesip.signal.proxy.turnstile import Turnstile
 from edgesip.signal.proxy.uac import Asking, LocalRequests
 from edgesip.signal.transaction.hop import TxKey, server_key
 from edgesip.signal.transaction.layer import Answered, Transactions, TxEvent
@@ -105,6 +106,8 @@ class SignalCore:
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
         self._counts: dict[str, int] = {f"core:{name}": 0 for name in COUNTS}
+        known = (transactions.by_key, self._waiting)
+        self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -125,6 +128,8 @@ class SignalCore:
             return []
         message: Request | Response | None = None
         self.guard.echo.asked(len(data), now)
+        if self.admission.closed and self._turnstile.stops(data, flow):
+            return []
         try:
             message = parse(data)
             if isinstance(message, Response):

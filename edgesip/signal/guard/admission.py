@@ -84,7 +84,10 @@ class Admission:
         """
         if request.method in ("ACK", "BYE", "CANCEL", "PRACK", "UPDATE") or request.headers.to.tag:
             return 0
-        part = max(0.0, 10 * self.part - 9) if known else self.part
+        return self.turned(lot, max(0.0, 10 * self.part - 9) if known else self.part)
+
+    def turned(self, lot: int, part: float) -> int:
+        """The same for what is new, when this part (0..1) of its kind is turned away."""
         if lot >= part * 65536:
             return 0
         if self.delay > self._settings.stale:

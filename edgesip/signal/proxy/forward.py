@@ -58,20 +58,27 @@ def nowhere(request: Request) -> Refused:
     return Refused(478, "Unresolvable destination")
 
 
-def with_source(request: Request, source: Addr) -> Request:
-    """§18.2.1 and RFC 3581, as after `force_rport()`: the top Via says where the request really came from."""
-    via = request.headers.via
+def seen_from(via: Via, source: Addr) -> Via:
+    """§18.2.1 and RFC 3581, as after `force_rport()`: a top Via that says where it really came from."""
     rport = str(source.port)
     if same_host(via.host, source.host):
         if via.rport is None and (via.port or 5060) == source.port and via.received is None:
-            return request
+            return via
         params = _set(via.params, "rport", rport)
         params = tuple(item for item in params if item[0].lower() != "received")
         if via.rport is not None:
             params = _set(params, "received", source.host)
     else:
         params = _set(_set(via.params, "rport", rport), "received", source.host)
-    top = Via(via.transport, via.host, via.port, params)
+    return Via(via.transport, via.host, via.port, params)
+
+
+def with_source(request: Request, source: Addr) -> Request:
+    """The request whose top Via says where it really came from."""
+    via = request.headers.via
+    top = seen_from(via, source)
+    if top is via:
+        return request
     rest = request.headers.vias[1:]
     fields = list(request.headers.fields)
     place = next(index for index, (name, _) in enumerate(fields) if name == "Via")

@@ -62,7 +62,10 @@ class Stateless:
     ) -> None:
         """Send a response to where the request came from (RFC 3261 §8.2.7, RFC 3581)."""
         response = reply_to(request, status, reason, to_tag=self.to_tag(request), headers=headers)
-        octets = bytes(response)
+        self.send(flow, status, bytes(response))
+
+    def send(self, flow: Flow, status: int, octets: bytes) -> None:
+        """Send a response that is written already."""
         if status >= 200 and not self._allows(flow, len(octets)):
             return
         counters = self.counters
@@ -73,12 +76,19 @@ class Stateless:
     def to_tag(self, request: Request) -> str:
         """The same tag for every answer to the same request, however often it comes (§8.2.7)."""
         headers = request.headers
-        text = f"{headers.call_id}\0{headers.get('From') or ''}\0{headers.cseq.number}"
-        return self._signature(text)
+        return self.signature(headers.call_id, headers.get("From") or "", headers.cseq.number)
+
+    def signature(self, call_id: str, caller: str, number: int) -> str:
+        """The tag of the answers to the request with these Call-ID, From and CSeq number."""
+        return self._signature(f"{call_id}\0{caller}\0{number}")
 
     def lot(self, request: Request) -> int:
         """0..65535, evenly spread, not to be guessed, and the same for the same request."""
-        return int(self.to_tag(request)[:4], 16)
+        return self.lot_of(self.to_tag(request))
+
+    def lot_of(self, tag: str) -> int:
+        """The lot of the request whose answers have this tag."""
+        return int(tag[:4], 16)
 
     def is_answered(self, ack: Request) -> bool:
         """True for the ACK of an answer of ours: its To tag is our signature."""

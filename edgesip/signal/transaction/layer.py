@@ -8,7 +8,7 @@ RFC 3261 §17, RFC 6026.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from edgesip.address import Flow
@@ -227,6 +227,11 @@ class Transactions:
         else:
             self._move(tx, On.REQUEST, now)
         return True
+
+    @property
+    def by_key(self) -> Mapping[TxKey, ServerTx]:
+        """The server transactions as they are at any time, to be read alone."""
+        return self._servers
 
     def servers(self) -> Iterable[ServerTx]:
         """Every server transaction, in the order in which they came."""

@@ -386,6 +386,43 @@ def test_a_flow_that_is_gone_is_430() -> None:
     assert talk.response(REGISTRAR, 430).reason == "Flow Failed"
 
 
+# ---- without a transaction
+
+
+def test_a_stateless_copy_takes_the_path_and_is_written_one() -> None:
+    def stateless(call: Call) -> Decision:
+        if call.method == "REGISTER" and call.hdr("X-On"):
+            call.add_path()
+            return Forward((f"sip:{REGISTRAR}",), stateless=True)
+        return Save() if call.method == "REGISTER" else Forward(call.lookup(), stateless=True)
+
+    talk = Talk(script=Script("script.py", stateless), rules=Settings(use_path=True))  # type: ignore[arg-type]
+    register(talk, behind("bob"), 200, PATH)
+    talk >> talk.phone("alice").request("MESSAGE", f"sip:bob@{SERVER.host}")
+    assert [str(one) for one in talk.request(EDGE, "MESSAGE").headers.routes] == [PATH]
+    sent = passed_on(talk, talk.phone("alice"), ("X-On", "1"))
+    assert len(sent.headers.values("Path")) == 1
+
+
+def test_an_ack_to_a_gruu_takes_the_path() -> None:
+    def in_dialog(call: Call) -> Decision:
+        return Forward(call.lookup()) if call.is_gruu() else Forward()
+
+    script = Script("script.py", request, in_dialog)  # type: ignore[arg-type]
+    talk = Talk(script=script, rules=Settings(use_path=True))
+    bob = behind("bob")
+    register(talk, bob, 200, PATH, contact=bob.contact + ';+sip.instance="<desk>"')
+    alice = talk.phone("alice")
+    packet = alice.invite("bob")
+    talk >> packet << (alice, 100)
+    ok = bob.reply(talk.request(EDGE, "INVITE"), 200, contact="<sip:bob@example.net;gr=desk>")
+    talk >> ok
+    talk >> alice.ack(packet, talk.response(alice, 200))
+    ack = talk.request(EDGE, "ACK")
+    assert ack.uri == "sip:bob@192.168.1.10:5060"
+    assert [str(one) for one in ack.headers.routes] == [PATH]
+
+
 # ---- connections of an edge
 
 

@@ -17,6 +17,7 @@ from edgesip.signal.proxy.inbound import Inbound, note
 from edgesip.signal.proxy.loops import NAME as MAX_BREADTH
 from edgesip.signal.proxy.loops import with_breadth
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.path import led
 from edgesip.signal.proxy.record_route import RrSettings
 from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.transaction.layer import Transactions
@@ -62,7 +63,9 @@ class Launcher:
         if not isinstance(body, bytes):
             body = inbound.request.body
         copy = Copy(target.uri, f"{self._branch_id()}.0", flow, False, inbound.flow, body=body)
-        self._calls.sends.append((flow, bytes(self._copy(inbound.request, copy, inbound.edits))))
+        self._calls.sends.append(
+            (flow, bytes(self._copy(inbound.request, copy, inbound.edits, target.routes)))
+        )
 
     def launch_all(self, fork: Fork, targets: Sequence[Target], edits: Edits, now: float) -> None:
         """Open a branch for each target, at most as many as a request may have."""
@@ -130,7 +133,7 @@ class Launcher:
         for entry in edits.path:
             headers = entry.apply(headers, copy.inbound, copy.flow, self._myself)
         if routes:
-            headers = headers.altered([*(("Route", one) for one in routes), *headers.fields], "routes")
+            headers = led(headers, routes)
         if copy.breadth and MAX_BREADTH in headers.first:
             headers = with_breadth(headers, copy.breadth)
         if headers is not request.headers:

@@ -6,6 +6,7 @@ binding was stored with is the locator's business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgesip.address import Flow, bracketed
@@ -47,6 +48,13 @@ class PathEntry:
         at = next((place for place, field in enumerate(fields) if field[0] == "Path"), len(fields))
         fields[at:at] = [("Path", entry) for entry in reversed(named)]
         return headers.altered(fields)
+
+
+def led(headers: Headers, routes: Sequence[str]) -> Headers:
+    """The headers with the Route that leads to a binding behind other proxies, before any other."""
+    if not routes:
+        return headers
+    return headers.altered([*(("Route", one) for one in routes), *headers.fields], "routes")
 
 
 def received_param(settings: PathSettings, source: Flow) -> str:

@@ -14,6 +14,7 @@ from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Target
 from edgesip.signal.proxy.forward import Copy, copy_for, strip_via
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.path import led
 from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.wire.message import Request, Response, reply_to
 from edgesip.signal.wire.values import Via
@@ -105,10 +106,12 @@ class Stateless:
             self.acks_until = now + ACKS
         local = next((at for at, one in enumerate(self._myself.listens) if one[1] == source.local), 0)
         branch = f"{COOKIE}{MARK}{local}.{self._sign(request.headers.via, local)}"
-        headers = edits.apply(request.headers, source)
+        flow = target.hops[0]
+        headers = led(edits.apply(request.headers, source), target.routes)
+        for entry in edits.path:
+            headers = entry.apply(headers, source, flow, self._myself)
         if headers is not request.headers:
             request = Request(request.method, request.uri, headers, request.body)
-        flow = target.hops[0]
         copy = Copy(target.uri, branch, flow, False, source)
         self._sends.append((flow, bytes(copy_for(request, copy, self._myself))))
 

@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgesip.address import Addr, Flow
+from edgesip.script.sanity import sanity_fault
+from edgesip.signal.guard.guard import Guard, GuardSettings
+from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.detect import nat_uac_test
 from edgesip.signal.nat.repair import set_contact_alias
 from edgesip.signal.proxy.forward import (
@@ -80,6 +83,12 @@ def main(count: int) -> None:
     took["copy of a request (16.6)"] = each(lambda one: copy_for(one, copy, myself), sourced)
     took["write it"] = each(bytes, sourced)
     took["our Via off a 200 (16.7)"] = each(strip_via, responses)
+    guard = Guard(GuardSettings(), Usrloc())
+    took["count a request (pike)"] = each(lambda one: guard.pike.check("198.51.100.9", 1.0), requests)
+    took["sanity_check(17895)"] = each(lambda one: sanity_fault(one, 17895, 7), sourced)
+    guard.bans.add(ALICE.remote.host, "", 300.0, 0.0)
+    took["who is banned"] = each(lambda one: guard.bans.refuses(one, ALICE, 1.0), invites)
+    took["who is not, while others are"] = each(lambda one: guard.bans.refuses(one, BOB, 1.0), invites)
     print(json.dumps(took))
 
 

@@ -15,6 +15,7 @@ from edgesip.signal.guard.guard import GuardSettings
 from edgesip.signal.guard.pike import PikeSettings
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.wire.uri import parse_uri
+from edgesip.store.api import Credential, Subscribers
 
 OFFICE = "198.51.100.200"
 JUNK = b"OPTIONS sip:203.0.113.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.9\r\nbad bad bad\r\n\r\n"
@@ -255,6 +256,36 @@ def test_an_office_of_200_phones_comes_back_all_at_once(seed: int) -> None:
     assert registered == 190
     assert not talk.guard.bans.refuses(b"REGISTER", replace(phones[0], at=Addr(OFFICE, 60000)).flow, talk.now)
     assert talk.guard.counters()["pike:blocked_ips"] == 0
+
+
+def test_made_up_credentials_from_everywhere_cost_no_look_up() -> None:
+    """R16: who forges his address has no nonce of ours, so nobody asks the database for his user."""
+    talk = Talk()
+    asked: list[str] = []
+    users = talk.rooms.subscribers
+    talk.rooms = replace(talk.rooms, subscribers=Counting(users, asked))
+    real = talk.phone("alice")
+    packet = register(real)
+    talk >> packet
+    stolen = real.with_credentials(packet, talk.response(real, 401)).octets
+    for number in range(500):
+        at = Addr(f"198.18.{number >> 8}.{number & 255}", 5060)
+        phone = talk.phone("x", at=at)
+        branch = b"branch=z9hG4bKf%d" % number
+        talk >> Packet(phone, re.sub(rb"branch=[^\r;]*", branch, stolen)) << (phone, 401)
+    assert asked == []
+
+
+class Counting:
+    """Subscribers who write down whom they were asked for."""
+
+    def __init__(self, inner: Subscribers, asked: list[str]) -> None:
+        self.inner = inner
+        self.asked = asked
+
+    def credential(self, username: str) -> Credential | None:
+        self.asked.append(username)
+        return self.inner.credential(username)
 
 
 def test_switched_off_nobody_is_banned() -> None:

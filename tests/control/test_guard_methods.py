@@ -173,4 +173,5 @@ def test_fail2ban_reads_the_address_from_the_line_of_a_ban_and_from_no_other() -
         found = [match["ip"] for line in lines if (match := failregex().search(prefix + line))]
         assert found == [scanner.at.host], prefix
     cut = [re.sub(r"^timestamp='[^']*'", "", line) for line in lines]  # as fail2ban does with files
-    assert [match["ip"] for line in cut if (match := failregex().search(line))] == [scanner.at.host]
+    found = [match["ip"] for line in cut if (match := failregex().search(line))]
+    assert found == [scanner.at.host]

@@ -35,7 +35,9 @@ _CFG = Path(__file__).with_name("kamailio.cfg")
 class Edge(Child):
     """`edgesip run --profile nat-sbc` on loopback; `started` is how long it took to its ready line."""
 
-    def __init__(self, state: Path, settings: Mapping[str, str], core: int | None) -> None:
+    def __init__(
+        self, state: Path, settings: Mapping[str, str], core: int | None, patience: float = 60.0
+    ) -> None:
         state.mkdir(parents=True, exist_ok=True)
         self.state = state
         settings = {**OPEN, **settings}
@@ -51,7 +53,7 @@ class Edge(Child):
             core,
         )
         try:
-            self.wait_for("^ready ", 60.0)
+            self.wait_for("^ready ", patience)
         except BenchError:
             self.stop()
             raise

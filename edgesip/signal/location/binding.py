@@ -125,7 +125,7 @@ class Binding:
                 instance=str(record["instance"]),
                 reg_id=int(record["reg_id"]),
                 ruid=str(record["ruid"]),
-                methods=tuple(str(method) for method in record["methods"]),
+                methods=tuple([str(method) for method in record["methods"]]),
                 path=str(record["path"]),
                 last_modified=float(record["last_modified"]) - wall_offset,
                 flags=int(record.get("flags", 0)),

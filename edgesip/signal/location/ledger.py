@@ -13,7 +13,7 @@ from edgesip.signal.location.binding import Binding
 from edgesip.store.api import Write
 
 TABLE = "location"
-SLICE = 500  # changes written back in one go, so that a commit does not stop the loop
+SLICE = 100  # changes written back in one go, so that a commit does not stop the loop
 _PAUSE = 0.02  # seconds between two goes at least
 
 
@@ -74,6 +74,15 @@ class Ledger:
             self._states[ruid] = State.DIRTY
         if self._due is None:
             self._due = now + self._interval
+
+    def expired(self, ruid: str, now: float) -> None:
+        """A contact is over: no hurry, as it would not be loaded any more."""
+        if self.mode is DbMode.BACK:
+            self.note(ruid, False, True, now)
+        elif self.mode is DbMode.THROUGH:
+            self._states[ruid] = State.GONE
+            if self._due is None:
+                self._due = now + _PAUSE
 
     def state_of(self, binding: Binding, started: float) -> str:
         """`CS_NEW`, `CS_DIRTY` or `CS_SYNC`; `started` is when this process loaded what was stored."""

@@ -20,6 +20,9 @@ from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, note
 from edgesip.store.api import Write
 
+_EXPIRED = 200  # contacts that expire in one go: a few milliseconds
+_NAMED = 20  # of these, how many get a line of their own in the log
+
 Field = tuple[str, str]
 News = Write | Happened | Note
 
@@ -178,10 +181,19 @@ class Saver:
 
     def tick(self, now: float) -> list[News]:
         """Contacts whose time is over go; what was to be written back by now is."""
-        expired = self._usrloc.expire(now)
+        expired = self._usrloc.expire(now, _EXPIRED)
         if self._usrloc.settings.close_expired_tcp:
             self._over += [one.flow for one in expired if one.flow.transport != "udp" and not one.path]
-        return [*self.gone(expired, "contact expired", "contact_expired", now), *self.written_back(now)]
+        events: list[News] = []
+        for binding in expired[:_NAMED]:
+            call_id = binding.call_id
+            events.append(note("info", "contact expired", call_id, aor=binding.aor, contact=binding.contact))
+        if len(expired) > _NAMED:
+            events.append(note("info", "more contacts expired", contacts=len(expired) - _NAMED))
+        for binding in expired:
+            self.ledger.expired(binding.ruid, now)
+            events.append(Happened("contact_expired", binding))
+        return [*events, *self.written_back(now)]
 
     def deadline(self) -> float | None:
         """When `tick` is next due (monotonic seconds)."""

@@ -237,7 +237,9 @@ class Usrloc:
         row = self._parts[_part_of(ruid)].pop(ruid, None)
         if row is None:
             return
-        old = _whole(ruid, row)
+        self._forget(_whole(ruid, row))
+
+    def _forget(self, old: Binding) -> None:
         self._size -= 1
         self._cut(old)
         self._leave(old)
@@ -283,9 +285,10 @@ class Usrloc:
             if at > now:
                 break
             self._agenda.drop()
-            binding = self.get(ruid)
-            if binding is not None:
-                self.remove(binding)
+            row = self._parts[_part_of(ruid)].pop(ruid, None)
+            if row is not None:
+                binding = _whole(ruid, row)
+                self._forget(binding)
                 gone.append(binding)
         self._expired += len(gone)
         return gone
@@ -303,10 +306,17 @@ class Usrloc:
         count = 0
         shared: dict[str, None] = {}
         for binding in bindings:
-            if binding.aor in self._aors:
-                shared[binding.aor] = None
-            self.put(binding)
             count += 1
+            part = self._parts[_part_of(binding.ruid)]
+            if binding.aor not in self._aors and binding.ruid not in part:
+                self._size += 1
+                part[binding.ruid] = pack(binding) or binding
+                self._aors[binding.aor] = binding.ruid
+                self._arrive(binding)
+                self._note(binding)
+            else:
+                shared[binding.aor] = None
+                self.put(binding)
         for aor in shared:
             row = sorted(self._row(aor), key=_age)
             for binding in row:

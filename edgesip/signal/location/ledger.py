@@ -76,13 +76,13 @@ class Ledger:
             self._due = now + self._interval
 
     def expired(self, ruid: str, now: float) -> None:
-        """A contact is over: no hurry, as it would not be loaded any more."""
+        """A contact is over: where there are many, the rest may wait."""
         if self.mode is DbMode.BACK:
             self.note(ruid, False, True, now)
         elif self.mode is DbMode.THROUGH:
             self._states[ruid] = State.GONE
             if self._due is None:
-                self._due = now + _PAUSE
+                self._due = now
 
     def state_of(self, binding: Binding, started: float) -> str:
         """`CS_NEW`, `CS_DIRTY` or `CS_SYNC`; `started` is when this process loaded what was stored."""

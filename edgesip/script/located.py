@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edgesip.script.rooms import Rooms
+from edgesip.signal.dialog.state import Leg, other
 from edgesip.signal.location.lookup import by_gruu, first_phone, matching, sent_from, taking
 from edgesip.signal.location.outbound import GOOD, NONE
 from edgesip.signal.location.usrloc import Binding
@@ -39,9 +40,17 @@ def lookup(rooms: Rooms, inbound: Inbound, uri: str, now: float) -> tuple[Bindin
         found = taking(inbound.request.method, found)
     if not settings.append_branches:
         found = first_phone(found)
+    if inbound.dialog is not None and len(found) > 1:
+        found = _as_it_began(found, inbound.dialog.leg(other(inbound.side)))
     if settings.path_check_local:
         found = [_beyond_us(rooms, one) if one.path else one for one in found]
     return tuple(found)
+
+
+def _as_it_began(found: list[Binding], far: Leg) -> list[Binding]:
+    """The flow that a call was begun over before other flows of its phone."""
+    known = [one for one in found if one.ruid == far.ruid or one.flow == far.flow]
+    return known + [one for one in found if one not in known]
 
 
 def _beyond_us(rooms: Rooms, binding: Binding) -> Binding:

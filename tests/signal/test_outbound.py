@@ -330,3 +330,20 @@ def test_a_contact_without_ob_leaves_record_route_as_it_is() -> None:
     register(talk, bob, 1)
     talk >> alice.invite("bob") << (alice, 100)
     assert "flow=" not in str(talk.request(bob, "INVITE").headers.record_routes[0])
+
+
+def test_a_call_goes_on_over_the_flow_that_it_was_answered_by() -> None:
+    def in_dialog(call: Call) -> Decision:
+        return Forward(call.lookup()) if call.is_gruu() else Forward()
+
+    talk = house(Script("script.py", request, in_dialog))  # type: ignore[arg-type]
+    alice, first, second = two_flows(talk)
+    packet = alice.invite("bob")
+    talk >> packet << (alice, 100)
+    talk >> first.reply(talk.request(first, "INVITE"), 430) << (first, "ACK")
+    ok = second.reply(talk.request(second, "INVITE"), 200, contact=f"<sip:bob@example.net;gr={INSTANCE}>")
+    talk >> ok
+    answer = talk.response(alice, 200)
+    talk >> alice.ack(packet, answer) << (second, "ACK")
+    talk >> alice.within(packet, answer, "INFO")
+    talk >> second.reply(talk.request(second, "INFO"), 430) << (first, "INFO")

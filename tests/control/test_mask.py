@@ -95,9 +95,9 @@ def test_a_hostile_message_takes_no_longer_than_its_size(piece: bytes) -> None:
         data = HEAD + (b"\r\n" + piece * size)[: size * 4]
         best = 9.0
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             masked(data)
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.thread_time() - begin)
         return best
 
     assert seconds(16_000) < 40 * seconds(2_000) + 0.02  # 8 times the size; its square would be 64 times

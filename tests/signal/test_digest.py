@@ -383,7 +383,7 @@ def test_no_octets_raise(text: str) -> None:
 
 @pytest.mark.parametrize("fill", ['"', ",", "\\", "a=", '\\"', "<", "=,", "a,", '"",'])
 def test_hostile_lines_take_linear_time(gate: Digest, fill: str) -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(5):
         check(gate, "Digest " + (fill * 8192)[:8192])
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 1.0

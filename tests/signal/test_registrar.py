@@ -529,10 +529,10 @@ def test_whatever_a_contact_says_the_answer_is_a_status(contact: str, expires: s
 @pytest.mark.parametrize("fill", [",", "<", '"', "<sip:a@h>,", ";", "sip:a@h,", "\\", '"\\'])
 def test_hostile_contacts_take_linear_time(fill: str) -> None:
     talk = Talk()
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(5):
         talk.judge(register((fill * 8192)[:8100]))
-    assert time.perf_counter() - start < 0.25
+    assert time.thread_time() - start < 1.0
 
 
 def test_the_matching_mode_of_the_table_is_kept_to() -> None:

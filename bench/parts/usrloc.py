@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from io import BufferedReader
 from pathlib import Path
 
 from rig import contacts
@@ -31,8 +32,6 @@ RATE = 10_000
 """Contacts that expire in a second."""
 BATCH = 500
 """Contacts that are added by one question."""
-AHEAD = 50.0
-"""Seconds before the first of them expire."""
 PATIENCE = 150.0
 EVERY = 0.005
 """Seconds between two questions that see how long the server is away."""
@@ -101,23 +100,30 @@ def run(bench: Bench) -> list[Figure]:
 
 def _add(edge: Edge, storm: int, seconds: int) -> float:
     """Put contacts into the running server that are over within so many seconds; from when on."""
-    due = time.monotonic() + AHEAD
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
         control.connect(str(socket_in(edge.state)))
         control.settimeout(60.0)
         answers = control.makefile("rb")
+        begin = time.monotonic()
+        _ask(control, answers, [_addition(number, 3600) for number in range(BATCH)])
+        took = time.monotonic() - begin  # the first are sent twice: they say how long all of them will take
+        due = time.monotonic() + 10.0 + 2.0 * took * storm / BATCH
         for first in range(0, storm, BATCH):
             left = math.ceil(due - time.monotonic())
             if left < 2:
                 raise BenchError("contacts cannot be added in time")
-            batch = [
-                _addition(number, left + number * seconds // storm) for number in range(first, first + BATCH)
-            ]
-            control.sendall(json.dumps(batch).encode() + b"\n")
-            refused = [one for one in json.loads(answers.readline()) if "error" in one]
-            if refused:
-                raise BenchError(f"ul.add: {refused[0]}")
+            numbers = range(first, first + BATCH)
+            _ask(
+                control, answers, [_addition(number, left + number * seconds // storm) for number in numbers]
+            )
     return due
+
+
+def _ask(control: socket.socket, answers: BufferedReader, batch: list[dict[str, object]]) -> None:
+    control.sendall(json.dumps(batch).encode() + b"\n")
+    refused = [one for one in json.loads(answers.readline()) if "error" in one]
+    if refused:
+        raise BenchError(f"ul.add: {refused[0]}")
 
 
 def _addition(number: int, expires: int) -> dict[str, object]:

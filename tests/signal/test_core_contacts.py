@@ -33,8 +33,8 @@ def test_a_storm_is_one_line_a_go_and_leaves_the_store_in_slices() -> None:
         dropped += [write.key[1] for write in writes]
     assert names == ["contact_expired"] * 300
     assert sorted(dropped) == sorted(f"r{number}" for number in range(300))
-    assert lines.count("contact expired") == 40
-    assert lines.count("more contacts expired") == 2
+    assert lines.count("contact expired") == 60
+    assert lines.count("more contacts expired") == 3
 
 
 def test_a_connection_takes_its_contacts_along_unless_told_otherwise() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from math import floor
 
-SLICE = 2000  # entries sorted exactly in one go, so that a second with very many does not stop the loop
+SLICE = 1000  # entries sorted exactly in one go, so that a second with very many does not stop the loop
 
 
 class Agenda:

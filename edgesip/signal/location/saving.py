@@ -20,7 +20,7 @@ from edgesip.signal.nat.repair import source_uri
 from edgesip.signal.proxy.inbound import Happened, Inbound, Note, note
 from edgesip.store.api import Write
 
-_EXPIRED = 200  # contacts that expire in one go: a few milliseconds
+_EXPIRED = 100  # contacts that expire in one go: a few milliseconds
 _NAMED = 20  # of these, how many get a line of their own in the log
 
 Field = tuple[str, str]

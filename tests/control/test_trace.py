@@ -269,7 +269,7 @@ def test_a_decision_is_told_in_words() -> None:
     one.decided(1.0, inbound, Reply(404, "Not here"))
     one.decided(1.0, inbound, Redirect(("sip:x@y",)))
     one.decided(1.0, inbound, Drop())
-    inbound.nat, inbound.nated, inbound.edits.alias, inbound.edits.relay = 19, True, True, True
+    inbound.nat, inbound.nated, inbound.edits.alias, inbound.edits.relay = 19, True, "alias", True
     inbound.dst = Addr("198.51.100.4", 5062)
     one.decided(1.0, inbound, Forward(("sip:bob:pw@10.0.0.1",), serial=True))
     told_ = [event["fields"] for event in events(one)]

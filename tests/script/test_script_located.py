@@ -19,7 +19,7 @@ CONTACT = "sip:bob@192.168.1.7"
 
 def stage(**lookup: bool) -> Stage:
     rooms = replace(rooms_for(["alice", "bob"]), lookup=LookupSettings(**lookup))
-    return Stage(rooms, Script("script.py", lambda call: Reply(404)))  # type: ignore[arg-type,return-value]
+    return Stage(rooms, Script("script.py", lambda call: Reply(404)))
 
 
 def phone(where: Stage, user: str = "bob", **changes: object) -> Binding:

@@ -48,11 +48,11 @@ def invited(talk: Talk, contact: str | None = None, body: bytes = SDP, **more: o
     return talk.request(FAR, "INVITE")
 
 
-def said(directory: Path, expression: str, contact: str | None = None, **more: object) -> str:
+def said(directory: Path, expression: str, contact: str | None = None, body: bytes = SDP) -> str:
     """What an expression about a request is, as text."""
     talk = script(directory, f"return Reply(299, repr(({expression})))\n")
     alice = talk.phone("alice", nat=True, at=SOURCE)
-    talk >> alice.invite("bob", contact=contact, **more)
+    talk >> alice.invite("bob", contact=contact, body=body)
     return talk.response(alice, 299).reason
 
 

@@ -137,15 +137,24 @@ def test_a_notify_may_overtake_the_2xx() -> None:
     told(talk, alice, bob, notify(bob, received))
 
 
+def forked(talk: Talk, *devices: Phone) -> dict[Addr, Request]:
+    """What each device got of a request that went to all of them."""
+    got: dict[Addr, Request] = {}
+    for flow, octets in talk.sent:
+        if any(flow.remote == device.at for device in devices):
+            message = parse(octets)
+            assert isinstance(message, Request)
+            got[flow.remote] = message
+    talk.sent.clear()
+    return got
+
+
 def test_each_device_of_a_forked_subscribe_notifies() -> None:
     talk, alice, bob = pair()
     desk = talk.phone("bob", nat=True)
     talk.register(desk)
     sent = ask(talk, alice, "SUBSCRIBE", "bob")
-    got = {
-        phone.at: parse(octets) for phone in (bob, desk) for flow, octets in talk.sent if flow[2] == phone.at
-    }
-    talk.sent.clear()
+    got = forked(talk, bob, desk)
     talk >> accepted(bob, got[bob.at], tag="mobile") << (alice, 200)
     talk >> accepted(desk, got[desk.at], tag="desk")
     talk.silent()  # one 2xx is all that a request other than INVITE has
@@ -169,10 +178,7 @@ def test_one_device_says_no_and_the_other_goes_on() -> None:
     desk = talk.phone("bob", nat=True)
     talk.register(desk)
     ask(talk, alice, "SUBSCRIBE", "bob")
-    got = {
-        phone.at: parse(octets) for phone in (bob, desk) for flow, octets in talk.sent if flow[2] == phone.at
-    }
-    talk.sent.clear()
+    got = forked(talk, bob, desk)
     talk >> bob.reply(got[bob.at], 489)
     told(talk, alice, desk, notify(desk, got[desk.at], tag="desk"))
     talk >> accepted(desk, got[desk.at], tag="desk") << (alice, 200)

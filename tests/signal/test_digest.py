@@ -217,7 +217,7 @@ def test_an_expired_nonce_is_stale_whatever_the_password_and_tells_nothing_about
         value = answer(challenge_of(gate, 1.0), password=password)
         assert check(gate, value, now=5000.0) == Refused(True, "nonce has expired")
     unasked: list[str] = []
-    gate.check([answer('nonce="0"')], asked(), PEER, unasked.append, 1.0)  # type: ignore[arg-type]
+    gate.check([answer('nonce="0"')], asked(), PEER, unasked.append, 1.0)
     assert not unasked, "nobody is looked up for a nonce that is not ours"
 
 

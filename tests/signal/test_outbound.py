@@ -31,7 +31,7 @@ def request(call: Call) -> Decision:
 
 def house(script: Script | None = None, **settings: object) -> Talk:
     rules = Settings(**{"outbound_mode": 1, **settings})  # type: ignore[arg-type]
-    return Talk(script=script or Script("script.py", request, lambda call: Forward()), rules=rules)  # type: ignore[arg-type,return-value]
+    return Talk(script=script or Script("script.py", request, lambda call: Forward()), rules=rules)
 
 
 def register(
@@ -244,7 +244,7 @@ def test_a_script_takes_a_failed_flow_out_of_the_table() -> None:
         if call.t_check_status("403|430"):
             assert call.unregister(ruid=call.ruid)
 
-    script = Script("script.py", request, lambda call: Forward(), branch_failure=branch_failure)  # type: ignore[arg-type,return-value]
+    script = Script("script.py", request, lambda call: Forward(), branch_failure=branch_failure)
     talk = house(script)
     alice, bob = talk.phone("alice"), talk.phone("bob")
     register(talk, bob, 1)
@@ -336,7 +336,7 @@ def test_a_call_goes_on_over_the_flow_that_it_was_answered_by() -> None:
     def in_dialog(call: Call) -> Decision:
         return Forward(call.lookup()) if call.is_gruu() else Forward()
 
-    talk = house(Script("script.py", request, in_dialog))  # type: ignore[arg-type]
+    talk = house(Script("script.py", request, in_dialog))
     alice, first, second = two_flows(talk)
     packet = alice.invite("bob")
     talk >> packet << (alice, 100)

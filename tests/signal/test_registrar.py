@@ -44,9 +44,9 @@ def register(
 class Talk:
     """A registrar with a table and a clock."""
 
-    def __init__(self, **settings: int) -> None:
+    def __init__(self, settings: Settings | None = None) -> None:
         self.usrloc = Usrloc()
-        self.settings = Settings(**settings)
+        self.settings = settings or Settings()
         self.now = 1000.0
         self.flow = HOME
         self._counter = itertools.count(1)
@@ -234,7 +234,7 @@ def test_a_good_q_is_kept(q: str) -> None:
 def test_contact_before_header_before_default_within_the_bounds(
     contact: str, header: str | None, seconds: int
 ) -> None:
-    talk = Talk(default_expires=1800, min_expires=60, max_expires=7200)
+    talk = Talk(Settings(default_expires=1800, min_expires=60, max_expires=7200))
     talk >> (register(PHONE + contact) if header is None else register(PHONE + contact, Expires=header))
     assert talk.bindings()[0].expires == talk.now + seconds
 
@@ -246,7 +246,7 @@ def test_without_a_maximum_a_binding_may_live_136_years() -> None:
 
 
 def test_too_brief_is_423_with_the_minimum() -> None:
-    talk = Talk(min_expires=60)
+    talk = Talk(Settings(min_expires=60))
     for request in (register(PHONE, Expires="59"), register(DESK, PHONE + ";expires=1")):
         saved = talk.judge(request)
         assert saved.status == 423
@@ -255,7 +255,7 @@ def test_too_brief_is_423_with_the_minimum() -> None:
 
 
 def test_an_hour_is_never_too_brief_and_a_short_default_is_raised() -> None:
-    talk = Talk(min_expires=7200, default_expires=30)
+    talk = Talk(Settings(min_expires=7200, default_expires=30))
     assert talk.judge(register(PHONE, Expires="3599")).status == 423
     talk >> register(PHONE, Expires="3600")
     talk >> register(DESK, cseq=2)
@@ -263,7 +263,7 @@ def test_an_hour_is_never_too_brief_and_a_short_default_is_raised() -> None:
 
 
 def test_max_contacts_is_503_for_one_more_but_not_for_a_swap_or_a_refresh() -> None:
-    talk = Talk(max_contacts=2)
+    talk = Talk(Settings(max_contacts=2))
     talk >> register(PHONE)
     third = "<sip:alice@192.168.1.30>"
     assert talk.refuses(register(DESK, third, cseq=2)) == (503, "Too many registered contacts")
@@ -278,7 +278,7 @@ def test_max_contacts_is_503_for_one_more_but_not_for_a_swap_or_a_refresh() -> N
 
 
 def test_what_has_expired_takes_no_room() -> None:
-    talk = Talk(max_contacts=1)
+    talk = Talk(Settings(max_contacts=1))
     talk >> register(PHONE, Expires="60")
     talk.wait(60)
     assert len(talk >> register(DESK, cseq=2)) == 1
@@ -331,7 +331,7 @@ INSTANCE = ';+sip.instance="<urn:uuid:0001>"'
 
 
 def test_an_instance_is_the_same_phone_whatever_its_contact() -> None:
-    talk = Talk(regid_mode=1)
+    talk = Talk(Settings(regid_mode=1))
     answer = talk >> register(PHONE + INSTANCE + ";reg-id=1", Expires="600")
     assert answer == [
         '<sip:alice@192.168.1.10:5060>;expires=600;received="sip:198.51.100.7:40000"'
@@ -362,7 +362,7 @@ def test_two_phones_behind_two_nats_with_one_private_address_are_told_apart_by_i
 
 
 def test_reg_ids_are_separate_flows_until_the_phone_starts_again() -> None:
-    talk = Talk(regid_mode=1)
+    talk = Talk(Settings(regid_mode=1))
     talk >> register(PHONE + INSTANCE + ";reg-id=1")
     talk >> register(PHONE + INSTANCE + ";reg-id=2", cseq=2)
     assert [one.reg_id for one in talk.bindings()] == [1, 2]

@@ -26,8 +26,22 @@ from edgesip.signal.wire.uri import parse_uri
 HOST = SERVER.host
 TRUNK = Addr("192.0.2.50", 5060)
 QUIET = GuardSettings(pike=PikeSettings(reqs_density_per_unit=100_000), ban=BanSettings(enabled=False))
-METHODS = ("REGISTER", "INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "MESSAGE", "SUBSCRIBE", "NOTIFY")
-METHODS += ("PUBLISH", "REFER", "INFO", "UPDATE", "PRACK")
+METHODS = (
+    "REGISTER",
+    "INVITE",
+    "ACK",
+    "CANCEL",
+    "BYE",
+    "OPTIONS",
+    "MESSAGE",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "PUBLISH",
+    "REFER",
+    "INFO",
+    "UPDATE",
+    "PRACK",
+)
 
 
 def house(**more: object) -> Talk:

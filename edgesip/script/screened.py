@@ -99,7 +99,7 @@ class Screened(Aimed):
     def is_scanner(self) -> bool:
         """A stranger whose User-Agent is that of a scanner (`[ban] scanners`): it counts against him."""
         agent = self.user_agent
-        if not agent or not self._rooms.guard.scanners.search(agent) or self.from_upstream():
+        if not agent or not self._rooms.guard.is_scanner(agent) or self.from_upstream():
             return False
         self.ban("scanner")
         return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from edgesip.address import Flow
+from edgesip.signal.chores import NEVER, Chores
 from edgesip.signal.decision import Challenge, Decision, Forward, Redirect, Reply, Save
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import DialogState
@@ -106,6 +107,7 @@ class SignalCore:
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
         self._counts: dict[str, int] = {f"core:{name}": 0 for name in COUNTS}
+        self._chores = Chores(usrloc, self.saver, self.subscriptions, pinger, self.traversal, self.guard)
         known = (transactions.by_key, self._waiting)
         self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known)
 
@@ -290,6 +292,7 @@ class SignalCore:
         if inbound.cancelled:
             return []
         gone = self.unregister(inbound.unregistered, now) if inbound.unregistered else []
+        inbound.unregistered = ()
         request, flow = inbound.request, inbound.flow
         if inbound.proved:
             self.guard.bans.good(flow, inbound.proved)
@@ -389,6 +392,7 @@ class SignalCore:
             return []
         inbound, outcome = found
         self._waiting.pop(inbound.key, None)
+        self.guard.echo.asked(inbound.size, now)
         return [*outcome.events, *self._saved(inbound, outcome, now)]
 
     def _saved(self, inbound: Inbound, outcome: Outcome, now: float) -> list[Event]:
@@ -438,32 +442,22 @@ class SignalCore:
 
     def tick(self, now: float) -> list[Event]:
         """Do all that has become due."""
-        self.guard.tick(now)
+        self.learning.now = now
         events = self._handle(self.transactions.tick(now), now)
         for key in self._late.due(now):
             self._trying(key)
         for dialog, why in self.dialogs.tick(now):
             self._proxy.calls.terminate(dialog, why, now)
-        self.subscriptions.tick(now)
-        self._sends += self.pinger.due(self.usrloc, now)
-        events += self.pinger.news()
-        self._sends += self.traversal.due(now)
-        events += self.saver.tick(now)
+        events += self._chores.tick(now, self._sends)
         return self._gather(events)
 
     def deadline(self, now: float) -> float | None:
         """When `tick` is next due (monotonic seconds)."""
-        dues = (
-            self.transactions.deadline(),
-            self._late.deadline(),
-            self.dialogs.deadline(),
-            self.subscriptions.deadline(),
-            self.saver.deadline(),
-            self.pinger.deadline(now),
-            self.traversal.deadline(now),
-            self.guard.deadline(),
-        )
-        return min((due for due in dues if due is not None), default=None)
+        due = self._chores.deadline(now)
+        for one in (self.transactions.deadline(), self._late.deadline(), self.dialogs.deadline()):
+            if one is not None and one < due:
+                due = one
+        return due if due < NEVER else None
 
     def take_sends(self) -> list[tuple[Flow, bytes]]:
         """What is to be sent, in order: each with the flow it leaves by."""

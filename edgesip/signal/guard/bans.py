@@ -156,12 +156,10 @@ class Bans:
         """
         remote = flow.remote
         ban = self._sources.get(source_of(remote.host))
-        if ban is None:
+        if ban is None or ban.until <= now:
             ban = self._ends.get(remote)
-            if ban is None:
+            if ban is None or ban.until <= now:
                 return False
-        if ban.until <= now:
-            return False
         if data.startswith(b"SIP/2.0 "):
             return False
         if not ban.by_hand and self._near.registered(flow):

@@ -36,6 +36,11 @@ FAILURES = {
 """What of refused credentials counts; those for another realm, or for an old nonce, do not."""
 
 
+AGENTS = 1024
+LONGEST_AGENT = 256
+"""User-Agents that are remembered, and characters of one."""
+
+
 @dataclass(frozen=True, slots=True)
 class GuardSettings:
     """The slices of all three; `scanners` is what a scanner's User-Agent looks like."""
@@ -53,7 +58,8 @@ class Guard:
         self._said: list[Note] = []
         self._upstream = upstream
         self._swept = 0.0
-        self.scanners = settings.scanners
+        self._scanners = settings.scanners
+        self._agents: dict[str, bool] = {}
         self.permissions = Permissions(settings.permissions)
         self.pike = Pike(settings.pike, self._said)
         self._occupied = usrloc.occupied
@@ -67,13 +73,25 @@ class Guard:
         self.permissions.use(rows, trusted)
         self.pike.settings = settings.pike
         self.bans.settings = settings.ban
-        self.scanners = settings.scanners
+        self._scanners = settings.scanners
+        self._agents.clear()
         self.bans.review()
 
     def trusts(self, host: str) -> bool:
         """True for the upstream's addresses and for those of `[permissions]` group 1."""
         upstream = self._upstream
         return (upstream is not None and host in upstream.hosts) or self.permissions.trusts(host)
+
+    def is_scanner(self, agent: str) -> bool:
+        """True for the User-Agent of a scanner; what was said of those that were heard of lately is kept."""
+        found = self._agents.get(agent)
+        if found is None:
+            found = self._scanners.search(agent) is not None
+            if len(self._agents) >= AGENTS:
+                self._agents.clear()
+            if len(agent) <= LONGEST_AGENT:
+                self._agents[agent] = found
+        return found
 
     def counters(self) -> dict[str, int]:
         """The statistics of pike and of the bans."""
@@ -118,6 +136,8 @@ class Guard:
 
     def take_said(self) -> list[Note]:
         """What there is to say since this was last asked."""
+        if not self._said:
+            return []
         said = self._said[:]
         self._said.clear()
         return said

@@ -126,6 +126,8 @@ class Permissions:
 
     def find(self, host: str, port: int, group: int = 0) -> Address | None:
         """The row that this address and port stand in, of this group where one is given; else None."""
+        if not self._hosts and not self._subnets:
+            return None
         ip = parse_ip(host)
         key: Key = host.lower() if ip is None else ip
         for row in self._hosts.get(key, ()):

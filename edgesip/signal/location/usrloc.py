@@ -8,7 +8,6 @@ seconds given by the caller.
 from __future__ import annotations
 
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import inf
@@ -81,7 +80,7 @@ class Usrloc:
         self._parts: list[dict[str, Binding | bytes]] = [{} for _ in range(PARTS)]
         # By the hash of the flow: whoever shares one with another flow is found out when he is looked at.
         self._flows: dict[int, str | dict[str, None]] = {}
-        self._warm: deque[str] = deque()
+        self._warm: dict[str, None] = {}
         # How many bindings a source has, by its hash: sharing one with another source spares both a ban.
         self._sources: dict[int, int] = {}
         # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
@@ -212,9 +211,12 @@ class Usrloc:
         row = part.get(ruid)
         old = None if row is None else _whole(ruid, row)
         part[ruid] = binding
-        self._warm.append(ruid)
+        self._warm.pop(ruid, None)
+        self._warm[ruid] = None
         if len(self._warm) > self._most_warm:
-            self._cool(self._warm.popleft())
+            longest = next(iter(self._warm))
+            del self._warm[longest]
+            self._cool(longest)
         if old is None:
             self._size += 1
             self._insert(binding)
@@ -338,7 +340,7 @@ class Usrloc:
                 yield binding
 
     def _cool(self, ruid: str) -> None:
-        """This binding has not changed for a while, or has done so again: its octets will do."""
+        """This binding has not changed for a while: its octets will do."""
         part = self._parts[_part_of(ruid)]
         row = part.get(ruid)
         if isinstance(row, Binding):

@@ -104,7 +104,9 @@ class Place:
 
 
 class Learning:
-    """What all flows have taught; `pause` is the time between two looks at a flow."""
+    """What all flows have taught; `pause` is the time between two looks at a flow, `now` the last moment that
+    we were told.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -113,7 +115,7 @@ class Learning:
         self._places: dict[str, Place] = {}
         self._old_places: dict[str, Place] = {}
         self._turn = 0.0
-        self._now = 0.0
+        self.now = 0.0
 
     @property
     def pause(self) -> float:
@@ -142,7 +144,7 @@ class Learning:
         """True when this flow needs no ping before it is looked at again, a `pause` from now."""
         if not self.settings.learns:
             return False
-        self._now = now
+        self.now = now
         if now >= self._turn:
             self._grow_old(now)
         watch = self._watch(flow, now)
@@ -206,7 +208,7 @@ class Learning:
         """A packet of the phone's own, no answer to a ping. It may have opened a new mapping in place of a
         dead one, so that what was asked before proves nothing any more.
         """
-        self._now = now
+        self.now = now
         if not self._watches:
             return
         watch = self._known(flow)
@@ -218,13 +220,13 @@ class Learning:
         watch.last = now
 
     def went(self, sends: Sequence[tuple[Flow, bytes]]) -> None:
-        """Packets of ours leave, at the moment that we were told last."""
+        """Packets of ours leave, now."""
         if not self._watches:
             return
         for flow, _ in sends:
             watch = self._known(flow)
             if watch is not None:
-                watch.last = self._now
+                watch.last = self.now
 
     def registered(self, ruid: str, flow: Flow, before: Flow | None, same_contact: bool, now: float) -> None:
         """The phone at the end of a flow has registered the contact `ruid`; `before` is the flow that it

@@ -118,10 +118,7 @@ class SignalService:
         self._arm()
 
     def _datagram(self, data: bytes, flow: Flow) -> None:
-        """The same, for one of a batch: what it sends leaves, and the timer is armed, when that is over.
-
-        Who is sent one datagram after the other is woken once, and finds them all.
-        """
+        """The same, for one of a batch: what it sends leaves, and the timer is armed, when that is over."""
         try:
             now = time.monotonic()
             if self.core.guard.unheard(data, flow, now, self.core.admission):
@@ -133,9 +130,10 @@ class SignalService:
             self._act(self.core.receive(data, flow, now))
             self._leaving += self.core.take_sends()
         except Exception as error:
-            self._log(
-                "error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error}
-            )
+            self._failed(flow, error)
+
+    def _failed(self, flow: Flow, error: Exception) -> None:
+        self._log("error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error})
 
     def _stun(self, data: bytes, flow: Flow, now: float) -> None:
         """STUN, and the zero octets of keepalives: no SIP, so neither traced nor shown to a script."""
@@ -177,19 +175,25 @@ class SignalService:
                 self._heard(event)
 
     def _flush(self) -> None:
-        """Send what is to leave, in order."""
+        """Send what is to leave, in order: who is sent several is woken once, and finds them all."""
         sends = self._leaving
         if not sends:
             return
         self._leaving = []
         now = time.monotonic()
         for flow, data in sends:
-            self._trace(now, False, flow, data)
-            if flow.transport == "udp":
-                if not self.udp.send(flow, data) and self._loop is not None:
-                    self._loop.call_soon(self._unsent, data)
-            elif not self.streams.send(flow, data) and self._loop is not None:
-                self._loop.call_soon(self._closed, flow)
+            try:
+                self._send(flow, data, now)
+            except Exception as error:  # a fault of ours costs this message, not those behind it
+                self._failed(flow, error)
+
+    def _send(self, flow: Flow, data: bytes, now: float) -> None:
+        self._trace(now, False, flow, data)
+        if flow.transport == "udp":
+            if not self.udp.send(flow, data) and self._loop is not None:
+                self._loop.call_soon(self._unsent, data)
+        elif not self.streams.send(flow, data) and self._loop is not None:
+            self._loop.call_soon(self._closed, flow)
 
     def _unsent(self, data: bytes) -> None:
         """Octets that could not leave, or that an ICMP error came back for."""

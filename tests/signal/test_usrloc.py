@@ -165,6 +165,21 @@ def test_phones_that_come_and_go_do_not_fill_the_heap() -> None:
     assert ruids(usrloc.expire(1e7)) == ["toggle"]
 
 
+def test_what_was_taken_out_leaves_the_agenda_a_little_at_a_time() -> None:
+    usrloc = Usrloc()
+    phones = [binding(f"r{n}", aor=f"user{n}", expires=1000.0 + n % 600) for n in range(6000)]
+    for one in phones:
+        usrloc.put(one)
+    for one in phones[100:]:
+        usrloc.remove(one)
+    for turn in range(700):
+        usrloc.put(binding("late", aor="late", expires=5000.0 - turn))
+    assert len(usrloc._agenda) < 2 * len(usrloc) + 1100
+    assert len(usrloc.expire(1700.0)) == 100
+    assert ruids(usrloc.expire(5000.0)) == ["late"]
+    assert usrloc.deadline() is None
+
+
 def test_counters() -> None:
     usrloc = Usrloc()
     usrloc.put(binding("a"))

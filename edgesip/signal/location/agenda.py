@@ -6,6 +6,7 @@ what the names stand for: whoever asks says whether an entry still holds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import floor
 
@@ -83,9 +84,14 @@ class Agenda:
             return near[0][0]
         return float(seconds[0]) if seconds else None
 
-    def clear(self) -> None:
-        """Forget all entries."""
-        self._seconds.clear()
-        self._later.clear()
-        self._near.clear()
-        self._size = 0
+    def seconds(self) -> list[int]:
+        """The whole seconds that have entries, in no order."""
+        return list(self._later)
+
+    def weed(self, second: int, holds: Callable[[int, str], bool]) -> None:
+        """Take out the entries of one second that do not hold any more, or stand there twice."""
+        names = self._later.get(second)
+        if names is not None:
+            kept = [name for name in dict.fromkeys(names) if holds(second, name)]
+            self._size -= len(names) - len(kept)
+            names[:] = kept

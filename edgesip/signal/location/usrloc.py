@@ -86,6 +86,7 @@ class Usrloc:
         # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
         # entry comes up, and only an earlier one is added.
         self._agenda = Agenda()
+        self._weeding: list[int] = []
         self._size = 0
         self._expired = 0
         self._lost: dict[tuple[str, str], str] = {}
@@ -353,12 +354,15 @@ class Usrloc:
         if not binding.permanent:
             agenda.add(binding.expires, binding.ruid)
         if len(agenda) > 2 * self._size + _SLACK:
-            agenda.clear()
-            for part in self._parts:
-                for ruid, row in part.items():
-                    at = _expires(row)
-                    if at != inf:
-                        agenda.add(at, ruid)
+            if not self._weeding:
+                self._weeding = agenda.seconds()
+            if self._weeding:
+                agenda.weed(self._weeding.pop(), self._holds)
+
+    def _holds(self, second: int, ruid: str) -> bool:
+        """True when a binding ends in this second or later: an earlier end has an entry of its own."""
+        row = self._parts[_part_of(ruid)].get(ruid)
+        return row is not None and second <= _expires(row) < inf
 
     def _settle(self) -> bool:
         """Make the first of the agenda true: a living binding at its real expiry; False when there is none

@@ -7,6 +7,7 @@ from talk import Talk
 
 from edgesip.signal.chores import FRESH, Chores
 from edgesip.signal.proxy.inbound import Note
+from edgesip.signal.transaction.timers import Timers
 
 
 def chores_of(talk: Talk) -> Chores:
@@ -34,3 +35,15 @@ def test_what_is_fresh_is_not_asked_for_again_and_nothing_is_later_for_it() -> N
     again = chores.deadline(talk.now + FRESH / 2)
     assert again == pytest.approx(min(first, talk.now + FRESH))
     assert chores.deadline(talk.now + FRESH) < first
+
+
+def test_very_many_deadlines_are_taken_in_parts() -> None:
+    timers: Timers[int] = Timers()
+    for number in range(3000):
+        timers.set(number, 10.0 + number / 1000)
+    first = timers.due(20.0, 500)
+    assert 500 <= len(first) < 510
+    assert (timers.deadline() or 0) < 20.0
+    rest = timers.due(20.0)
+    assert [*first, *rest] == sorted(range(3000), key=lambda number: int((10.0 + number / 1000) * 1024))
+    assert len(timers) == 0

@@ -55,11 +55,11 @@ class Timers(Generic[K]):
         if at is not None:
             self._leave(key, at)
 
-    def due(self, now: float) -> list[K]:
-        """Take every key whose deadline has come, earliest first."""
+    def due(self, now: float, most: int = 1 << 30) -> list[K]:
+        """Take every key whose deadline has come, earliest first; no more slots once there are `most`."""
         ready: list[K] = []
         heap = self._heap
-        while heap and heap[0] <= now:
+        while heap and heap[0] <= now and len(ready) < most:
             slot = self._slots.pop(heappop(heap), None)
             if slot is not None:
                 for key in slot:

@@ -301,6 +301,7 @@ def asked_of(rooms: Rooms, packet: Packet, mode: int) -> bool:
     return ReplyCall(passing, rooms).is_first_hop(mode)
 
 
+@pytest.mark.pure
 def test_whose_reply_comes_to_us_first() -> None:
     assert first_hop([])
     assert first_hop(["<sip:203.0.113.1;lr>"])

@@ -208,7 +208,8 @@ def test_bash_completes_verbs_options_and_files(root: Root) -> None:
         return root.run("bash", "-c", line, cwd="/etc/edgesip").split()
 
     assert {"run", "subscriber", "ul", "rtp"} <= set(completed())
-    assert completed("ul") == ["lookup", "dump", "rm", "rm-contact"]
+    verbs = ["show", "online", "lookup", "dump", "add", "rm", "rm-contact", "flush"]
+    assert completed("ul") == verbs
     assert "--profile" in completed("run")
     assert completed("ul", "dump", "-o") == ["table", "json"]
     assert "edgesip.toml" in completed("check", "--profile")

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.wire
 Start = Callable[..., Server]
 NUMBER = "5551234"
 SHARES = {61: 60, 62: 30, 63: 10}
-NO_AUTH = {"auth.enabled": "false"}
+NO_AUTH = {"auth.enabled": "false", "pike.reqs_density_per_unit": "100000"}  # one stranger asks it all
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_thousand_requests_are_shared_by_weight(
         *(f"a p{number}.example {address(number)}" for number in SHARES),
     )
     here = {number: places(number, 200) for number in (*SHARES, 64)}
-    start_server(settings(names, pike__reqs_density_per_unit="100000"))  # all of one stranger
+    start_server(settings(names))
     alice = Agent(network.public_host("alice", 30), "alice")
     for _ in range(1000):
         assert message(alice) == 200

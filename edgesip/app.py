@@ -40,6 +40,7 @@ from edgesip.proving import digest_of, rooms_of, users_of
 from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
+from edgesip.relay.packets import StrangeSource
 from edgesip.relay.service import RelayService, limits
 from edgesip.reloading import Reloading, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
@@ -357,7 +358,7 @@ class Edge:
         return "ready " + " ".join(words)
 
 
-def _fields(event: relay.StrangeSource) -> dict[str, Any]:
+def _fields(event: StrangeSource) -> dict[str, Any]:
     return {name: str(value) for name, value in event._asdict().items() if name != "key"}
 
 

@@ -38,6 +38,7 @@ COMPILED = (
     "relay/latch.py",
     "relay/session.py",
     "relay/listing.py",
+    "relay/packets.py",
     "relay/core.py",
 )
 

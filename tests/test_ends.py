@@ -56,7 +56,7 @@ class House(Talk):
         assert len(core.dialogs._timers) == 0
         assert len(core.transactions._timers) == 0
         assert self.relay._sessions == {}
-        assert self.relay._places == {}
+        assert self.relay.packets.ports == 0
 
 
 Way = Callable[[House, Phone, Phone], None]

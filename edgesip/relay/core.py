@@ -1,8 +1,8 @@
-"""The relay's front door: offers and answers in, packets in, packets out, and what became of calls.
+"""The relay's front door: offers and answers in, and what became of calls; packets go to `packets`.
 
-Joins the pool of ports, the sessions and a path. Sans-IO: `now` is monotonic seconds, sockets are somebody
-else's (`bind`, `unbind`), and what there is to say comes back as values, events and counters. Refuses to
-know SIP messages: a call is (Call-ID, From-tag), a branch is a name.
+Joins the pool of ports, the sessions and what carries their packets. Sans-IO: `now` is monotonic seconds,
+sockets are somebody else's (`bind`, `unbind`), and what there is to say comes back as values, events and
+counters. Refuses to know SIP messages: a call is (Call-ID, From-tag), a branch is a name.
 """
 
 from __future__ import annotations
@@ -13,21 +13,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow, is_loopback, parse_ip
-from edgesip.relay.latch import Judgement, Reach, Sample
+from edgesip.relay.latch import Reach
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.listing import listed
-from edgesip.relay.moments import Moments
+from edgesip.relay.packets import Packets, Send, StrangeSource
 from edgesip.relay.path import Path
 from edgesip.relay.ports import Pair, Ports
-from edgesip.relay.rtp import RTCP, RTP, classify, header, is_valid_rtcp
-from edgesip.relay.rule import Rule
 from edgesip.relay.sdp import Sdp, SdpError, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
 
 PORTS_A_SESSION = 4
-REPORT_INTERVAL = 60.0
-
-Send = tuple[Addr, Addr, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +59,7 @@ class MediaTimeout(NamedTuple):
     branch: str
 
 
-class StrangeSource(NamedTuple):
-    """A settled stream gets packets from elsewhere, `mismatches` so far; one event a minute a line."""
-
-    key: Key
-    side: str
-    media: str
-    source: Addr
-    mismatches: int
-
-
 Event = MediaTimeout | StrangeSource
-
-
-class _Place(NamedTuple):
-    """What a bound port belongs to; `branch` None is the caller's side."""
-
-    session: Session
-    branch: Branch | None
-    leg: Leg
-    line: Line
-    is_rtcp: bool
 
 
 class RelayCore:
@@ -104,12 +79,10 @@ class RelayCore:
         self._entropy = entropy
         self._ports = Ports(settings.low, settings.high, entropy, bind, unbind)
         self._sessions: dict[Key, Session] = {}
-        self._places: dict[Addr, _Place] = {}
+        self.packets = Packets(path)
         self._due: list[tuple[float, Key]] = []
-        self._events: list[Event] = []
-        self.moments = Moments()
-        names = "packets octets src_mismatch relatch invalid stray muted no_target unproven timeout refused"
-        self._counts = dict.fromkeys(names.split(), 0)
+        self.moments = self.packets.moments
+        self._counts = dict.fromkeys(("timeout", "refused"), 0)
 
     @property
     def max_sessions(self) -> int:
@@ -162,7 +135,7 @@ class RelayCore:
             self._keep(session)
             return self._full("No media ports left")
         self._keep(session)
-        self._settle(session)
+        self.packets.settle(session)
         if fresh:
             self.moments.opened(now, key[0], (session.caller, place.leg))
         return output
@@ -192,7 +165,7 @@ class RelayCore:
         if isinstance(sdp, Refusal):
             return sdp
         output = session.answer(place, tag, side, sdp, source.remote.host, final, self, now)
-        self._settle(session)
+        self.packets.settle(session)
         if session.answered:
             self._schedule(session, session.heard + self._patience(session))
         return output
@@ -204,7 +177,7 @@ class RelayCore:
         if session is not None and place is not None:
             session.reject(place, side, self, now)
             self._keep(session)
-            self._settle(session)
+            self.packets.settle(session)
 
     def end(self, key: Key, now: float) -> None:
         """The call is over, with every branch that it still has."""
@@ -220,7 +193,7 @@ class RelayCore:
             self.moments.closed(now, key[0], (session.caller, place.leg), self.path)
             session.close(place, self, now)
             self._keep(session)
-            self._settle(session)
+            self.packets.settle(session)
 
     def _parse(self, body: bytes) -> Sdp | Refusal:
         try:
@@ -257,150 +230,38 @@ class RelayCore:
 
     def lease(self, session: Session, branch: Branch | None, leg: Leg, index: int, now: float) -> Line | None:
         """A line with bound ports, known to `receive`; None when it would take more than we may have."""
-        if len(self._places) + 2 > PORTS_A_SESSION * self.settings.max_sessions:
+        if self.packets.ports + 2 > PORTS_A_SESSION * self.settings.max_sessions:
             return None
         pair = self._ports.lease(leg.host, now)
         if pair is None:
             return None
         line = Line(index, pair)
-        self._places[Addr(pair.host, pair.rtp)] = _Place(session, branch, leg, line, False)
-        self._places[Addr(pair.host, pair.rtcp)] = _Place(session, branch, leg, line, True)
+        self.packets.open(session, branch, leg, line)
         return line
 
     def release(self, line: Line, now: float) -> None:
         """Take the line off the path, unbind its ports and let them rest."""
-        pair = line.pair
-        place = self._places.pop(Addr(pair.host, pair.rtp))
-        del self._places[Addr(pair.host, pair.rtcp)]
-        self._withdraw(place.session, line)
-        self._ports.release(pair, now)
+        self.packets.shut(line)
+        self._ports.release(line.pair, now)
 
     # Packets.
 
     def receive(self, local: Addr, data: bytes, source: Addr, now: float) -> Sequence[Send]:
         """One datagram that reached `local`: what to send for it, as (from our port, to, octets)."""
-        place = self._places.get(local)
-        if place is None:
-            return self._no("stray")
-        session, branch, leg, line, at_rtcp = place
-        heard = session.audible()
-        if heard is None or (branch is not None and branch is not heard):
-            return self._no("muted")
-        peer_leg = heard.leg if branch is None else session.caller
-        peer = peer_leg.lines.get(line.index)
-        agreed = peer if branch is None else line
-        if peer is None or agreed is None:
-            return self._no("muted")
-        kind = classify(data)
-        is_rtcp = kind is RTCP and line.is_rtp
-        sample: Sample | None = None
-        if is_rtcp:
-            if not is_valid_rtcp(data, line.secured) or not (at_rtcp or agreed.mux):
-                return self._no("invalid")
-            if at_rtcp:
-                sample = Sample(int.from_bytes(data[4:8], "big"), 0)
-        elif at_rtcp or (line.is_rtp and kind is not RTP) or len(data) < 2:
-            return self._no("invalid")
-        elif line.is_rtp:
-            fields = header(data)
-            if fields.payload_type in agreed.valid:
-                sample = Sample(fields.ssrc, fields.sequence)
-        else:
-            sample = Sample(0, int.from_bytes(data[:2], "big"))  # UDPTL begins with its sequence number
-        latch = line.rtcp if at_rtcp else line.rtp
-        if line.rule is not None:
-            self._read(session, line)
-        best, locked, relatches = latch.best, latch.locked, latch.relatches
-        judgement = latch.judge(source, sample, now)
-        if latch.best is not best:
-            self.moments.learned(now, session.key[0], leg, line, at_rtcp)
-        if latch.locked != locked:
-            self._counts["relatch"] += latch.relatches - relatches
-            if latch is line.rtp and latch.locked is not None:
-                line.rtcp.tie(latch.locked.host)
-            self._settle(session)
-        if judgement is not Judgement.TAKEN:
-            if judgement is Judgement.MISMATCH:
-                if latch.mismatches == 1:
-                    self.moments.refused(now, session.key[0], leg, line, source)
-                self._strange(session, leg, line, source, now)
-                return self._no("src_mismatch")
-            return self._no("invalid")
-        if not is_rtcp:
-            line.packets += 1
-            line.octets += len(data)
-            self._counts["packets"] += 1
-            self._counts["octets"] += len(data)
-        if not is_rtcp or session.held():
-            session.heard = now
-        out = peer.rtcp if is_rtcp and not agreed.mux else peer.rtp
-        if out.target is None:
-            return self._no("no_target")
-        if not out.proven and not peer_leg.allows_unproven(out.target.host):
-            return self._no("unproven")
-        port = peer.pair.rtcp if out is peer.rtcp else peer.pair.rtp
-        return ((Addr(peer.pair.host, port), out.target, data),)
-
-    def _no(self, why: str) -> Sequence[Send]:
-        self._counts[why] += 1
-        return ()
-
-    def _strange(self, session: Session, leg: Leg, line: Line, source: Addr, now: float) -> None:
-        if line.rtp.locked is None or (
-            line.reported_at is not None and now - line.reported_at < REPORT_INTERVAL
-        ):
-            return
-        line.reported_at = now
-        mismatches = line.rtp.mismatches + line.rtcp.mismatches
-        self._events.append(StrangeSource(session.key, leg.side, line.kind, source, mismatches))
-
-    # The path: streams that are settled at both ends.
-
-    def _settle(self, session: Session) -> None:
-        """Put and drop rules until the path carries exactly the streams whose both ends are locked."""
-        heard = session.audible() if session.active is not None else None
-        for branch, _, line in session.lines():
-            peer = None
-            if heard is not None and branch in (None, heard):
-                peer = (heard.leg if branch is None else session.caller).lines.get(line.index)
-            rule = _rule_for(line, peer)
-            if rule != line.rule:
-                self._withdraw(session, line)
-                if rule is not None and self.path.put(rule):
-                    line.rule = rule
-
-    def _withdraw(self, session: Session, line: Line) -> None:
-        """Drop the line's rule, keeping what the path had counted."""
-        if line.rule is None:
-            return
-        self._read(session, line)
-        last = self.path.drop(line.rule.local)
-        line.rule = None
-        if last is not None:
-            line.packets += last.packets
-            line.octets += last.octets
-            self._counts["packets"] += last.packets
-            self._counts["octets"] += last.octets
-
-    def _read(self, session: Session, line: Line) -> None:
-        """Let the latch and the session know what the path has carried meanwhile."""
-        last = None if line.rule is None else self.path.counters(line.rule.local)
-        if last is not None and last.packets:
-            line.rtp.refresh(last.at, last.ssrc, last.sequence)
-            session.heard = max(session.heard, last.at)
+        return self.packets.receive(local, data, source, now)
 
     # Time.
 
     def tick(self, now: float) -> list[Event]:
         """What happened since the last tick, and the answered calls that have been silent for too long."""
-        events, self._events = self._events, []
+        events: list[Event] = [*self.packets.take_events()]
         while self._due and self._due[0][0] <= now:
             at, key = heapq.heappop(self._due)
             session = self._sessions.get(key)
             if session is None or session.due != at:
                 continue
             for _, _, line in session.lines():
-                self._read(session, line)
+                self.packets.read(session, line)
             due = session.heard + self._patience(session)
             if due <= now:
                 if session.fixed is not None and session.caller.lines:
@@ -427,7 +288,8 @@ class RelayCore:
     @property
     def counters(self) -> dict[str, int]:
         """Totals since the start, by `rtp:` names; what living rules carried is in them."""
-        counts = {f"rtp:rtp_{name}": value for name, value in self._counts.items()}
+        totals = {**self.packets.counts, **self._counts}
+        counts = {f"rtp:rtp_{name}": value for name, value in totals.items()}
         for session in self._sessions.values():
             for _, _, line in session.lines():
                 last = None if line.rule is None else self.path.counters(line.rule.local)
@@ -453,11 +315,3 @@ def _of_family(addresses: Sequence[str], like: str) -> str | None:
             ip = parse_ip(address)
             return address if ip is None else str(ip)
     return None
-
-
-def _rule_for(line: Line, peer: Line | None) -> Rule | None:
-    """The rule of what arrives on this line, once both ends are settled."""
-    if peer is None or not line.is_rtp or line.rtp.locked is None or peer.rtp.locked is None:
-        return None
-    local, via = Addr(line.pair.host, line.pair.rtp), Addr(peer.pair.host, peer.pair.rtp)
-    return Rule(local, line.rtp.locked, via, peer.rtp.locked)

@@ -8,7 +8,8 @@ import pytest
 from relay_talk import KEY, RELAY, Phone, Talk, ports_in, rtcp, rtp, sdp
 
 from edgesip.address import Addr
-from edgesip.relay.core import MediaTimeout, Refusal, StrangeSource
+from edgesip.relay.core import MediaTimeout, Refusal
+from edgesip.relay.packets import StrangeSource
 from edgesip.relay.rule import Rule
 
 
@@ -394,7 +395,7 @@ def test_strangers_and_rtcp_do_not_keep_a_call() -> None:
         talk.caller.report()
         assert talk.caller.relay is not None
         talk.arrive(talk.caller.relay, rtp(1), Addr("192.0.2.66", 1234))
-        talk.core._events.clear()
+        talk.core.packets.take_events()
         assert talk.now - begin < 100
 
 
@@ -532,7 +533,7 @@ def test_two_thousand_calls_that_end_in_every_way_leave_nothing() -> None:
         random_call(talk, random, number)
         assert talk.leased() == 0
     assert talk.core.sessions(talk.now) == []
-    assert talk.core._places == {}
+    assert talk.core.packets.ports == 0
     assert talk.path.entries == {}
     talk.core.tick(talk.now + 10_000)
     assert talk.core.deadline() is None

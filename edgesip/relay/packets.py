@@ -1,0 +1,201 @@
+"""What happens to a packet that no path carries: whose it is, whether it is believed, where it goes.
+
+Knows every bound port and what it belongs to, asks the latches, counts, and keeps the path up to date with
+the streams that are settled. Refuses to know offers and answers, the pool, sockets and time that passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edgesip.address import Addr
+from edgesip.relay.latch import Judgement, Sample
+from edgesip.relay.leg import Leg, Line
+from edgesip.relay.moments import Moments
+from edgesip.relay.path import Path
+from edgesip.relay.rtp import RTCP, RTP, classify, header, is_valid_rtcp
+from edgesip.relay.rule import Rule
+from edgesip.relay.session import Branch, Key, Session
+
+REPORT_INTERVAL = 60.0
+
+Send = tuple[Addr, Addr, bytes]
+
+
+class StrangeSource(NamedTuple):
+    """A settled stream gets packets from elsewhere, `mismatches` so far; one event a minute a line."""
+
+    key: Key
+    side: str
+    media: str
+    source: Addr
+    mismatches: int
+
+
+class _Place(NamedTuple):
+    """What a bound port belongs to; `branch` None is the caller's side."""
+
+    session: Session
+    branch: Branch | None
+    leg: Leg
+    line: Line
+    is_rtcp: bool
+
+
+class Packets:
+    """Every bound port of every call, and the path that carries what is settled.
+
+    `counts` are totals since the start; `moments` is what became of each call's media.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.moments = Moments()
+        self._places: dict[Addr, _Place] = {}
+        self._events: list[StrangeSource] = []
+        names = "packets octets src_mismatch relatch invalid stray muted no_target unproven"
+        self.counts = dict.fromkeys(names.split(), 0)
+
+    @property
+    def ports(self) -> int:
+        """How many ports are known, two a line."""
+        return len(self._places)
+
+    def open(self, session: Session, branch: Branch | None, leg: Leg, line: Line) -> None:
+        """Packets may come to the line's ports from now on; `branch` None is the caller's side."""
+        pair = line.pair
+        self._places[Addr(pair.host, pair.rtp)] = _Place(session, branch, leg, line, False)
+        self._places[Addr(pair.host, pair.rtcp)] = _Place(session, branch, leg, line, True)
+
+    def shut(self, line: Line) -> None:
+        """Take the line off the path and forget its ports."""
+        pair = line.pair
+        place = self._places.pop(Addr(pair.host, pair.rtp))
+        del self._places[Addr(pair.host, pair.rtcp)]
+        self.withdraw(place.session, line)
+
+    def take_events(self) -> list[StrangeSource]:
+        """What was noticed since the last time."""
+        events, self._events = self._events, []
+        return events
+
+    def receive(self, local: Addr, data: bytes, source: Addr, now: float) -> Sequence[Send]:
+        """One datagram that reached `local`: what to send for it, as (from our port, to, octets)."""
+        place = self._places.get(local)
+        if place is None:
+            return self._no("stray")
+        session, branch, leg, line, at_rtcp = place
+        heard = session.audible()
+        if heard is None or (branch is not None and branch is not heard):
+            return self._no("muted")
+        peer_leg = heard.leg if branch is None else session.caller
+        peer = peer_leg.lines.get(line.index)
+        agreed = peer if branch is None else line
+        if peer is None or agreed is None:
+            return self._no("muted")
+        kind = classify(data)
+        is_rtcp = kind is RTCP and line.is_rtp
+        sample: Sample | None = None
+        if is_rtcp:
+            if not is_valid_rtcp(data, line.secured) or not (at_rtcp or agreed.mux):
+                return self._no("invalid")
+            if at_rtcp:
+                sample = Sample(int.from_bytes(data[4:8], "big"), 0)
+        elif at_rtcp or (line.is_rtp and kind is not RTP) or len(data) < 2:
+            return self._no("invalid")
+        elif line.is_rtp:
+            fields = header(data)
+            if fields.payload_type in agreed.valid:
+                sample = Sample(fields.ssrc, fields.sequence)
+        else:
+            sample = Sample(0, int.from_bytes(data[:2], "big"))  # UDPTL begins with its sequence number
+        latch = line.rtcp if at_rtcp else line.rtp
+        if line.rule is not None:
+            self.read(session, line)
+        best, locked, relatches = latch.best, latch.locked, latch.relatches
+        judgement = latch.judge(source, sample, now)
+        if latch.best is not best:
+            self.moments.learned(now, session.key[0], leg, line, at_rtcp)
+        if latch.locked != locked:
+            self.counts["relatch"] += latch.relatches - relatches
+            if latch is line.rtp and latch.locked is not None:
+                line.rtcp.tie(latch.locked.host)
+            self.settle(session)
+        if judgement is not Judgement.TAKEN:
+            if judgement is Judgement.MISMATCH:
+                if latch.mismatches == 1:
+                    self.moments.refused(now, session.key[0], leg, line, source)
+                self._strange(session, leg, line, source, now)
+                return self._no("src_mismatch")
+            return self._no("invalid")
+        if not is_rtcp:
+            line.packets += 1
+            line.octets += len(data)
+            self.counts["packets"] += 1
+            self.counts["octets"] += len(data)
+        if not is_rtcp or session.held():
+            session.heard = now
+        out = peer.rtcp if is_rtcp and not agreed.mux else peer.rtp
+        if out.target is None:
+            return self._no("no_target")
+        if not out.proven and not peer_leg.allows_unproven(out.target.host):
+            return self._no("unproven")
+        port = peer.pair.rtcp if out is peer.rtcp else peer.pair.rtp
+        return ((Addr(peer.pair.host, port), out.target, data),)
+
+    def _no(self, why: str) -> Sequence[Send]:
+        self.counts[why] += 1
+        return ()
+
+    def _strange(self, session: Session, leg: Leg, line: Line, source: Addr, now: float) -> None:
+        if line.rtp.locked is None or (
+            line.reported_at is not None and now - line.reported_at < REPORT_INTERVAL
+        ):
+            return
+        line.reported_at = now
+        mismatches = line.rtp.mismatches + line.rtcp.mismatches
+        self._events.append(StrangeSource(session.key, leg.side, line.kind, source, mismatches))
+
+    # The path: streams that are settled at both ends.
+
+    def settle(self, session: Session) -> None:
+        """Put and drop rules until the path carries exactly the streams whose both ends are locked."""
+        heard = session.audible() if session.active is not None else None
+        for branch, _, line in session.lines():
+            peer = None
+            if heard is not None and branch in (None, heard):
+                peer = (heard.leg if branch is None else session.caller).lines.get(line.index)
+            rule = rule_for(line, peer)
+            if rule != line.rule:
+                self.withdraw(session, line)
+                if rule is not None and self.path.put(rule):
+                    line.rule = rule
+
+    def withdraw(self, session: Session, line: Line) -> None:
+        """Drop the line's rule, keeping what the path had counted."""
+        if line.rule is None:
+            return
+        self.read(session, line)
+        last = self.path.drop(line.rule.local)
+        line.rule = None
+        if last is not None:
+            line.packets += last.packets
+            line.octets += last.octets
+            self.counts["packets"] += last.packets
+            self.counts["octets"] += last.octets
+
+    def read(self, session: Session, line: Line) -> None:
+        """Let the latch and the session know what the path has carried meanwhile."""
+        last = None if line.rule is None else self.path.counters(line.rule.local)
+        if last is not None and last.packets:
+            line.rtp.refresh(last.at, last.ssrc, last.sequence)
+            session.heard = max(session.heard, last.at)
+
+
+def rule_for(line: Line, peer: Line | None) -> Rule | None:
+    """The rule of what arrives on this line, once both ends are settled."""
+    if peer is None or not line.is_rtp or line.rtp.locked is None or peer.rtp.locked is None:
+        return None
+    local, via = Addr(line.pair.host, line.pair.rtp), Addr(peer.pair.host, peer.pair.rtp)
+    return Rule(local, line.rtp.locked, via, peer.rtp.locked)

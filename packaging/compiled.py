@@ -38,6 +38,9 @@ COMPILED = (
     "relay/latch.py",
     "relay/session.py",
     "relay/listing.py",
+    "relay/chain.py",
+    "relay/resize.py",
+    "relay/switches.py",
     "relay/packets.py",
     "relay/core.py",
 )

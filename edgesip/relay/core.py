@@ -303,6 +303,10 @@ class RelayCore:
         """The pool: `total`, `leased`, `resting` and `free` ports (the shape of `rtp.ports`)."""
         return dict(self._ports.counts(now)._asdict())
 
+    def named(self, call_id: str) -> list[Session]:
+        """The living sessions of a Call-ID: one, unless several callers use the same."""
+        return [session for key, session in self._sessions.items() if key[0] == call_id]
+
     def sessions(self, now: float) -> list[dict[str, Any]]:
         """Every living session with its legs, line by line (the shape of `rtp.list`)."""
         return [listed(session, self.path, now) for session in self._sessions.values()]

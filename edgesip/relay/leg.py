@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgesip.address import is_unspecified, parse_ip
+from edgesip.relay.chain import Chain
 from edgesip.relay.latch import Expect, Latch, Learn, Reach
 from edgesip.relay.ports import Pair
 from edgesip.relay.rule import Rule
@@ -23,7 +24,9 @@ MAX_UNPROVEN_HOSTS = 16
 class Line:
     """One m-line of one leg. `packets` and `octets` count media taken from this side, no living rule's in it.
 
-    `mux` and `valid` (the payload types that count) are what two legs agreed on: the callee's line has them.
+    `chain` is what the media of this side goes through, `busy` why else no path may carry it: with either
+    every packet comes to us. `mux` and `valid` (the payload types that count) are what two legs agreed on:
+    the callee's line has them.
     """
 
     index: int
@@ -41,6 +44,8 @@ class Line:
     packets: int = 0
     octets: int = 0
     rule: Rule | None = None
+    chain: Chain = ()
+    busy: frozenset[str] = frozenset()
     reported_at: float | None = None
 
     def name(self, media: Media) -> None:
@@ -117,7 +122,10 @@ class Line:
 
 @dataclass(slots=True)
 class Leg:
-    """One side of a call: `host` is where its ports are, `written` the address its peer is told."""
+    """One side of a call: `host` is where its ports are, `written` the address its peer is told.
+
+    `ptime`: milliseconds of sound per packet that this side's media is to leave in, 0 for as it comes.
+    """
 
     side: str
     host: str
@@ -127,6 +135,7 @@ class Leg:
     learn: Learn = Learn.NAT
     lines: dict[int, Line] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    ptime: int = 0
 
     def endpoint(self, index: int, media: Media, mux: bool) -> Endpoint | None:
         """What the peer of this leg is told for an m-line; None when the line has no ports here."""
@@ -156,6 +165,7 @@ class Leg:
             "learn": self.learn.value,
             "lines": [line.record(wall_offset) for index, line in self.lines.items() if index not in without],
             "spent": dict(self.spent),
+            "ptime": self.ptime,
         }
 
     @classmethod
@@ -172,6 +182,7 @@ class Leg:
             learn=Learn(record["learn"]),
             lines={line.index: line for line in lines},
             spent=dict(record["spent"]),
+            ptime=record["ptime"],
         )
 
 

@@ -50,6 +50,8 @@ def _because(session: Session, branch: Branch | None, line: Line) -> str:
         return "both ends are settled"
     if not line.is_rtp:
         return "it is not RTP"
+    if line.chain or line.busy:
+        return " and ".join([*(link.why for link in line.chain), *sorted(line.busy)])
     if not line.rtp.unlocked:
         return "there is no answer yet"
     heard = session.audible()

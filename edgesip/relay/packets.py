@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgesip.address import Addr
+from edgesip.relay.chain import carried, reported
 from edgesip.relay.latch import Judgement, Sample
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.moments import Moments
@@ -17,6 +18,7 @@ from edgesip.relay.path import Path
 from edgesip.relay.rtp import RTCP, RTP, classify, header, is_valid_rtcp
 from edgesip.relay.rule import Rule
 from edgesip.relay.session import Branch, Key, Session
+from edgesip.relay.switches import arrange
 
 REPORT_INTERVAL = 60.0
 
@@ -142,7 +144,15 @@ class Packets:
         if not out.proven and not peer_leg.allows_unproven(out.target.host):
             return self._no("unproven")
         port = peer.pair.rtcp if out is peer.rtcp else peer.pair.rtp
-        return ((Addr(peer.pair.host, port), out.target, data),)
+        via = Addr(peer.pair.host, port)
+        if not (line.chain or peer.chain):
+            return ((via, out.target, data),)
+        if is_rtcp:
+            return ((via, out.target, reported(line.chain, peer.chain, data, source, now)),)
+        packets = carried(line.chain, data, source, now)
+        if not out.proven:
+            packets = packets[:1]  # the three of rule 9 are counted by what comes in
+        return [(via, out.target, packet) for packet in packets]
 
     def _no(self, why: str) -> Sequence[Send]:
         self.counts[why] += 1
@@ -162,7 +172,9 @@ class Packets:
     def settle(self, session: Session) -> None:
         """Put and drop rules until the path carries exactly the streams whose both ends are locked."""
         heard = session.audible() if session.active is not None else None
-        for branch, _, line in session.lines():
+        for branch, leg, line in session.lines():
+            if leg.ptime or line.chain:
+                arrange(leg, line)
             peer = None
             if heard is not None and branch in (None, heard):
                 peer = (heard.leg if branch is None else session.caller).lines.get(line.index)
@@ -194,8 +206,15 @@ class Packets:
 
 
 def rule_for(line: Line, peer: Line | None) -> Rule | None:
-    """The rule of what arrives on this line, once both ends are settled."""
-    if peer is None or not line.is_rtp or line.rtp.locked is None or peer.rtp.locked is None:
+    """The rule of what arrives on this line, once both ends are settled and nothing else is to be done."""
+    if (
+        line.chain
+        or line.busy
+        or peer is None
+        or not line.is_rtp
+        or line.rtp.locked is None
+        or peer.rtp.locked is None
+    ):
         return None
     local, via = Addr(line.pair.host, line.pair.rtp), Addr(peer.pair.host, peer.pair.rtp)
     return Rule(local, line.rtp.locked, via, peer.rtp.locked)

@@ -20,6 +20,7 @@ from edgesip.relay.core import Refusal, RelayCore, Settings
 from edgesip.relay.path import Path, UserPath
 from edgesip.relay.ports import Pair
 from edgesip.relay.service import forward
+from edgesip.relay.session import Session
 
 RELAY = "192.0.2.1"
 KEY = ("call-1", "tag-a")
@@ -212,6 +213,11 @@ class Talk:
 
     def wait(self, seconds: float) -> None:
         self.now += seconds
+
+    def session(self) -> Session:
+        """The call as the relay has it."""
+        [found] = self.core.named(KEY[0])
+        return found
 
     def leg(self, side: str, number: int = 0) -> dict[str, object]:
         """The leg as `rtp list` shows it."""

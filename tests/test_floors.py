@@ -26,6 +26,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.guarding", 4),
     ("edgesip.signal.net", 3),
     ("edgesip.relay.service", 3),
+    ("edgesip.relay.links", 3),
     ("edgesip.relay.kernel", 3),
     ("edgesip.control", 3),
     ("edgesip.store.api", 0),

@@ -8,22 +8,20 @@ second. Refuses to know what is believed and why: that is the core's.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import select
-import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from edgesip.address import Addr
 from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings
+from edgesip.relay.links import Link, SocketPath, bound
 from edgesip.relay.moments import Moment
-from edgesip.relay.path import Entry, Path, UserPath
+from edgesip.relay.path import Entry, Path
 from edgesip.relay.ports import Pair
 from edgesip.relay.rule import RTP_HEADER
 
-RECEIVE_BUFFER = 256 * 1024
-EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
 SLICE = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
 WAKES = 64  # sockets looked at in one poll
 LARGEST = 65535
@@ -41,26 +39,14 @@ def limits(low: int, high: int, nofile_soft: int) -> int:
     return min(ports, nofile_soft - reserve) // PORTS_A_SESSION
 
 
-@dataclass(slots=True, eq=False)
-class _Link:
-    """One bound port."""
-
-    sock: socket.socket
-    local: Addr
-    sendto: Callable[[bytes, Addr], int]
-
-
-def forward(
-    entry: Entry, data: bytes, source: Addr, now: float, sendto: Callable[[bytes, Addr], object]
-) -> bool:
-    """`rule.carry` and its act in one flat function: send and count, or False to have the core asked."""
+def forward(entry: Entry, data: bytes, source: Addr, now: float) -> bool:
+    """`rule.carry` in one flat function, and its count: True to send it on, False to have the core asked."""
     if source != entry.remote or len(data) < RTP_HEADER or data[0] & 0xC0 != 0x80 or 192 <= data[1] <= 223:
         return False
     entry.packets += 1
     entry.octets += len(data)
     entry.at = now
     entry.last = data
-    sendto(data, entry.to)
     return True
 
 
@@ -85,16 +71,13 @@ class RelayService:
         self._loop = loop
         self._on_events = on_events
         self._clock = clock
-        user = UserPath()
-        self._settled = user.entries
         self._poll = select.epoll()
-        self._links: dict[int, _Link] = {}
-        self._by_local: dict[Addr, _Link] = {}
+        self._links: dict[int, Link] = {}
+        self._by_local: dict[Addr, Link] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self.lost: dict[str, int] = {"rtp:rtp_send_dropped": 0, "rtp:rtp_socket_errors": 0}
-        self.core = RelayCore(
-            settings, bind=self.bind, unbind=self.unbind, path=path or user, entropy=entropy
-        )
+        path = path or SocketPath(self._by_local)
+        self.core = RelayCore(settings, bind=self.bind, unbind=self.unbind, path=path, entropy=entropy)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -124,10 +107,10 @@ class RelayService:
 
     def bind(self, pair: Pair) -> bool:
         """Bind both ports of a pair; False, and neither bound, when one cannot be had."""
-        made: list[_Link] = []
+        made: list[Link] = []
         try:
             for port in (pair.rtp, pair.rtcp):
-                made.append(_bound(Addr(pair.host, port)))
+                made.append(bound(Addr(pair.host, port)))
             for link in made:
                 self._poll.register(link.sock.fileno(), select.EPOLLIN)
         except OSError:
@@ -167,49 +150,58 @@ class RelayService:
                 if link is not None:
                     self._relay_one(link, now)
 
-    def _relay_one(self, link: _Link, now: float) -> None:
+    def _relay_one(self, link: Link, now: float) -> None:
+        only = link.only
         try:
-            data, source = link.sock.recvfrom(LARGEST)
+            if only is not None:
+                data, source = link.recv(LARGEST), only
+            else:
+                data, source = link.recvfrom(LARGEST)
+                if len(source) > 2:
+                    source = source[:2]  # IPv6 adds flow label and scope
         except BlockingIOError:
             return
         except OSError:  # the ICMP answer to an earlier packet comes back here; it ends nothing
             self.lost["rtp:rtp_socket_errors"] += 1
             return
-        if len(source) > 2:
-            source = source[:2]  # IPv6 adds flow label and scope
-        entry = self._settled.get(link.local)
-        try:
-            if entry is not None and forward(entry, data, source, now, self._by_local[entry.rule.via].sendto):
-                return
+        entry, out = link.entry, link.out
+        if entry is None or out is None or not forward(entry, data, source, now):
             for via, to, octets in self.core.receive(link.local, data, Addr(*source), now):
-                self._by_local[via].sendto(octets, to)
-        except BlockingIOError:
+                self._send(self._by_local[via], octets, to)
+            return
+        try:
+            if out.peer is not None:
+                out.send(data)
+            else:
+                out.sendto(data, entry.to)
+        except OSError as error:
+            self._once_more(error, out, data, entry.to)
+        if link.wide:
+            link.narrow(entry.remote, now)
+
+    def _send(self, out: Link, data: bytes, to: Addr) -> None:
+        try:
+            out.sendto(data, to)
+        except OSError as error:
+            self._once_more(error, out, data, to)
+
+    def _once_more(self, error: OSError, out: Link, data: bytes, to: Addr) -> None:
+        """A socket tells the ICMP error of an earlier packet in place of sending; then it has told it."""
+        if isinstance(error, BlockingIOError):
             self.lost["rtp:rtp_send_dropped"] += 1
-        except OSError:
-            self.lost["rtp:rtp_socket_errors"] += 1
+            return
+        self.lost["rtp:rtp_socket_errors"] += 1
+        with contextlib.suppress(OSError):  # no route, say: then it is lost
+            out.sendto(data, to)
 
     # Time.
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
-        events = [*self.core.moments.take(), *self.core.tick(self._clock())]
+        now = self._clock()
+        for link in self._links.values():
+            if link.peer is not None:
+                link.look(now)
+        events = [*self.core.moments.take(), *self.core.tick(now)]
         if events:
             self._on_events(events)
-
-
-def _bound(local: Addr) -> _Link:
-    """A non-blocking UDP socket on this address; OSError when it cannot be had."""
-    family = socket.AF_INET6 if local.family == 6 else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, EXPEDITED)
-        else:
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, EXPEDITED)
-        sock.bind(local)
-    except OSError:
-        sock.close()
-        raise
-    return _Link(sock, local, sock.sendto)

@@ -200,9 +200,9 @@ class Talk:
         """One datagram at a port of the relay, as the service would treat it; how many left for it."""
         out: list[tuple[Addr, Addr, bytes]] = []
         entry = self.path.entries.get(local)
-        if entry is None or not forward(
-            entry, packet, source, self.now, lambda data, to: out.append((entry.rule.via, to, data))
-        ):
+        if entry is not None and forward(entry, packet, source, self.now):
+            out.append((entry.rule.via, entry.to, packet))
+        else:
             out.extend(self.core.receive(local, packet, source, self.now))
         self.sent.extend(out)
         for _, to, data in out:

@@ -1,0 +1,142 @@
+"""The bound ports of the relay, and the path that settled streams take through them.
+
+A port hears everybody. While a settled stream speaks its socket is connected: the kernel drops strangers,
+and neither end of a packet needs its address. Refuses to know whom to believe: rules say it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from edgesip.address import Addr
+from edgesip.relay.path import Counters, Entry
+from edgesip.relay.rule import Rule
+
+RECEIVE_BUFFER = 256 * 1024
+EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
+QUIET = 1.0  # below the 2 s of silence after which a NAT may have moved the phone (latch.SILENCE)
+OLD_PACKETS = 0.5  # seconds after which nothing is on its way into the queue from before the connection
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_NOBODY = bytes(16)  # a sockaddr of AF_UNSPEC: connect(2) to it dissolves the connection
+
+
+class Link:
+    """One bound port. `entry` is the rule of what arrives, `out` the port by which that leaves.
+
+    `peer` is whom the socket is connected to, `only` the same once nobody else's packet can be in its queue;
+    `wide` is True until a connection was tried for the entry.
+    """
+
+    __slots__ = (
+        *("sock", "local", "recv", "recvfrom", "send", "sendto"),
+        *("entry", "out", "wide", "peer", "only", "since"),
+    )
+
+    def __init__(self, sock: socket.socket, local: Addr) -> None:
+        self.sock = sock
+        self.local = local
+        self.recv: Callable[[int], bytes] = sock.recv
+        self.recvfrom: Callable[[int], tuple[bytes, Any]] = sock.recvfrom
+        self.send: Callable[[bytes], int] = sock.send
+        self.sendto: Callable[[bytes, Addr], int] = sock.sendto
+        self.entry: Entry | None = None
+        self.out: Link | None = None
+        self.wide = True
+        self.peer: Addr | None = None
+        self.only: Addr | None = None
+        self.since = 0.0
+
+    def narrow(self, remote: Addr, now: float) -> None:
+        """Hear this address alone from now on, where the kernel can do that."""
+        self.wide = False
+        try:
+            self.sock.connect(remote)
+        except OSError:  # no route at the moment, a scope that is missing: the source is looked at instead
+            return
+        self.peer, self.since = remote, now
+
+    def widen(self) -> None:
+        """Hear everybody again."""
+        self.wide, self.only = True, None
+        if self.peer is not None:
+            self.peer = None
+            _libc.connect(self.sock.fileno(), _NOBODY, len(_NOBODY))
+
+    def look(self, now: float) -> None:
+        """Once a second while there is a peer: one that fell silent may come back from elsewhere."""
+        if self.entry is None:
+            return
+        if now - self.entry.at >= QUIET:
+            self.widen()
+        elif self.only is None and now - self.since >= OLD_PACKETS and self._is_empty():
+            self.only = self.peer
+
+    def _is_empty(self) -> bool:
+        """Whether nothing waits that may be from before the connection."""
+        try:
+            self.sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:  # an ICMP error; another time
+            pass
+        return False
+
+
+class SocketPath:
+    """The userspace path: what its rules say is kept at the ports themselves, which the packet loop reads."""
+
+    name = "user"
+
+    def __init__(self, links: Mapping[Addr, Link]) -> None:
+        self._links = links
+
+    def put(self, rule: Rule) -> bool:
+        """Carry it, in place of the rule that this port had; False when one of its ports is not bound."""
+        link, out = self._links.get(rule.local), self._links.get(rule.via)
+        if link is None or out is None:
+            return False
+        link.widen()
+        link.entry, link.out = Entry(rule, rule.remote, rule.to), out
+        return True
+
+    def drop(self, local: Addr) -> Counters | None:
+        """Forget the rule of this port, which hears everybody again."""
+        link = self._links.get(local)
+        entry = None if link is None else link.entry
+        if link is None or entry is None:
+            return None
+        link.entry = link.out = None
+        link.widen()
+        return entry.read()
+
+    def counters(self, local: Addr) -> Counters | None:
+        """What was carried by the rule of this port."""
+        link = self._links.get(local)
+        return None if link is None or link.entry is None else link.entry.read()
+
+    def close(self) -> None:
+        """Forget every rule."""
+        for local in list(self._links):
+            self.drop(local)
+
+
+def bound(local: Addr) -> Link:
+    """A non-blocking UDP socket on this address; OSError when it cannot be had."""
+    family = socket.AF_INET6 if local.family == 6 else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, EXPEDITED)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, EXPEDITED)
+        sock.bind(local)
+    except OSError:
+        sock.close()
+        raise
+    return Link(sock, local)

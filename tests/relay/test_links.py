@@ -159,7 +159,8 @@ def test_a_nat_that_rebinds_heals_and_a_stranger_does_not_profit() -> None:
         assert link_to(house, house.alice).peer == Addr(HOST, moved.port)
         assert len(moved.heard()) == 3
         assert eve.heard() == []
-        moved.close(), eve.close()
+        moved.close()
+        eve.close()
 
 
 def test_an_offer_with_another_address_opens_the_port_at_once() -> None:

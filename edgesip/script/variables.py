@@ -80,6 +80,7 @@ FUNCTIONS: dict[str, str] = {
     "dlg_var": "dlg_var",
     "T_req": OF_REQUEST,
     "T_inv": OF_REQUEST,
+    "sdp": "sdp",
     "keepalive.socket": "keepalive_socket",
     "ulc": "ulc",
 }

@@ -54,10 +54,14 @@ class Edits:
         fields = replaced(request.headers.fields, "Content-Type", [kind] if body else [])
         return Request(request.method, request.uri, Headers(fields), body)
 
+    def with_own_body(self, response: Response) -> Response:
+        """The response with the body that the script wants; the relay is given that one."""
+        if self.body is None:
+            return response
+        return Response(response.status, response.reason, response.headers, self.body[0])
+
     def replied(self, response: Response, source: Flow, body: bytes) -> Response:
         """A response with every recorded change; `body` is what the relay made of its own."""
-        if self.body is not None and body is response.body:
-            body = self.body[0]
         return Response(response.status, response.reason, self.apply(response.headers, source), body)
 
     def copied(self) -> Edits:

@@ -457,13 +457,16 @@ class StatefulProxy:
         if dialog is None and fork.dialogs and response.status >= 200:
             self.calls.hang_up(fork, branch, response, now)
             return
-        body = self.calls.response_body(fork, branch, dialog, response, now)
-        stripped = self._edited(stripped, branch, fork, body)
+        edits = self._edits_of(stripped, branch, fork)
+        stripped = edits.with_own_body(stripped)
+        body = self.calls.response_body(fork, branch, dialog, stripped, now)
+        stripped = edits.replied(stripped, branch.flow, body)
         if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
             dialog.success = stripped
         self._transactions.respond(fork.server, stripped, now, True)
 
-    def _edited(self, response: Response, branch: Branch, fork: Fork, body: bytes) -> Response:
+    def _edits_of(self, response: Response, branch: Branch, fork: Fork) -> Edits:
+        """What the `reply` hook wants changed."""
         edits = Edits()
         if self.launcher.hooks.reply is not None:
             passing = Passing(response, branch.flow, fork, self._responder_nated(fork, branch), edits)
@@ -473,7 +476,7 @@ class StatefulProxy:
                 call_id = response.headers.call_id
                 self._said.append(note("error", "reply script failed", call_id, why=repr(error)))
                 edits = Edits()
-        return edits.replied(response, branch.flow, body)
+        return edits
 
     def _responder_nated(self, fork: Fork, branch: Branch) -> bool:
         if fork.in_dialog and fork.dialogs:

@@ -33,6 +33,7 @@ from edgesip import testing as stage
 from edgesip.cli import fail
 from edgesip.script.aimed import Aimed
 from edgesip.script.credentials import Identified
+from edgesip.script.described import Described
 from edgesip.script.edited import Edited
 from edgesip.script.hooks import PLAIN
 from edgesip.script.message import Message
@@ -321,6 +322,11 @@ def edited() -> str:
     return members(Edited)
 
 
+def described() -> str:
+    """What SDP tells, and what may be taken out of it."""
+    return members(Described)
+
+
 def nated() -> str:
     """What may be changed for NAT in every message that goes on."""
     return members(Nated)
@@ -460,6 +466,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "decisions": decisions,
     "message": message,
     "edited": edited,
+    "described": described,
     "nated": nated,
     "aimed": aimed,
     "call": call,

@@ -1,7 +1,7 @@
 """sdpops for scripts: what a message's SDP says, and what shall be taken out of the copy that leaves.
 
-Reads see the message as it came. What is taken out is recorded: the relay is given the SDP without it, so what
-the script takes away is not relayed either. SDP in one part of a multipart body counts.
+Reads see the message as it came. What is taken out is recorded: the relay is given the SDP without it, so
+that it is not relayed either. SDP in one part of a multipart body counts.
 """
 
 from __future__ import annotations

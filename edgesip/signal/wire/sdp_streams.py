@@ -73,7 +73,7 @@ def read(sdp: bytes) -> Description:
     lines = sdp.splitlines(keepends=True) if b"\n" in sdp else [sdp]
     starts = [place for place, line in enumerate(lines) if line.startswith(b"m=")]
     session = tuple(lines[: starts[0]] if starts else lines)
-    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
+    for start, stop in zip(starts, [*starts[1:], len(lines)], strict=False):
         words = lines[start][2:].decode("latin-1").split()
         kind, port, transport, *formats = [*words, "", "", ""][: max(3, len(words))]
         number = port.partition("/")[0]

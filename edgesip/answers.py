@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgesip.control.collector import Collector
-from edgesip.control.trace import Ring
+from edgesip.control.ring import Ring
 from edgesip.relay.service import RelayService
 from edgesip.signal.dialog.state import Dialog
 from edgesip.signal.net.resolver import Resolver

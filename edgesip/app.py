@@ -22,9 +22,9 @@ from edgesip.control import dns, log, nathelper, reload, subscriptions, tm, ul
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
+from edgesip.control.ring import Ring
 from edgesip.control.rpc import Rpc
 from edgesip.control.server import ControlServer
-from edgesip.control.trace import Ring
 from edgesip.control.trace import methods_for as trace_methods_for
 from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for

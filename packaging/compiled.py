@@ -28,8 +28,10 @@ COMPILED = (
     "signal/location/*.py",
     "signal/nat/*.py",
     "signal/guard/*.py",
+    "signal/net/links.py",
     "signal/net/service.py",
     "control/log.py",
+    "control/ring.py",
     "relay/rtp.py",
     "relay/rule.py",
     "relay/ports.py",
@@ -49,12 +51,16 @@ COMPILED = (
 def main(tree: Path) -> None:
     """Compile in place, by way of `TREE/build`, which is gone afterwards."""
     os.chdir(tree)
-    os.environ.setdefault("CFLAGS", "-O2")
+    os.environ.setdefault("CFLAGS", "-O2 -g0 -fvisibility=hidden -fno-semantic-interposition")
     package = Path("edgesip")
     found = {str(file) for pattern in COMPILED for file in package.glob(pattern)}
     modules = sorted(name for name in found if not name.endswith("__init__.py"))
     extensions = mypycify(
-        ["--ignore-missing-imports", *modules], opt_level="2", group_name="edgesip", target_dir="build"
+        ["--ignore-missing-imports", *modules],
+        opt_level="2",
+        group_name="edgesip",
+        target_dir="build",
+        multi_file=True,  # one file of all takes the compiler twice as long, and runs no faster
     )
     setup(
         name="edgesip-compiled",

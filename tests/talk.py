@@ -20,7 +20,8 @@ from pathlib import Path
 
 from edgesip.address import Addr, Flow
 from edgesip.cli.ladder import Style, drawn
-from edgesip.control.trace import Ring, told
+from edgesip.control.ring import Ring
+from edgesip.control.trace import told
 from edgesip.script import (
     Call,
     FailureCall,

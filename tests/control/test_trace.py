@@ -14,8 +14,9 @@ from talk import SDP, Talk
 from edgesip.address import Addr, Flow
 from edgesip.cli.ladder import Style, drawn
 from edgesip.cli.pcap import record
+from edgesip.control.ring import Ring
 from edgesip.control.rpc import Rpc
-from edgesip.control.trace import Ring, Wanted, call_id_of, head_of, methods_for, told
+from edgesip.control.trace import Wanted, call_id_of, head_of, methods_for, told
 from edgesip.signal.decision import Drop, Forward, Redirect, Reply
 from edgesip.signal.proxy.inbound import Inbound
 from edgesip.signal.wire.message import Request, parse

@@ -73,7 +73,7 @@ def test_byes_from_the_middle_look_like_the_far_ends() -> None:
     assert to_caller.headers.cseq == CSeq(1, "BYE")
     assert to_callee.headers.cseq == CSeq(8, "BYE")
     assert (to_callee.headers.from_.tag, to_callee.headers.to.tag) == ("1", "2")
-    one.set_leg("callee", contact="")
+    one.put_leg("callee", one.callee.with_contact(""))
     assert bye_for(one, "callee", "z9hG4bKy", myself, "x") is None
 
 

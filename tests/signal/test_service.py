@@ -12,7 +12,7 @@ import pytest
 from talk import SERVER, Packet, Talk
 
 from edgesip.address import Addr, Flow
-from edgesip.control.trace import Ring
+from edgesip.control.ring import Ring
 from edgesip.script import Script, load
 from edgesip.signal.net.resolver import AskSettings, Resolver
 from edgesip.signal.net.service import SignalService

@@ -5,7 +5,7 @@ Holds `Dialog` and `Leg`, and their records. Knows nothing of transactions, sock
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -72,6 +72,18 @@ class Leg:
     nated: bool = False
     ruid: str = ""
 
+    def with_cseq(self, cseq: int) -> Leg:
+        """The same end after its next request."""
+        return Leg(self.uri, self.tag, self.contact, self.routes, cseq, self.flow, self.nated, self.ruid)
+
+    def with_contact(self, contact: str) -> Leg:
+        """The same end, to be reached at another remote target."""
+        return Leg(self.uri, self.tag, contact, self.routes, self.cseq, self.flow, self.nated, self.ruid)
+
+    def with_flow(self, flow: Flow) -> Leg:
+        """The same end, to be reached over another flow."""
+        return Leg(self.uri, self.tag, self.contact, self.routes, self.cseq, flow, self.nated, self.ruid)
+
 
 @dataclass(slots=True, eq=False)
 class Dialog:
@@ -103,6 +115,11 @@ class Dialog:
     late: str = ""
     preview: bytes = b""
     success: Response | None = None
+    did: str = field(init=False, default="")
+    """The dialog module's Record-Route cookie: `h_entry.h_id` in reversed hex."""
+
+    def __post_init__(self) -> None:
+        self.did = f"{self.h_entry:x}"[::-1] + "." + f"{self.h_id:x}"[::-1]
 
     @property
     def key(self) -> tuple[str, str]:
@@ -114,21 +131,16 @@ class Dialog:
         """What names its media session: the same, and the turn of a spiral behind the first."""
         return (self.call_id, f"{self.caller.tag};{self.turn}" if self.turn else self.caller.tag)
 
-    @property
-    def did(self) -> str:
-        """The dialog module's Record-Route cookie: `h_entry.h_id` in reversed hex."""
-        return f"{self.h_entry:x}"[::-1] + "." + f"{self.h_id:x}"[::-1]
-
     def leg(self, side: str) -> Leg:
         """The leg of a side, `caller` or `callee`."""
         return self.caller if side == "caller" else self.callee
 
-    def set_leg(self, side: str, **changes: Any) -> None:
+    def put_leg(self, side: str, leg: Leg) -> None:
         """Put a changed leg in place of the old one."""
         if side == "caller":
-            self.caller = replace(self.caller, **changes)
+            self.caller = leg
         else:
-            self.callee = replace(self.callee, **changes)
+            self.callee = leg
 
     def moved(self, on: On) -> bool:
         """Take the transition of an event; False, and nothing happens, when the state has none."""

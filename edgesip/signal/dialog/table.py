@@ -183,11 +183,8 @@ class Dialogs:
         """An in-dialog request passes: CSeq follows it. True when it ends the dialog (BYE)."""
         headers = request.headers
         leg = dialog.leg(side)
-        changes: dict[str, object] = {}
         if headers.cseq.number > leg.cseq:
-            changes["cseq"] = headers.cseq.number
-        if changes:
-            dialog.set_leg(side, **changes)
+            dialog.put_leg(side, leg.with_cseq(headers.cseq.number))
         if request.method == "ACK":
             if dialog.moved(On.ACK):
                 self._timers.cancel(("noack", dialog))

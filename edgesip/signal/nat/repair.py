@@ -7,6 +7,8 @@ where a message goes next (the core: a Route wins over an alias).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from edgesip.address import Addr, Flow, bracketed, is_sendable, parse_hostport, parse_ip, same_host
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers, replaced
@@ -117,6 +119,7 @@ def handle_ruri_alias(uri: Uri, *, last: bool = False, name: str = ALIAS) -> tup
     return uri.with_params(uri.params[:place] + uri.params[place + 1 :]), address, transport
 
 
+@lru_cache(maxsize=8192)
 def read_alias(value: str) -> tuple[Addr, str] | None:
     """The address and transport of `ip~port~P` (nat.md §2.5); None when it is malformed."""
     host, _, rest = value.partition("~")

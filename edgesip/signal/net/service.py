@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from edgesip.address import Addr, Flow
-from edgesip.control.trace import Ring
+from edgesip.control.ring import Ring
 from edgesip.script import (
     Call,
     FailureCall,

@@ -123,7 +123,8 @@ class Calls:
             if response.status >= 200 and method in ("INVITE", "UPDATE"):
                 for side, refreshed in ((fork.side, fork.request.headers), (other(fork.side), headers)):
                     if refreshed.contacts:
-                        dialog.set_leg(side, contact=str(refreshed.contacts[0].uri))
+                        leg = dialog.leg(side)
+                        dialog.put_leg(side, leg.with_contact(str(refreshed.contacts[0].uri)))
             return dialog
         if not headers.to.tag:
             return dialog
@@ -287,7 +288,7 @@ class Calls:
         for side in ("caller", "callee"):
             binding = self._binding(dialog.leg(side).ruid)
             if binding is not None:
-                dialog.set_leg(side, flow=binding.flow)
+                dialog.put_leg(side, dialog.leg(side).with_flow(binding.flow))
             self._bye(dialog, side, why, now)
         self._dialogs.end(dialog, On.TIMEOUT, why, now)
         self._over(dialog, now)

@@ -18,6 +18,9 @@ from edgesip.signal.wire.values import CSeq
 MAX_MESSAGE = 65536  # octets (threat 1)
 MAX_FIELDS = 256
 MAX_LINE = 8192
+KEPT_LINES = 4096
+KEPT_LINE = 200
+"""Lines kept for when they come again, twice as many at most, and the longest of them."""
 
 _ONCE = ("From", "To", "Call-ID", "CSeq", "Content-Length")
 _VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
@@ -102,11 +105,16 @@ REASONS = {
 
 def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
     lines = [f"{name}: {value}" for name, value in fields if name != "Content-Length"]
-    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    text = start + "\r\n" + "\r\n".join(lines)
-    if not text.count("\n") == text.count("\r") == len(lines) + 2:
+    if not _unbroken(start, lines):
         raise ValueError("line break inside a header field")
-    return text.encode("utf-8", "surrogateescape") + body
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    return (start + "\r\n" + "\r\n".join(lines)).encode("utf-8", "surrogateescape") + body
+
+
+def _unbroken(start: str, lines: list[str]) -> bool:
+    """True when none of these lines has an end of line in it."""
+    text = start + "".join(lines)
+    return "\n" not in text and "\r" not in text
 
 
 class Request:
@@ -194,7 +202,7 @@ def parse(data: bytes) -> Request | Response:
         text = data[:end].decode("utf-8", "surrogateescape")
         lines = text.split("\r\n")
         start = lines.pop(0)
-        if text.count("\n") == len(lines) == text.count("\r") and "\0" not in text:
+        if "\0" not in text and _unbroken(start, lines):
             fields = _read_plain(lines)
             body = data[end + 4 :]
     if fields is None:
@@ -209,17 +217,48 @@ def _read_plain(lines: list[str]) -> list[Field] | None:
     """The fields when each line has the form `Name: value`, as nearly all have; None: look closer."""
     if len(lines) > MAX_FIELDS:
         return None
-    names = NAMES
-    try:
-        fields = [
-            (names[name], value.strip(LWS))
-            for line in lines
-            for name, colon, value in [line.partition(": ")]
-            if colon
-        ]
-    except ParseError:
-        return None
-    return fields if len(fields) == len(lines) else None
+    fields: list[Field] = []
+    for line in lines:
+        field = _LINES.known(line)
+        if field is None:
+            name, colon, value = line.partition(": ")
+            if not colon:
+                return None
+            try:
+                field = (NAMES[name], value.strip(LWS))
+            except ParseError:
+                return None
+            _LINES.learn(line, field)
+        fields.append(field)
+    return fields
+
+
+class _Lines:
+    """Header lines that were read lately, and what they say: most lines of a call come again in its next
+    message. Two generations, so that nothing has to be counted; a long line is not kept.
+    """
+
+    __slots__ = ("_new", "_old")
+
+    def __init__(self) -> None:
+        self._new: dict[str, Field] = {}
+        self._old: dict[str, Field] = {}
+
+    def known(self, line: str) -> Field | None:
+        """The field that this line is, if it was read before."""
+        field = self._new.get(line)
+        return self._old.get(line) if field is None else field
+
+    def learn(self, line: str, field: Field) -> None:
+        """This is what the line says."""
+        if len(line) > KEPT_LINE:
+            return
+        if len(self._new) >= KEPT_LINES:
+            self._old, self._new = self._new, {}
+        self._new[line] = field
+
+
+_LINES = _Lines()
 
 
 def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:

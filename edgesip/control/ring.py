@@ -1,0 +1,142 @@
+"""The last messages and events in memory: a ring that forgets the oldest.
+
+Recording keeps a reference to octets that are there anyway, and is done for every message. Refuses to read
+what it keeps, and to know who asks for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from edgesip.address import Addr, Flow
+from edgesip.signal.decision import Decision
+from edgesip.signal.nat.keepalive import PING_BRANCH
+from edgesip.signal.proxy.inbound import Inbound
+
+MESSAGE_ROOM = 400
+NOTE_ROOM = 600
+"""Octets that an entry takes besides its message: tuple, time, flow, values."""
+SHORTEST = 32
+"""Octets of a datagram that can be a message; shorter ones are keepalives."""
+_S, _O = b"SO"
+_LOOKED = 256
+"""Octets in which the Via of a ping stands: an OPTIONS that goes out, or a response that comes in."""
+Values = tuple[tuple[str, object], ...]
+
+
+Decided = tuple[Decision, int, bool, bool, bool, Addr | None]
+"""What a script decided for one request, and what it found and asked for on the way: the bits of nat_uac_test
+that matched, whether the binding is reached at its source, whether the Contact gets an alias, whether media
+goes through us, where an alias led."""
+
+Entry = tuple[float, bool, Flow, bytes] | tuple[float, str, str, str, Values | Decided]
+"""A message: time, incoming, flow, octets. A note: time, level, event, Call-ID, what belongs to it."""
+
+
+class Chunk(NamedTuple):
+    """Entries that are forgotten together: the number of the first, the octets of all."""
+
+    first: int
+    entries: list[Entry]
+    octets: int
+
+
+class Ring:
+    """At most `max_events` entries that take about `max_octets` in all; `on` is `trace_on`.
+
+    A message costs an append and a subtraction: sums are made, and the oldest entries forgotten, once for
+    every 128th of the room.
+    """
+
+    def __init__(self, on: bool, max_octets: int, max_events: int) -> None:
+        self.on = on
+        self._piece = min(max_octets, max_events * MESSAGE_ROOM) // 128
+        self._max_octets = max_octets - self._piece
+        self._max_events = max_events - self._piece // MESSAGE_ROOM - 1
+        self._chunks: deque[Chunk] = deque()
+        self._events = 0
+        self._octets = 0
+        self._new: list[Entry] = []
+        self._first = 1
+        self._room = self._piece
+        self._requests = 0
+        self._replies = 0
+
+    def counters(self) -> dict[str, int]:
+        """`traced_requests` and `traced_replies` since the start; entries and octets now."""
+        requests, replies = _counted(self._new)
+        return {
+            "siptrace:traced_requests": self._requests + requests,
+            "siptrace:traced_replies": self._replies + replies,
+            "siptrace:events": self._events + len(self._new),
+            "siptrace:octets": self._octets + self._piece - self._room,
+        }
+
+    def message(self, now: float, incoming: bool, flow: Flow, data: bytes) -> None:
+        """Remember a message; keepalives and their answers are not worth the room."""
+        if not self.on or len(data) < SHORTEST:
+            return
+        if (data[0] == _S) == incoming and data.find(PING_BRANCH, 0, _LOOKED) >= 0:
+            return
+        self._new.append((now, incoming, flow, data))
+        self._room -= MESSAGE_ROOM + len(data)
+        if self._room < 0:
+            self._turn()
+
+    def note(self, now: float, level: str, event: str, call_id: str, fields: Values | Decided) -> None:
+        """Remember an event: a log line, or a decision that is put into words when somebody asks."""
+        if self.on:
+            self._new.append((now, level, event, call_id, fields))
+            self._room -= NOTE_ROOM
+            if self._room < 0:
+                self._turn()
+
+    def decided(self, now: float, inbound: Inbound, decision: Decision) -> None:
+        """Remember what the script decided for a request."""
+        if self.on:
+            edits, call_id = inbound.edits, inbound.request.headers.call_id
+            found = (decision, inbound.nat, inbound.nated, edits.alias != "", edits.relay, inbound.dst)
+            self._new.append((now, "debug", "decided", call_id, found))
+            self._room -= NOTE_ROOM
+            if self._room < 0:
+                self._turn()
+
+    def _turn(self) -> None:
+        """Close the chunk and forget as many old ones as it takes; the newest entry stays in any case."""
+        chunk = Chunk(self._first, self._new, self._piece - self._room)
+        requests, replies = _counted(chunk.entries)
+        self._requests += requests
+        self._replies += replies
+        self._chunks.append(chunk)
+        self._events += len(chunk.entries)
+        self._octets += chunk.octets
+        while len(self._chunks) > 1 and (self._octets > self._max_octets or self._events > self._max_events):
+            gone = self._chunks.popleft()
+            self._events -= len(gone.entries)
+            self._octets -= gone.octets
+        self._first += len(self._new)
+        self._new = []
+        self._room = self._piece
+
+    def since(self, number: int) -> list[tuple[int, Entry]]:
+        """The entries after the one of this number, oldest first, each with its number."""
+        found: list[tuple[int, Entry]] = []
+        for chunk in (*self._chunks, Chunk(self._first, self._new, 0)):
+            skip = max(0, number + 1 - chunk.first)
+            if skip < len(chunk.entries):
+                found += list(enumerate(chunk.entries, chunk.first))[skip:]
+        return found
+
+    @property
+    def last(self) -> int:
+        """The number of the newest entry; 0 before there is one."""
+        return self._first + len(self._new) - 1
+
+
+def _counted(entries: Sequence[Entry]) -> tuple[int, int]:
+    """How many requests and responses are among these."""
+    begins = [entry[3][:4] for entry in entries if len(entry) == 4]
+    replies = begins.count(b"SIP/")
+    return len(begins) - replies, replies

@@ -36,6 +36,7 @@ COMPILED = (
     "relay/rule.py",
     "relay/ports.py",
     "relay/sdp.py",
+    "relay/interface.py",
     "relay/leg.py",
     "relay/latch.py",
     "relay/session.py",

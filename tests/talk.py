@@ -62,6 +62,7 @@ from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import REASONS, Request, Response, parse
 from edgesip.store.api import Credential, Write
+from edgesip.wish import Wish
 
 SERVER = Addr("203.0.113.1", 5060)
 SERVER6 = Addr("2001:db8::1", 5060)
@@ -245,8 +246,14 @@ class MediaTwin:
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str, str]] = []
+        self.wishes: list[Wish | None] = []
+        self.interfaces: frozenset[str] = frozenset()
+        self.full = False
         self.open: set[tuple[tuple[str, str], str]] = set()
         self.refusal: object = None
+
+    def has_room(self) -> bool:
+        return not self.full
 
     def offer(
         self,
@@ -258,7 +265,9 @@ class MediaTwin:
         source: Flow,
         toward: Flow,
         now: float,
+        wish: Wish | None = None,
     ) -> bytes:
+        self.wishes.append(wish)
         if self.refusal is not None:
             return self.refusal  # type: ignore[return-value]
         self.log.append(("offer", side, tag))
@@ -276,7 +285,9 @@ class MediaTwin:
         toward: Flow,
         final: bool,
         now: float,
+        wish: Wish | None = None,
     ) -> bytes:
+        self.wishes.append(wish)
         self.log.append(("answer" if final else "preview", side, tag))
         return body + b"a=answered-by:" + side.encode() + b"\r\n"
 

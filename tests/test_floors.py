@@ -39,6 +39,8 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.signal.wire", 0),
     ("edgesip.signal.decision", 0),
     ("edgesip.signal", 1),
+    ("edgesip.wish", 0),
+    ("edgesip.relay.flags", 0),
     ("edgesip.relay.rtp", 0),
     ("edgesip.relay.rule", 0),
     ("edgesip.relay.sdp", 0),

@@ -12,17 +12,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from edgesip.address import Addr, Flow, is_loopback, parse_ip
+from edgesip.address import Addr, Flow, is_loopback
+from edgesip.relay.interface import Interface, Interfaces, Seat
 from edgesip.relay.latch import Reach
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.listing import listed
 from edgesip.relay.packets import Packets, Send, StrangeSource
 from edgesip.relay.path import Path
-from edgesip.relay.ports import Pair, Ports
-from edgesip.relay.sdp import Sdp, SdpError, parse
+from edgesip.relay.ports import Pair
+from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
+from edgesip.wish import Wish
 
 PORTS_A_SESSION = 4
+NOTHING = Wish()
+IPV4, IPV6 = "0.0.0.0", "::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Settings:
 
     `address`, `advertise`: at most one IP a family, bound and written into SDP; empty means each leg's own
     SIP address. `low`-`high`: the port range. `timeout`, `hold_timeout`: seconds of silence that end a
-    call. `max_sessions` also bounds the leased ports, four to a session.
+    call. `max_sessions` also bounds the leased ports, four to a session. `interfaces` are those with a name,
+    `hosts` the addresses that SIP is listened for on, `mark` is the line that says in SDP that it is relayed.
     """
 
     enabled: bool
@@ -42,6 +47,9 @@ class Settings:
     timeout: float
     max_sessions: int
     hold_timeout: float = 3600.0
+    interfaces: tuple[Interface, ...] = ()
+    hosts: tuple[str, ...] = ()
+    mark: bytes = b""
 
 
 class Refusal(NamedTuple):
@@ -77,7 +85,8 @@ class RelayCore:
         self.settings = settings
         self.path = path
         self._entropy = entropy
-        self._ports = Ports(settings.low, settings.high, entropy, bind, unbind)
+        usual = Interface("", settings.address, settings.advertise, settings.low, settings.high)
+        self._ports = Interfaces(usual, settings.interfaces, settings.hosts, entropy, bind, unbind)
         self._sessions: dict[Key, Session] = {}
         self.packets = Packets(path)
         self._due: list[tuple[float, Key]] = []
@@ -88,6 +97,15 @@ class RelayCore:
     def max_sessions(self) -> int:
         """How many sessions are kept at most."""
         return self.settings.max_sessions
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """The names that a wish may give to its sides."""
+        return self._ports.names
+
+    def has_room(self) -> bool:
+        """False when a call that is new would be refused, whatever its SDP says."""
+        return self.settings.enabled and len(self._sessions) < self.settings.max_sessions
 
     # Signalling: offers and answers (RFC 3264), by the rules of sdp.md §13-14.
 
@@ -101,34 +119,42 @@ class RelayCore:
         source: Flow,
         toward: Flow,
         now: float,
+        wish: Wish | None = None,
     ) -> bytes | Refusal:
         """The offer as the other side shall see it, with the relay's ports in it; nothing else changes yet.
 
-        `side` ("caller" or "callee") sent it, its SIP came by `source` and leaves by `toward`. 488 for SDP
-        that cannot be read, 503 when ports or sessions have run out: then nothing is kept of it.
+        `side` ("caller" or "callee") sent it, its SIP came by `source` and leaves by `toward`; `wish` None
+        has all as it was in this call before. 488 for SDP that cannot be read or has no address that suits,
+        503 when ports or sessions have run out: then nothing is kept of it.
         """
         if not self.settings.enabled:
             return body
         sdp = self._parse(body)
         if isinstance(sdp, Refusal):
             return sdp
-        caller, callee = (source, toward) if side == CALLER else (toward, source)
+        callee = toward if side == CALLER else source
         session = self._sessions.get(key)
-        if session is None:
-            if len(self._sessions) >= self.settings.max_sessions:
-                return self._full("Too many media sessions")
-            session = Session(key, self._leg(CALLER, caller, callee), now)
-        place = session.branches.get(branch)
-        if place is not None and not (place.tag or place.answered):
-            if place.leg.host != self._host(callee.local.host):  # the next hop leaves by another interface
+        place = None if session is None else session.branches.get(branch)
+        if session is None or place is None or not (place.tag or place.answered):
+            seats = self._seats(sdp, source, toward, wish or NOTHING)
+            if isinstance(seats, Refusal):
+                return seats
+            caller_seat, callee_seat = seats if side == CALLER else (seats[1], seats[0])
+            if session is None:
+                if len(self._sessions) >= self.settings.max_sessions:
+                    return self._full("Too many media sessions")
+                sip = source if side == CALLER else toward
+                session = Session(key, self._leg(CALLER, caller_seat, sip), now)
+                session.style = Style(mark=self.settings.mark)
+            if place is not None and place.leg.host != callee_seat.host:  # the next hop leaves elsewhere
                 session.close(place, self, now)
                 place = None
-            else:
+            if place is not None:
                 place.leg.sip = callee.remote.host
         fresh = place is None
         if place is None:
-            place = session.branches[branch] = Branch(branch, self._leg(CALLEE, callee, caller))
-        output = session.offer(place, tag, side, sdp, source.remote.host, self, now)
+            place = session.branches[branch] = Branch(branch, self._leg(CALLEE, callee_seat, callee))
+        output = session.offer(place, tag, side, sdp, source.remote.host, self, now, wish)
         if output is None:
             if fresh:
                 session.close(place, self, now)
@@ -151,6 +177,7 @@ class RelayCore:
         toward: Flow,
         final: bool,
         now: float,
+        wish: Wish | None = None,
     ) -> bytes | Refusal:
         """The answer as the offerer shall see it. `final` commits; a preview lets media flow.
 
@@ -164,7 +191,7 @@ class RelayCore:
         sdp = self._parse(body)
         if isinstance(sdp, Refusal):
             return sdp
-        output = session.answer(place, tag, side, sdp, source.remote.host, final, self, now)
+        output = session.answer(place, tag, side, sdp, source.remote.host, final, self, now, wish)
         self.packets.settle(session)
         if session.answered:
             self._schedule(session, session.heard + self._patience(session))
@@ -214,17 +241,25 @@ class RelayCore:
         else:
             self._sessions.pop(session.key, None)
 
-    def _host(self, local: str) -> str:
-        """The relay address of a leg whose SIP is at this address of ours."""
-        return _of_family(self.settings.address, local) or local
+    def _seats(self, sdp: Sdp, source: Flow, toward: Flow, wish: Wish) -> tuple[Seat, Seat] | Refusal:
+        """Where the sender of an offer gets its ports, and where its receiver does."""
+        ports, said, heard = self._ports, sdp.host, source.local.host
+        sender = ports.seat(wish.sender, said or heard, heard)
+        if sender is None:
+            sender = ports.seat(wish.sender, heard, heard)
+        families = {"": toward.local.host, "IP4": IPV4, "IP6": IPV6}
+        families["other"] = IPV4 if ":" in (said or heard) else IPV6
+        receiver = ports.seat(wish.receiver, families[wish.family], toward.local.host)
+        if sender is None or receiver is None:
+            self._counts["refused"] += 1
+            return Refusal(488, "No media address of this family", None)
+        return sender, receiver
 
-    def _leg(self, side: str, flow: Flow, opposite: Flow) -> Leg:
-        host, other = self._host(flow.local.host), self._host(opposite.local.host)
-        loopback = is_loopback(host)
-        written = host if loopback else _of_family(self.settings.advertise, host) or host
-        own = frozenset((host, other, *self.settings.address, *self.settings.advertise))
-        reach = Reach(loopback, own, self.settings.low, self.settings.high)
-        return Leg(side, host, written, reach, sip=flow.remote.host)
+    def _leg(self, side: str, seat: Seat, flow: Flow) -> Leg:
+        ports = self._ports
+        own = ports.own | {seat.host, seat.written, flow.local.host, *self.settings.hosts}
+        reach = Reach(is_loopback(seat.host), own, ports.low, ports.high)
+        return Leg(side, seat.host, seat.written, reach, sip=flow.remote.host, interface=seat.interface)
 
     # The pool, as sessions see it.
 
@@ -232,7 +267,7 @@ class RelayCore:
         """A line with bound ports, known to `receive`; None when it would take more than we may have."""
         if self.packets.ports + 2 > PORTS_A_SESSION * self.settings.max_sessions:
             return None
-        pair = self._ports.lease(leg.host, now)
+        pair = self._ports.lease(leg.interface, leg.host, now)
         if pair is None:
             return None
         line = Line(index, pair)
@@ -310,12 +345,3 @@ class RelayCore:
     def sessions(self, now: float) -> list[dict[str, Any]]:
         """Every living session with its legs, line by line (the shape of `rtp.list`)."""
         return [listed(session, self.path, now) for session in self._sessions.values()]
-
-
-def _of_family(addresses: Sequence[str], like: str) -> str | None:
-    """The address of the same family as `like`."""
-    for address in addresses:
-        if (":" in address) == (":" in like):
-            ip = parse_ip(address)
-            return address if ip is None else str(ip)
-    return None

@@ -50,14 +50,20 @@ class Rank(enum.IntEnum):
 
 
 class Learn(enum.Enum):
-    """Rule 2: which ranks may be learned at all."""
+    """Rule 2: which ranks may be learned at all. ASYMMETRIC: packets go where SDP says all the same."""
 
     STRICT = "strict"
+    ASYMMETRIC = "asymmetric"
     NAT = "nat"
     LOOSE = "loose"
 
 
-_WORST = {Learn.STRICT: Rank.SDP, Learn.NAT: Rank.SIP_HOST, Learn.LOOSE: Rank.OTHER}
+_WORST = {
+    Learn.STRICT: Rank.SDP,
+    Learn.ASYMMETRIC: Rank.SDP_HOST,
+    Learn.NAT: Rank.SIP_HOST,
+    Learn.LOOSE: Rank.OTHER,
+}
 
 
 class Judgement(enum.Enum):
@@ -93,7 +99,8 @@ class Reach(NamedTuple):
 class Expect(NamedTuple):
     """What signalling says of one component: its SDP address, and the IP its SIP came from.
 
-    `host` None: no address, or a name. `port` 0: none known. Hosts are canonical IP literals.
+    `host` None: no address, or a name. `port` 0: none known. Hosts are canonical IP literals. `trust`:
+    somebody vouches for the address (flag `r`).
     """
 
     host: str | None
@@ -101,6 +108,7 @@ class Expect(NamedTuple):
     sip: str
     reach: Reach
     learn: Learn = Learn.NAT
+    trust: bool = False
 
 
 def rank_of(source: Addr, expect: Expect) -> Rank:
@@ -119,7 +127,8 @@ def prefill(expect: Expect) -> Addr | None:
     None when no port is known or rule 8 forbids what is left.
     """
     hosts = [] if expect.host is None else [expect.host]
-    if expect.host is not None and is_private(expect.host) and not is_private(expect.sip):
+    private = expect.host is not None and is_private(expect.host) and not is_private(expect.sip)
+    if private and not expect.trust:
         hosts = []
     for host in (*hosts, expect.sip):
         addr = Addr(host, expect.port)
@@ -214,7 +223,10 @@ class Latch:
             return
         port = 0 if self.signalled is None else self.signalled.port
         self.best, self.old, self.state = None, None, State.LEARNING
-        self.target = Addr(host, port) if port >= LOWEST_PORT else None
+        kept = (
+            self.target if self.signalled is not None and self.signalled.learn is Learn.ASYMMETRIC else None
+        )
+        self.target = kept or (Addr(host, port) if port >= LOWEST_PORT else None)
         self.proven = True
 
     def refresh(self, at: float, ssrc: int, sequence: int) -> None:
@@ -312,7 +324,9 @@ class Latch:
 
     def _adopt(self, candidate: Candidate) -> None:
         self.tries.clear()
-        self.best, self.target, self.proven = candidate, candidate.source, True
+        self.best, self.proven = candidate, True
+        if self.signalled is None or self.signalled.learn is not Learn.ASYMMETRIC or self.target is None:
+            self.target = candidate.source
 
     def _lock(self) -> None:
         self.state, self.old = State.LOCKED, None
@@ -320,7 +334,7 @@ class Latch:
 
     def _aim(self, expect: Expect) -> None:
         self.target = prefill(expect)
-        self.proven = self.target is not None and self.target.host == expect.sip
+        self.proven = self.target is not None and (self.target.host == expect.sip or expect.trust)
 
     def _window_over(self, now: float) -> bool:
         return now - self.signalled_at >= WINDOW
@@ -374,9 +388,10 @@ class Latch:
 
 def _expect_record(expect: Expect) -> list[Any]:
     loopback, own, low, high = expect.reach
-    return [expect.host, expect.port, expect.sip, [loopback, sorted(own), low, high], expect.learn.value]
+    reach = [loopback, sorted(own), low, high]
+    return [expect.host, expect.port, expect.sip, reach, expect.learn.value, expect.trust]
 
 
 def _expect_from(record: list[Any]) -> Expect:
-    host, port, sip, (loopback, own, low, high), learn = record
-    return Expect(host, port, sip, Reach(loopback, frozenset(own), low, high), Learn(learn))
+    host, port, sip, (loopback, own, low, high), learn, trust = record
+    return Expect(host, port, sip, Reach(loopback, frozenset(own), low, high), Learn(learn), trust)

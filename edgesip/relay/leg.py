@@ -15,6 +15,7 @@ from edgesip.relay.latch import Expect, Latch, Learn, Reach
 from edgesip.relay.ports import Pair
 from edgesip.relay.rule import Rule
 from edgesip.relay.sdp import Endpoint, Media
+from edgesip.wish import Wish
 
 UNPROVEN_PACKETS = 3  # rule 9 of media-relay.md §2.2
 MAX_UNPROVEN_HOSTS = 16
@@ -53,15 +54,17 @@ class Line:
         self.kind, self.is_rtp = media.kind, media.is_rtp
         self.secured = media.proto.upper().startswith("RTP/SAVP")
 
-    def describe(self, media: Media, sip: str, reach: Reach, learn: Learn, now: float) -> None:
+    def describe(
+        self, media: Media, sip: str, reach: Reach, learn: Learn, now: float, trust: bool = False
+    ) -> None:
         """The SDP of this side says this of the line; a null address changes nothing that was learned."""
         self.name(media)
         self.described, self.hold, self.codes = True, media.hold, media.payload_types
         rtp, rtcp = self.rtp.signalled, self.rtcp.signalled
         if not media.null or rtp is None or rtcp is None or not rtp.port:
             rtp, rtcp = _expectations(media, sip, reach, learn)
-        self.rtp.expect(rtp._replace(sip=sip, reach=reach, learn=learn), now)
-        self.rtcp.expect(rtcp._replace(sip=sip, reach=reach, learn=learn), now)
+        self.rtp.expect(Expect(rtp.host, rtp.port, sip, reach, learn, trust), now)
+        self.rtcp.expect(Expect(rtcp.host, rtcp.port, sip, reach, learn, trust), now)
 
     def await_answer(self, sip: str, reach: Reach, learn: Learn, now: float) -> None:
         """No SDP of this side yet: all that is known is where its SIP goes (early media, rule 1)."""
@@ -124,7 +127,9 @@ class Line:
 class Leg:
     """One side of a call: `host` is where its ports are, `written` the address its peer is told.
 
-    `ptime`: milliseconds of sound per packet that this side's media is to leave in, 0 for as it comes.
+    `interface` is the named one that `host` is of, "" for the usual one. `learn`, `trust` and `ptime` are
+    what a script wished of this side (see `Wish`): who is believed, and the milliseconds of sound per packet
+    that its media is to leave in, 0 for as it comes.
     """
 
     side: str
@@ -132,10 +137,24 @@ class Leg:
     written: str
     reach: Reach
     sip: str = ""
+    interface: str = ""
     learn: Learn = Learn.NAT
+    trust: bool = False
+    ptime: int = 0
     lines: dict[int, Line] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
-    ptime: int = 0
+
+    def obey(self, wish: Wish | None) -> None:
+        """Whoever is at this side is treated so from its next SDP on; None changes nothing."""
+        if wish is not None:
+            self.learn = Learn(wish.learn) if wish.learn else Learn.NAT
+            self.trust, self.ptime = wish.trust, wish.ptime
+
+    def describe(self, index: int, media: Media, sip: str, now: float) -> Line:
+        """Put in force what this side's SDP says of a line that it has."""
+        line = self.lines[index]
+        line.describe(media, sip, self.reach, self.learn, now, self.trust)
+        return line
 
     def endpoint(self, index: int, media: Media, mux: bool) -> Endpoint | None:
         """What the peer of this leg is told for an m-line; None when the line has no ports here."""
@@ -162,10 +181,12 @@ class Leg:
             "written": self.written,
             "reach": [loopback, sorted(own), low, high],
             "sip": self.sip,
+            "interface": self.interface,
             "learn": self.learn.value,
+            "trust": self.trust,
+            "ptime": self.ptime,
             "lines": [line.record(wall_offset) for index, line in self.lines.items() if index not in without],
             "spent": dict(self.spent),
-            "ptime": self.ptime,
         }
 
     @classmethod
@@ -179,10 +200,12 @@ class Leg:
             written=record["written"],
             reach=Reach(loopback, frozenset(own), low, high),
             sip=record["sip"],
+            interface=record["interface"],
             learn=Learn(record["learn"]),
+            trust=record["trust"],
+            ptime=record["ptime"],
             lines={line.index: line for line in lines},
             spent=dict(record["spent"]),
-            ptime=record["ptime"],
         )
 
 

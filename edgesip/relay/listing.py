@@ -57,6 +57,8 @@ def _because(session: Session, branch: Branch | None, line: Line) -> str:
     heard = session.audible()
     if heard is None or branch not in (None, heard):
         return "another answerer is heard"
+    if line.rtp.locked is not None and line.rtp.locked != line.rtp.target:
+        return "it sends from elsewhere than it listens"
     if line.rtp.locked is None:
         return "this side's address is not settled yet"
     peer = (heard.leg if branch is None else session.caller).lines.get(line.index)

@@ -213,8 +213,11 @@ def rule_for(line: Line, peer: Line | None) -> Rule | None:
         or peer is None
         or not line.is_rtp
         or line.rtp.locked is None
+        or line.rtp.locked != line.rtp.target  # it hears elsewhere: no socket can be connected to both
         or peer.rtp.locked is None
     ):
         return None
+    if peer.rtp.target is None:
+        return None
     local, via = Addr(line.pair.host, line.pair.rtp), Addr(peer.pair.host, peer.pair.rtp)
-    return Rule(local, line.rtp.locked, via, peer.rtp.locked)
+    return Rule(local, line.rtp.locked, via, peer.rtp.target)

@@ -67,6 +67,19 @@ class Endpoint(NamedTuple):
     mux: bool
 
 
+class Style(NamedTuple):
+    """How a description is rewritten beyond what has to be: `origin` has o= name the relay too, `connection`
+    the session's c= also where no media line needs it; `mark` is a line to add at the end, b"" for none.
+    """
+
+    origin: bool = False
+    connection: bool = False
+    mark: bytes = b""
+
+
+PLAIN = Style()
+
+
 class Media(NamedTuple):
     """One media description (RFC 8866 §5.14) with what it inherits from the session level.
 
@@ -137,12 +150,20 @@ class Sdp:
     _session: _Section
     _parts: tuple[_Section, ...]
 
-    def rewrite(self, lines: Sequence[Endpoint | None]) -> bytes:
+    @property
+    def host(self) -> str:
+        """The IP literal of the first media line that is relayed and has one that is not null, else ""."""
+        for media in self.media:
+            if media.relayed and not media.null and parse_ip(media.address) is not None:
+                return media.address
+        return ""
+
+    def rewrite(self, lines: Sequence[Endpoint | None], style: Style = PLAIN) -> bytes:
         """The body with each media line led to its endpoint; None leaves that line alone.
 
         One entry per media line, else ValueError. An endpoint for a line that is not `relayed` counts as
-        None. A null address stays null, in the endpoint's family; so does o=, but in another family it
-        names the endpoint. Doing it twice changes nothing more.
+        None; without any the body is as it was. A null address stays null, in the endpoint's family; o=
+        stays too, but in another family it names the endpoint. Doing it twice changes nothing more.
         """
         if len(lines) != len(self.media):
             raise ValueError(f"{len(lines)} endpoints for {len(self.media)} media lines")
@@ -151,10 +172,11 @@ class Sdp:
             return self.body
         # A port 0 line uses neither the session's address nor its ICE lines, so it holds nothing back.
         passes = [where is None and media.port != 0 for media, where in zip(self.media, targets, strict=True)]
-        shared = self._shared(targets, passes)
+        shared = self._shared(targets, passes, style.connection)
         inherited = self._session.connection if shared is None else shared
         host = next(where.host for where in targets if where is not None)
-        edits = list(_session_edits(self._session.items, host, shared, drop_ice=not any(passes)))
+        drop_ice = not any(passes)
+        edits = list(_session_edits(self._session.items, host, shared, drop_ice, style.origin))
         for media, part, where in zip(self.media, self._parts, targets, strict=True):
             if where is not None:
                 wanted = _connection(where.host, media.null)
@@ -167,12 +189,28 @@ class Sdp:
             out += (self.body[done : item.start], text)
             done = item.stop
         out.append(self.body[done:])
+        if style.mark:
+            out.append(self._marked(style.mark))
         return b"".join(out)
 
-    def _shared(self, targets: Sequence[Endpoint | None], passes: Sequence[bool]) -> bytes | None:
-        """The new value of the session's c= line, or None when it has to stay as it is."""
+    def _marked(self, mark: bytes) -> bytes:
+        """What to append for the mark to stand on a line of its own; nothing where one does already."""
+        if has_line(self.body, mark):
+            return b""
+        end = self._session.items[0].end
+        return (b"" if self.body.endswith(b"\n") else end) + mark + end
+
+    def _shared(
+        self, targets: Sequence[Endpoint | None], passes: Sequence[bool], wanted: bool
+    ) -> bytes | None:
+        """The new value of the session's c= line, or None when it has to stay as it is.
+
+        It changes where a media line depends on it; `wanted` where none does as well.
+        """
         dependent = [index for index, part in enumerate(self._parts) if part.connection is None]
-        if self._session.connection is None or not dependent or any(passes[index] for index in dependent):
+        if self._session.connection is None or any(passes[index] for index in dependent):
+            return None
+        if not (dependent or wanted):
             return None
         wishes = [targets[index] for index in dependent] + list(targets)
         first = next(where for where in wishes if where is not None)
@@ -211,6 +249,17 @@ def parse(body: bytes) -> Sdp:
 def rewrite(body: bytes, lines: Sequence[Endpoint | None]) -> bytes:
     """`parse(body).rewrite(lines)`: see there; SdpError when the body cannot be read."""
     return parse(body).rewrite(lines)
+
+
+def has_line(body: bytes, line: bytes) -> bool:
+    """True when this is one of the lines of a body, its end aside."""
+    at = body.find(line)
+    while at >= 0:
+        end = at + len(line)
+        if (at == 0 or body[at - 1 : at] == b"\n") and body[end : end + 1] in (b"", b"\r", b"\n"):
+            return True
+        at = body.find(line, end)
+    return False
 
 
 def _check_lines(body: bytes) -> None:
@@ -340,31 +389,33 @@ def _connection(host: str, null: bool) -> bytes:
     return b"IN IP4 " + (b"0.0.0.0" if null else host.encode("ascii"))
 
 
-def _origin(value: bytes, host: str) -> bytes | None:
-    """The o= line of another family, with `host` for its address; None when it may stay.
+def _origin(value: bytes, host: str, wanted: bool) -> bytes | None:
+    """The o= line with `host` for its address, if that is `wanted` or of another family; None: it may stay.
 
     There are phones that take the family of a whole description from its first "IN IP4" or "IN IP6".
     """
     words = _words(value)
     family = b"IP6" if ":" in host else b"IP4"
-    if len(words) != 6 or words[4].upper() not in (b"IP4", b"IP6") or words[4].upper() == family:
+    if len(words) != 6 or words[4].upper() not in (b"IP4", b"IP6"):
+        return None
+    if words[4].upper() == family and not wanted:
         return None
     return b" ".join((*words[:4], family, host.encode("ascii")))
 
 
 def _session_edits(
-    items: Iterable[_Item], host: str, shared: bytes | None, drop_ice: bool
+    items: Iterable[_Item], host: str, shared: bytes | None, drop_ice: bool, origin: bool
 ) -> Iterator[_Edit]:
     """Edits of the session part: its first c= line becomes `shared` if given, ICE lines go if told so.
 
-    `host` is the address for an o= line that is not of its family.
+    `host` is the address for an o= line that is not of its family, and with `origin` for any.
     """
     written = False
     for item in items:
         if item.name == b"o":
-            origin = _origin(item.value, host)
-            if origin is not None:
-                yield item, b"o=" + origin + item.end
+            named = _origin(item.value, host, origin)
+            if named is not None:
+                yield item, b"o=" + named + item.end
         elif shared is not None and item.name == b"c":
             yield item, b"" if written else b"c=" + shared + item.end
             written = True

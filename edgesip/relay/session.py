@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from edgesip.relay.leg import Leg, Line
-from edgesip.relay.sdp import Media, Sdp
+from edgesip.relay.sdp import PLAIN, Media, Sdp, Style
+from edgesip.wish import Wish
 
 Key = tuple[str, str]
 CALLER, CALLEE = "caller", "callee"
@@ -40,7 +41,10 @@ class Pool(Protocol):
 
 
 class Plan(NamedTuple):
-    """An offer that waits for its answer: `new` are the lines that exist for its sake alone."""
+    """An offer that waits for its answer: `new` are the lines that exist for its sake alone.
+
+    `wish` is how the offerer is treated once it is answered; None as before.
+    """
 
     side: str
     body: bytes
@@ -48,6 +52,7 @@ class Plan(NamedTuple):
     media: tuple[Media, ...]
     sip: str
     new: frozenset[int]
+    wish: Wish | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -73,7 +78,7 @@ class Session:
     """The media of one call, of all its branches.
 
     `active` is the branch the caller hears, `fixed` the (branch, tag) of the final answer: later answers
-    of others are re-addressed but change nothing.
+    of others are re-addressed but change nothing. `style` is how descriptions are rewritten.
     """
 
     key: Key
@@ -84,6 +89,7 @@ class Session:
     fixed: tuple[str, str] | None = None
     heard: float = 0.0
     due: float | None = None
+    style: Style = PLAIN
 
     @property
     def answered(self) -> bool:
@@ -120,12 +126,21 @@ class Session:
         )
 
     def offer(
-        self, branch: Branch, tag: str, side: str, sdp: Sdp, sip: str, pool: Pool, now: float
+        self,
+        branch: Branch,
+        tag: str,
+        side: str,
+        sdp: Sdp,
+        sip: str,
+        pool: Pool,
+        now: float,
+        wish: Wish | None = None,
     ) -> bytes | None:
         """Plan an offer sent by `side`, whose SIP came from `sip`; the body for the other side.
 
         None when there are no ports for it: nothing has changed. The same octets while the offer is
-        pending give the same output.
+        pending give the same output. A wish about whoever offers holds from the answer on, at once where
+        nothing was said before.
         """
         offerer, answerer = self._legs(branch, side)
         for waiting in answerer.lines.values():
@@ -138,13 +153,17 @@ class Session:
             return None
         if side == CALLEE and self._standing(branch, tag) is Standing.HEARD:
             self._hear(branch, tag, now)
-        output = sdp.rewrite([answerer.endpoint(i, media, True) for i, media in enumerate(sdp.media)])
+        self._dress(answerer, wish)
+        endpoints = [answerer.endpoint(i, media, True) for i, media in enumerate(sdp.media)]
+        output = sdp.rewrite(endpoints, self.style)
+        if not any(line.described for line in offerer.lines.values()):
+            offerer.obey(wish)
         for index, media in enumerate(sdp.media):
             line, other = offerer.lines.get(index), answerer.lines.get(index)
             if not media.relayed or line is None or other is None:
                 continue
             if not line.described:
-                line.describe(media, sip, offerer.reach, offerer.learn, now)
+                offerer.describe(index, media, sip, now)
             if not other.described:
                 other.name(media)
                 other.await_answer(answerer.sip, answerer.reach, answerer.learn, now)
@@ -154,21 +173,32 @@ class Session:
         if mine and (branch.answered or not branch.tag):  # one that was never answered gives way
             branch.plans.remove(mine[-1])
             opened |= mine[-1].new
-        branch.plans.append(Plan(side, sdp.body, output, sdp.media, sip, opened))
+        branch.plans.append(Plan(side, sdp.body, output, sdp.media, sip, opened, wish))
         return output
 
     def answer(
-        self, branch: Branch, tag: str, side: str, sdp: Sdp, sip: str, final: bool, pool: Pool, now: float
+        self,
+        branch: Branch,
+        tag: str,
+        side: str,
+        sdp: Sdp,
+        sip: str,
+        final: bool,
+        pool: Pool,
+        now: float,
+        wish: Wish | None = None,
     ) -> bytes:
         """Re-address an answer sent by `side`; commit the pending offer when it is `final`.
 
         A preview (not final) of a first offer is put in force as it stands, of a later one it is only
         re-addressed. Repeats change nothing.
         """
-        receiver = self._legs(branch, side)[1]
+        answerer, receiver = self._legs(branch, side)
+        self._dress(receiver, wish)
         plan = branch.pending(side)
         muxed = [self._muxed(branch, plan, index) for index in range(len(sdp.media))]
-        output = sdp.rewrite([receiver.endpoint(i, m, muxed[i]) for i, m in enumerate(sdp.media)])
+        endpoints = [receiver.endpoint(i, m, muxed[i]) for i, m in enumerate(sdp.media)]
+        output = sdp.rewrite(endpoints, self.style)
         standing = self._standing(branch, tag)
         if plan is None or standing is Standing.STRANGER:
             return output
@@ -189,6 +219,10 @@ class Session:
         )
         answered, offered = (sdp.media, sip), (plan.media, plan.sip)
         callee, caller = (answered, offered) if side == CALLEE else (offered, answered)
+        if side == CALLEE or standing is Standing.HEARD:
+            answerer.obey(wish)
+        if side == CALLER or standing is Standing.HEARD:
+            receiver.obey(plan.wish)
         self._describe(branch.leg, agreed, *callee, now)
         if standing is Standing.HEARD:
             self._describe(self.caller, agreed, *caller, now)
@@ -220,6 +254,12 @@ class Session:
             left = next((other for other in self.branches.values() if other.answered), None)
             self.active = None if left is None else left.name
             self.fixed = None if left is None else (left.name, left.tag)
+
+    def _dress(self, leg: Leg, wish: Wish | None) -> None:
+        """How descriptions for the peer of this leg are written from now on."""
+        if wish is not None:
+            self.style = self.style._replace(origin=wish.origin, connection=wish.connection)
+            leg.written = wish.address or leg.written
 
     def _legs(self, branch: Branch, side: str) -> tuple[Leg, Leg]:
         """The leg of `side` and the one opposite."""
@@ -275,9 +315,7 @@ class Session:
         """Put in force what the leg's side said of the agreed lines, and let them learn."""
         leg.sip = sip
         for index in agreed:
-            line = leg.lines[index]
-            line.describe(media[index], sip, leg.reach, leg.learn, now)
-            line.unlock(now)
+            leg.describe(index, media[index], sip, now).unlock(now)
 
     def _remove(self, branch: Branch, indices: frozenset[int], pool: Pool, now: float) -> None:
         """Release lines of the branch, and those of the caller that no branch has any more."""
@@ -312,6 +350,7 @@ class Session:
             "active": self.active,
             "fixed": self.fixed,
             "heard": self.heard + wall_offset,
+            "style": [self.style.origin, self.style.connection, self.style.mark.decode("latin-1")],
         }
 
     @classmethod
@@ -323,6 +362,7 @@ class Session:
             for each in record["branches"]
         ]
         fixed = record["fixed"]
+        origin, connection, mark = record["style"]
         return cls(
             key=(call_id, from_tag),
             caller=Leg.from_record(record["caller"], wall_offset),
@@ -331,4 +371,5 @@ class Session:
             active=record["active"],
             fixed=None if fixed is None else (fixed[0], fixed[1]),
             heard=record["heard"] - wall_offset,
+            style=Style(origin, connection, mark.encode("latin-1")),
         )

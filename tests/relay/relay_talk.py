@@ -17,6 +17,8 @@ from random import Random
 
 from edgesip.address import Addr, Flow
 from edgesip.relay.core import Refusal, RelayCore, Settings
+from edgesip.relay.flags import read
+from edgesip.relay.interface import Interface
 from edgesip.relay.path import Path, UserPath
 from edgesip.relay.ports import Pair
 from edgesip.relay.service import forward
@@ -128,11 +130,25 @@ class Talk:
         advertise: tuple[str, ...] = (),
         address: tuple[str, ...] = (),
         enabled: bool = True,
+        interfaces: tuple[Interface, ...] = (),
+        hosts: tuple[str, ...] = (),
+        mark: bytes = b"",
         seed: int = 1,
     ) -> None:
         self.binder = Binder()
         self.path = UserPath()
-        self.settings = Settings(enabled, address, advertise, low, high, 60.0, max_sessions)
+        self.settings = Settings(
+            enabled,
+            address,
+            advertise,
+            low,
+            high,
+            60.0,
+            max_sessions,
+            interfaces=interfaces,
+            hosts=hosts,
+            mark=mark,
+        )
         self.core = RelayCore(
             self.settings,
             bind=self.binder.bind,
@@ -158,14 +174,16 @@ class Talk:
         tag: str = "",
         key: tuple[str, str] = KEY,
         callee: Phone | None = None,
+        flags: str | None = None,
     ) -> bytes | Refusal:
         """An offer by one side; the phone opposite hears where its media is to go."""
         callee = callee or self.callee
         by, to = (self.caller, callee) if side == "caller" else (callee, self.caller)
         body = by.sdp() if body is None else body
-        out = self.core.offer(key, branch, tag, side, body, by.flow, to.flow, self.now)
+        wish = None if flags is None else read(flags)
+        out = self.core.offer(key, branch, tag, side, body, by.flow, to.flow, self.now, wish)
         if isinstance(out, bytes) and any(ports_in(out)[:1]):
-            to.relay = Addr(to.flow.local.host, ports_in(out)[0])
+            to.relay = Addr(self._bound(ports_in(out)[0], to), ports_in(out)[0])
         return out
 
     def answer(
@@ -178,15 +196,22 @@ class Talk:
         final: bool = True,
         key: tuple[str, str] = KEY,
         callee: Phone | None = None,
+        flags: str | None = None,
     ) -> bytes | Refusal:
         """An answer by one side; the phone opposite hears where its media is to go."""
         callee = callee or self.callee
         by, to = (callee, self.caller) if side == "callee" else (self.caller, callee)
         body = by.sdp() if body is None else body
-        out = self.core.answer(key, branch, tag, side, body, by.flow, to.flow, final, self.now)
+        wish = None if flags is None else read(flags)
+        out = self.core.answer(key, branch, tag, side, body, by.flow, to.flow, final, self.now, wish)
         if isinstance(out, bytes) and any(ports_in(out)[:1]):
-            to.relay = Addr(to.flow.local.host, ports_in(out)[0])
+            to.relay = Addr(self._bound(ports_in(out)[0], to), ports_in(out)[0])
         return out
+
+    def _bound(self, port: int, to: Phone) -> str:
+        """The address that this port is bound at; where SIP is, for none or for one at several."""
+        hosts = {pair.host for pair in self.binder.bound if pair.rtp == port}
+        return hosts.pop() if len(hosts) == 1 else to.flow.local.host
 
     def connect(self) -> None:
         """A whole call, both ends locked and carried by the path."""

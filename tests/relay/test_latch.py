@@ -74,6 +74,8 @@ def test_rank_of_a_source(label: str) -> None:
         (EXPECT._replace(host="192.168.1.10", sip="10.0.0.2"), Addr("192.168.1.10", 4000), False),
         (EXPECT._replace(host=None), Addr(SIP, 4000), True),
         (EXPECT._replace(host="127.0.0.1"), Addr(SIP, 4000), True),
+        (EXPECT._replace(host="192.168.1.10", trust=True), Addr("192.168.1.10", 4000), True),
+        (EXPECT._replace(trust=True), Addr(SDP, 4000), True),
         (EXPECT._replace(port=0), None, False),
         (EXPECT._replace(port=1023), None, False),
     ],
@@ -114,7 +116,8 @@ def test_rule_1_before_the_answer_nothing_is_learned_and_only_near_sources_pass(
     label: str, learn: Learn
 ) -> None:
     early = latch(EXPECT._replace(learn=learn), unlocked=False)
-    passes = label == "0" if learn is Learn.STRICT else label in ("0", "1", "2a", "2b")
+    near = {Learn.STRICT: ("0",), Learn.ASYMMETRIC: ("0", "1")}
+    passes = label in near.get(learn, ("0", "1", "2a", "2b"))
     before = early.target
     assert speak(early, PHONE[label], 5, 0.0) == [TAKEN if passes else MISMATCH] * 5
     assert (early.state, early.best, early.target) == (State.PREFILLED, None, before)
@@ -133,7 +136,12 @@ def test_rule_1_without_any_sdp_of_the_answerer_its_sip_host_passes() -> None:
 
 @pytest.mark.parametrize(
     ("learn", "accepted"),
-    [(Learn.STRICT, ("0",)), (Learn.NAT, ("0", "1", "2a", "2b")), (Learn.LOOSE, RANKS)],
+    [
+        (Learn.STRICT, ("0",)),
+        (Learn.ASYMMETRIC, ("0", "1")),
+        (Learn.NAT, ("0", "1", "2a", "2b")),
+        (Learn.LOOSE, RANKS),
+    ],
 )
 def test_rule_2_accepted_ranks(learn: Learn, accepted: tuple[str, ...]) -> None:
     for label in RANKS:

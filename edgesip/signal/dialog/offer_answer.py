@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Protocol
 
 from edgesip.address import Flow
+from edgesip.wish import Wish
 
 MediaKey = tuple[str, str]
 
@@ -44,8 +45,18 @@ class MediaRefusal(Protocol):
 
 class Media(Protocol):
     """The media relay as signalling sees it. `key` is (Call-ID, caller's From tag); `branch` names the
-    target; `side` says who sent this SDP; `source` and `toward` are the SIP flows it came in and leaves by.
+    target; `side` says who sent this SDP; `source` and `toward` are the SIP flows it came in and leaves by;
+    `wish` is what the script wants for it, None for what it wanted before in this call.
     """
+
+    @property
+    def interfaces(self) -> frozenset[str]:
+        """The named interfaces that a wish may name."""
+        ...
+
+    def has_room(self) -> bool:
+        """False when a new call would be refused, whatever it offers."""
+        ...
 
     def offer(
         self,
@@ -57,6 +68,7 @@ class Media(Protocol):
         source: Flow,
         toward: Flow,
         now: float,
+        wish: Wish | None = None,
     ) -> bytes | MediaRefusal:
         """Take an offer, give the body that goes on; the stable state stays until the answer."""
         ...
@@ -72,6 +84,7 @@ class Media(Protocol):
         toward: Flow,
         final: bool,
         now: float,
+        wish: Wish | None = None,
     ) -> bytes | MediaRefusal:
         """Take an answer, give the body that goes on; `final` commits it."""
         ...

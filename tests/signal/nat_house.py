@@ -137,7 +137,7 @@ class House:
     def answer(self, phone: Phone) -> None:
         phone.speaks(self.now)
         if self.random.random() >= self.loss:
-            self.learning.answered(phone.flow, self.now)
+            self.learning.answered(hash(phone.flow), self.now)
 
     def interval(self, number: int = 0) -> float:
         return self.learning.interval_for(self.known[number], self.now)

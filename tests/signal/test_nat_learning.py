@@ -146,7 +146,7 @@ def steady(learning: Learning, one: Flow, now: float, times: int = 3) -> float:
         while now < end:
             if not learning.rests(one, now):
                 learning.pinged(one, now)
-                learning.answered(one, now + 0.1)
+                learning.answered(hash(one), now + 0.1)
             now += learning.pause
     return now
 
@@ -169,7 +169,7 @@ def test_what_the_phone_says_by_itself_shortens_the_silence_that_is_proven() -> 
     learning.registered("r", flow(), None, True, 0.0)
     learning.came(flow(), 20.0)
     learning.pinged(flow(), 25.0)
-    learning.answered(flow(), 25.1)
+    learning.answered(hash(flow()), 25.1)
     assert learning._watches[hash(flow())].proven == 5.0
 
 
@@ -179,7 +179,7 @@ def test_what_we_send_shortens_it_too() -> None:
     learning.came(flow(99), 21.0)
     learning.went([(flow(), b"")])
     learning.pinged(flow(), 25.0)
-    learning.answered(flow(), 25.1)
+    learning.answered(hash(flow()), 25.1)
     assert learning._watches[hash(flow())].proven == 4.0
 
 
@@ -195,7 +195,7 @@ def test_after_a_start_the_first_look_pings_and_proves_nothing() -> None:
     learning = Learning(Settings())
     assert not learning.rests(flow(), 5000.0)
     learning.pinged(flow(), 5000.0)
-    learning.answered(flow(), 5000.1)
+    learning.answered(hash(flow()), 5000.1)
     assert learning.rests(flow(), 5012.5)
     assert learning._watches[hash(flow())].proven == 0.0
 

@@ -12,11 +12,13 @@ from functools import lru_cache
 from edgesip.address import Addr, Flow
 from edgesip.signal.location.binding import Binding
 
-# expires q last_modified last_keepalive roundtrip, cseq reg_id flags cflags, ports, nated
-_HEAD = struct.Struct("<5d4q2H?")
+# expires roundtrip last_keepalive last_modified, hash of the flow, cflags, nated, UDP: what a glance needs;
+# then q, cseq reg_id flags, ports
+_HEAD = struct.Struct("<4d2q??d3q2H")
+_GLANCE = struct.Struct("<d8x2d2q??")
 _BETWEEN = "\0"
 _KEEPALIVE = struct.Struct("<dd")
-_KEEPALIVE_AT = 24
+_KEEPALIVE_AT = 8
 _EXPIRES = struct.Struct("<d")
 _UNHEARD = -1.0
 
@@ -45,17 +47,19 @@ def pack(binding: Binding) -> bytes | None:
     try:
         head = _HEAD.pack(
             binding.expires,
-            binding.q,
-            binding.last_modified,
-            binding.last_keepalive,
             _UNHEARD if binding.roundtrip is None else binding.roundtrip,
+            binding.last_keepalive,
+            binding.last_modified,
+            hash(binding.flow),
+            binding.cflags,
+            binding.nated,
+            transport == "udp",
+            binding.q,
             binding.cseq,
             binding.reg_id,
             binding.flags,
-            binding.cflags,
             local.port,
             remote.port,
-            binding.nated,
         )
     except struct.error:
         return None
@@ -66,17 +70,19 @@ def unpack(ruid: str, data: bytes) -> Binding:
     """The binding that `pack` took; its ruid is not among the octets."""
     (
         expires,
-        q,
-        last_modified,
-        last_keepalive,
         roundtrip,
+        last_keepalive,
+        last_modified,
+        _,
+        cflags,
+        nated,
+        _,
+        q,
         cseq,
         reg_id,
         flags,
-        cflags,
         local_port,
         remote_port,
-        nated,
     ) = _HEAD.unpack_from(data)
     texts = data[_HEAD.size :].decode("utf-8", "surrogatepass").split(_BETWEEN)
     transport, local, remote, peer, aor, contact, call_id, received, agent, instance, path, methods = texts
@@ -113,7 +119,15 @@ def expires_of(data: bytes) -> float:
 def with_keepalive(data: bytes, last_keepalive: float, roundtrip: float) -> bytes:
     """The same packed binding, heard of at `last_keepalive`."""
     end = _KEEPALIVE_AT + _KEEPALIVE.size
-    return data[:_KEEPALIVE_AT] + _KEEPALIVE.pack(last_keepalive, roundtrip) + data[end:]
+    return data[:_KEEPALIVE_AT] + _KEEPALIVE.pack(roundtrip, last_keepalive) + data[end:]
+
+
+def glance(data: bytes) -> tuple[float, float, float, int, int, bool, bool]:
+    """Of a packed binding: expires, last_keepalive, last_modified, the hash of its flow (that of this
+    process), cflags, nated, whether the flow is UDP.
+    """
+    seen: tuple[float, float, float, int, int, bool, bool] = _GLANCE.unpack_from(data)
+    return seen
 
 
 @lru_cache(maxsize=1024)

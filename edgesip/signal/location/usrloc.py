@@ -15,7 +15,8 @@ from math import inf
 from edgesip.address import Flow, source_of
 from edgesip.signal.location.agenda import SLICE, Agenda
 from edgesip.signal.location.binding import Binding, aor_key
-from edgesip.signal.location.packed import expires_of, pack, unpack, with_keepalive
+from edgesip.signal.location.glance import Glance, Part, at_a_glance, whole
+from edgesip.signal.location.packed import expires_of, pack, with_keepalive
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.uri import parse_uri
 
@@ -44,21 +45,6 @@ class UsrlocSettings:
     close_expired_tcp: bool = False
     case_sensitive: bool = False
     realm_prefix: str = ""
-
-
-class Part:
-    """A slice of the table, read where it lies: the bindings whose ruids fall into it."""
-
-    __slots__ = ("_rows",)
-
-    def __init__(self, rows: dict[str, Binding | bytes]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __iter__(self) -> Iterator[Binding]:
-        return iter([_whole(ruid, row) for ruid, row in self._rows.items()])
 
 
 class Usrloc:
@@ -145,7 +131,7 @@ class Usrloc:
     def get(self, ruid: str) -> Binding | None:
         """The binding with this ruid, over or not."""
         row = self._parts[_part_of(ruid)].get(ruid)
-        return None if row is None else _whole(ruid, row)
+        return None if row is None else whole(ruid, row)
 
     def present(self, ruid: str) -> Binding | None:
         """The binding with this ruid, or that by which its phone came back after its connection was lost."""
@@ -159,7 +145,7 @@ class Usrloc:
 
     def get_all(self) -> list[Binding]:
         """Every binding that has not been removed yet, in no particular order: seconds for a million."""
-        return [_whole(ruid, row) for part in self._parts for ruid, row in part.items()]
+        return [whole(ruid, row) for part in self._parts for ruid, row in part.items()]
 
     def aors(self) -> Iterator[tuple[str, tuple[Binding, ...]]]:
         """Every address of record with its bindings, each as it is when its turn comes.
@@ -200,17 +186,23 @@ class Usrloc:
             return self.shares(source)
         return any(source_of(one.flow.remote.host) == source for one in self.lookup(self.key(user, ""), 0.0))
 
-    def crowded(self, flow: Flow) -> bool:
-        """True when so many are registered over this flow that none speaks for the others: a front proxy."""
-        there = self._flows.get(hash(flow))
+    def crowded(self, flow: int) -> bool:
+        """True when so many are registered over the flow of this hash that none speaks for the others: a
+        front proxy.
+        """
+        there = self._flows.get(flow)
         return isinstance(there, dict) and len(there) > CROWD
+
+    def alone(self, flow: int) -> bool:
+        """True when one binding at most is registered over the flow of this hash."""
+        return not isinstance(self._flows.get(flow), dict)
 
     def put(self, binding: Binding) -> None:
         """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""
         ruid = binding.ruid
         part = self._parts[_part_of(ruid)]
         row = part.get(ruid)
-        old = None if row is None else _whole(ruid, row)
+        old = None if row is None else whole(ruid, row)
         part[ruid] = binding
         self._warm.pop(ruid, None)
         self._warm[ruid] = None
@@ -240,7 +232,7 @@ class Usrloc:
         row = self._parts[_part_of(ruid)].pop(ruid, None)
         if row is None:
             return
-        self._forget(_whole(ruid, row))
+        self._forget(whole(ruid, row))
 
     def _forget(self, old: Binding) -> None:
         self._size -= 1
@@ -264,7 +256,7 @@ class Usrloc:
             del self._heirs[next(iter(self._heirs))]
         self._heirs[ruid] = heir
 
-    def heard(self, ruid: str, now: float, roundtrip: float) -> Binding | None:
+    def heard(self, ruid: str, now: float, roundtrip: float) -> Glance | None:
         """Note that a ping was answered `roundtrip` seconds after it left; None without such a binding."""
         part = self._parts[_part_of(ruid)]
         row = part.get(ruid)
@@ -275,7 +267,7 @@ class Usrloc:
         else:
             row = with_keepalive(row, now, roundtrip)
         part[ruid] = row
-        return _whole(ruid, row)
+        return at_a_glance(row)
 
     def expire(self, now: float, limit: int = 1000) -> list[Binding]:
         """Remove bindings that are over by `now`, at most `limit` in one go, and return them.
@@ -290,7 +282,7 @@ class Usrloc:
             self._agenda.drop()
             row = self._parts[_part_of(ruid)].pop(ruid, None)
             if row is not None:
-                binding = _whole(ruid, row)
+                binding = whole(ruid, row)
                 self._forget(binding)
                 gone.append(binding)
         self._expired += len(gone)
@@ -446,10 +438,6 @@ class Usrloc:
             there.pop(old.ruid, None)
         if not there or there == old.ruid:
             self._flows.pop(key, None)
-
-
-def _whole(ruid: str, row: Binding | bytes) -> Binding:
-    return row if isinstance(row, Binding) else unpack(ruid, row)
 
 
 def _expires(row: Binding | bytes) -> float:

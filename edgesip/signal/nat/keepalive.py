@@ -10,21 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from edgesip.address import Addr, Flow
-from edgesip.signal.location.binding import NAT_FLAG, Binding
-from edgesip.signal.location.usrloc import PARTS, Usrloc
+from edgesip.signal.location.binding import Binding
+from edgesip.signal.location.glance import Glance, at_a_glance
+from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.learning import Learning
 from edgesip.signal.nat.learning import Settings as LearningSettings
 from edgesip.signal.nat.ping import PING_BRANCH, ZEROS, Signer, way_of
+from edgesip.signal.nat.rounds import Round
 from edgesip.signal.proxy.inbound import Note, note
 from edgesip.signal.wire.message import Response
 
 __all__ = ["PING_BRANCH", "Pinger", "Settings"]
 
 GRACE = 10.0
-"""Seconds that a contact has left when it has not answered for `timeout`."""
-_BATCH = 1000  # bindings looked at after which one call ends, so that a late caller does not stop the loop
-_STEP = 0.02  # seconds between two batches at least
-_LOOK = 1.0  # seconds after which the table is looked at again at the latest
+"""Seconds that a contact has left when it has not answered for too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +48,9 @@ class Settings:
 class Pinger:
     """Pings each UDP binding that wants it once per interval, spread evenly over it.
 
-    The table is cut into slices by ruid; each slice has its moment in the interval. `address_for` answers
-    which address a message leaving by a local address carries as its own (Via, From). `switch` is the
-    operator's. Whoever is looked at may rest a while longer, as far as `learning` knows its NAT.
+    `address_for` answers which address a message leaving by a local address carries as its own (Via, From).
+    `switch` is the operator's. Whoever is looked at may rest a while longer, as far as `learning` knows its
+    NAT.
     """
 
     def __init__(
@@ -65,9 +64,7 @@ class Pinger:
         self.learning = Learning(LearningSettings(settings.interval, 0.0)) if learning is None else learning
         self._signer = Signer(entropy, address_for)
         self._enabled = True
-        self._done: int | None = None  # slices visited since time began; slice = number modulo PARTS
-        self._next = 0.0
-        self._since = 0.0
+        self._round = Round()
         self._news: list[Note] = []
         self.counters: dict[str, int] = {
             "nathelper:sip_pings": 0,
@@ -89,50 +86,43 @@ class Pinger:
     def use(self, settings: Settings) -> None:
         """Other settings from now on; the round begins anew."""
         if settings != self._settings:
-            self._settings, self._done, self._next = settings, None, 0.0
+            self._settings = settings
+            self._round.restart()
             self.learning.use(replace(self.learning.settings, start=settings.interval))
 
     def switch(self, on: bool) -> None:
         """Pings on or off, until somebody says otherwise or the process ends (nathelper.enable_ping)."""
-        self._enabled, self._done, self._next = on, None, 0.0
+        self._enabled = on
+        self._round.restart()
 
     def covers(self, usrloc: Usrloc, flow: Flow) -> bool:
         """True when a phone at the end of this flow is pinged by us."""
         one = usrloc.one_by_flow(flow) if self.enabled else None
-        return one is not None and self._wants(one)
+        return one is not None and self._wants(at_a_glance(one))
 
     def due(self, usrloc: Usrloc, now: float) -> list[tuple[Flow, bytes]]:
-        """The pings to send now, each by the flow its phone registered over; call it at `deadline`.
-
-        A caller that comes late gets what it missed in batches, but no slice twice. The moments hang on the
-        clock and the ruid alone, so a new process with the same clock goes on where the old one was.
-        """
-        if not self.enabled or now < self._next:
+        """The pings to send now, each by the flow its phone registered over; call it at `deadline`."""
+        if not self.enabled:
             return []
-        reached, done = int(now * PARTS / self.learning.pause), self._done
-        if done is None:
-            self._since = now
-        number = reached - 1 if done is None or done > reached else max(done, reached - PARTS)
         pings: list[tuple[Flow, bytes]] = []
-        seen = 0
-        while number < reached and seen < _BATCH:
-            number += 1
-            for binding in usrloc.part(number % PARTS):
-                seen += 1
-                if binding.expires > now and self._wants(binding) and not self._rests(usrloc, binding, now):
-                    ping = self._ping(usrloc, binding, now)
-                    if ping is not None:
-                        self.learning.pinged(binding.flow, now, ping[0] == binding.flow and ping[1] != ZEROS)
-                        pings.append(ping)
-        self._done = number
-        self._next = now + _STEP if number < reached else self._deadline_after(usrloc, number, now)
+        for ruid, seen in self._round.look(usrloc, self.learning.pause, now):
+            if seen.expires <= now or not self._wants(seen):
+                continue
+            rests = self._rests(usrloc, seen.flow, now)
+            if rests:
+                continue
+            binding = usrloc.get(ruid)
+            if binding is None or (rests is None and self.learning.rests(binding.flow, now)):
+                continue
+            ping = self._ping(usrloc, binding, now)
+            if ping is not None:
+                self.learning.pinged(binding.flow, now, ping[0] == binding.flow and ping[1] != ZEROS)
+                pings.append(ping)
         return pings
 
     def deadline(self, now: float) -> float | None:
         """When `due` is to be called next (monotonic seconds); None when pings are off."""
-        if not self.enabled:
-            return None
-        return now if self._done is None else self._next
+        return self._round.deadline(now) if self.enabled else None
 
     def news(self) -> list[Note]:
         """Whom `due` has given up since this was last asked."""
@@ -152,13 +142,7 @@ class Pinger:
         if heard is None:
             return False
         self.counters["nathelper:answers"] += 1
-        ruid, roundtrip = heard
-        binding = usrloc.heard(ruid, now, roundtrip)
-        if binding is not None and self.learning.settings.learns and not usrloc.crowded(binding.flow):
-            self.learning.answered(binding.flow, now)
-            for other in usrloc.by_flow(binding.flow):  # one ping was for all of them
-                if other.ruid != ruid:
-                    usrloc.heard(other.ruid, now, roundtrip)
+        answered(usrloc, self.learning, *heard, now)
         return True
 
     def interval_for(self, flow: Flow, now: float) -> float:
@@ -169,20 +153,19 @@ class Pinger:
 
     # -- who, and how ------------------------------------------------------------------------------
 
-    def _rests(self, usrloc: Usrloc, binding: Binding, now: float) -> bool:
-        """True when this phone needs no ping yet. One is for all contacts of a flow, unless they are many."""
-        learning = self.learning
-        if not learning.settings.learns:
-            return False
-        if usrloc.crowded(binding.flow):
-            return learning.every_other(now)
-        return learning.rests(binding.flow, now)
+    def _rests(self, usrloc: Usrloc, flow: int, now: float) -> bool | None:
+        """True when this phone needs no ping yet; None when `learning` has to see its flow to say so. One
+        ping is for all contacts of a flow, unless they are many.
+        """
+        if self.learning.settings.learns and usrloc.crowded(flow):
+            return self.learning.every_other(now)
+        return self.learning.rests_already(flow, now)
 
-    def _wants(self, binding: Binding) -> bool:
+    def _wants(self, seen: Glance) -> bool:
         settings = self._settings
-        if binding.flow.transport != "udp" or (settings.ping_nated_only and not binding.nated):
+        if not seen.udp or (settings.ping_nated_only and not seen.nated):
             return False
-        return not has_flag(binding, settings.natping_disable_bflag)
+        return not seen.has_flag(settings.natping_disable_bflag)
 
     def _ping(self, usrloc: Usrloc, binding: Binding, now: float) -> tuple[Flow, bytes] | None:
         """What one binding is sent; None when it has been given up."""
@@ -194,41 +177,49 @@ class Pinger:
         if flag < 0 or (settings.ping_nated_only and not has_flag(binding, flag)):
             self.counters["nathelper:udp_pings"] += 1
             return Flow("udp", local, binding.flow.remote), ZEROS
-        if settings.timeout and self._is_silent(binding, now):
-            self._give_up(usrloc, binding, now)
+        if settings.timeout and is_silent(at_a_glance(binding), self._round.since, settings.timeout, now):
+            lost = give_up(usrloc, binding, self._round.since, now)
+            if lost is not None:
+                self.counters["nathelper:timeouts"] += 1
+                self._news.append(lost)
             return None
         flow, path = way_of(binding, local, not settings.ignore_path)
         self.counters["nathelper:sip_pings"] += 1
         method, sender = settings.sipping_method, settings.sipping_from
         return flow, self._signer.request(binding, local, method, sender, path, now)
 
-    def _is_silent(self, binding: Binding, now: float) -> bool:
-        """Nothing was heard of it for `timeout`, in which we have asked all the time."""
-        heard = max(binding.last_keepalive, binding.last_modified, self._since)
-        return heard + self._settings.timeout < now
 
-    def _give_up(self, usrloc: Usrloc, binding: Binding, now: float) -> None:
-        if binding.permanent or binding.expires <= now + GRACE:
-            return
-        self.counters["nathelper:timeouts"] += 1
-        usrloc.put(replace(binding, expires=now + GRACE))
-        silent = round(now - max(binding.last_keepalive, binding.last_modified, self._since))
-        contact, received = binding.contact, binding.received
-        fields = {"aor": binding.aor, "contact": contact, "received": received, "seconds": silent}
-        self._news.append(note("info", "contact does not answer pings", binding.call_id, **fields))
+def answered(usrloc: Usrloc, learning: Learning, ruid: str, roundtrip: float, now: float) -> None:
+    """A ping was answered: noted in the table, for all contacts of a phone at once, and learned from."""
+    seen = usrloc.heard(ruid, now, roundtrip)
+    if seen is None or not seen.udp or not learning.settings.learns or usrloc.crowded(seen.flow):
+        return
+    learning.answered(seen.flow, now)
+    binding = None if usrloc.alone(seen.flow) else usrloc.get(ruid)
+    if binding is not None:
+        for other in usrloc.by_flow(binding.flow):  # one ping was for all of them
+            if other.ruid != ruid:
+                usrloc.heard(other.ruid, now, roundtrip)
 
-    def _deadline_after(self, usrloc: Usrloc, done: int, now: float) -> float:
-        """The moment of the next slice with a binding in it, neither too soon nor too far away."""
-        interval = self.learning.pause
-        ahead = int(min(_LOOK, interval) * PARTS / interval)
-        for number in range(done + 1, done + ahead + 1):
-            if len(usrloc.part(number % PARTS)):
-                return max(number * interval / PARTS, now + _STEP)
-        return now + min(_LOOK, interval)
+
+def is_silent(seen: Glance, since: float, timeout: float, now: float) -> bool:
+    """True when nothing was heard of a contact for `timeout` seconds, in which it was asked all the time."""
+    return max(seen.last_keepalive, seen.last_modified, since) + timeout < now
+
+
+def give_up(usrloc: Usrloc, binding: Binding, since: float, now: float) -> Note | None:
+    """A silent contact has `GRACE` seconds left, and what there is to say; None for one that has no more
+    anyway, or is permanent.
+    """
+    if binding.permanent or binding.expires <= now + GRACE:
+        return None
+    usrloc.put(replace(binding, expires=now + GRACE))
+    silent = round(now - max(binding.last_keepalive, binding.last_modified, since))
+    contact, received = binding.contact, binding.received
+    fields = {"aor": binding.aor, "contact": contact, "received": received, "seconds": silent}
+    return note("info", "contact does not answer pings", binding.call_id, **fields)
 
 
 def has_flag(binding: Binding, flag: int) -> bool:
     """True when a contact has this branch flag; the one of NAT is told by `nated` as well."""
-    if flag < 0:
-        return False
-    return bool(binding.cflags >> flag & 1) or (1 << flag == NAT_FLAG and binding.nated)
+    return at_a_glance(binding).has_flag(flag)

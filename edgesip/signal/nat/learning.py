@@ -53,13 +53,15 @@ class Watch:
     long nothing had gone either way before the first of them; `proven` is the longest silence that was
     answered after, `trial` the one that is tried now (0.0: none). `registered` is when its phone last did,
     `period` after how long it does again, `regular` how often in a row that was so, `who` which of its
-    contacts that is of. `eager` is the silence after which a phone that has never answered did not.
+    contacts that is of. `eager` is the silence after which a phone that has never answered did not. `host` is
+    the place that it is at.
     """
 
     __slots__ = (
         "answers",
         "eager",
         "fed",
+        "host",
         "last",
         "missed",
         "period",
@@ -71,7 +73,8 @@ class Watch:
         "who",
     )
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, host: str) -> None:
+        self.host = host
         self.last = now
         self.fed = 0.0  # after a start nobody knows when that was: the first look pings
         self.missed = 0
@@ -92,9 +95,10 @@ class Place:
     `doubt` nobody rests for long: somebody who had always answered does not any more.
     """
 
-    __slots__ = ("ceiling", "doubt", "losses", "proven", "trying", "until")
+    __slots__ = ("ceiling", "doubt", "host", "losses", "proven", "trying", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, host: str) -> None:
+        self.host = host
         self.proven = 0.0
         self.ceiling = _NEVER
         self.trying = 0
@@ -144,13 +148,27 @@ class Learning:
         """True when this flow needs no ping before it is looked at again, a `pause` from now."""
         if not self.settings.learns:
             return False
+        self._look(now)
+        watch = self._watch(flow, now)
+        return self.every_other(now) if watch is None else self._rests(watch, hash(flow), now)
+
+    def rests_already(self, key: int, now: float) -> bool | None:
+        """The same of the flow with this hash; None when nothing is known of it and `rests` has to see it."""
+        if not self.settings.learns:
+            return False
+        self._look(now)
+        watch = self._watches.get(key)
+        if watch is not None:
+            return self._rests(watch, key, now)
+        return None if len(self._watches) < MOST else self.every_other(now)
+
+    def _look(self, now: float) -> None:
         self.now = now
         if now >= self._turn:
             self._grow_old(now)
-        watch = self._watch(flow, now)
-        if watch is None:
-            return self.every_other(now)
-        place, ahead = self._place(flow.remote.host), now - watch.fed + 0.9 * self.pause
+
+    def _rests(self, watch: Watch, key: int, now: float) -> bool:
+        place, ahead = self._place(watch.host), now - watch.fed + 0.9 * self.pause
         if place.trying and now >= place.until:
             self._give_up(place)
         if watch.trial:
@@ -160,7 +178,7 @@ class Learning:
             return True
         target = self._target(watch, place) if now >= place.doubt and not place.trying else 0.0
         if target and self._heals(watch, target, interval):
-            watch.trial, place.trying = target, hash(flow)
+            watch.trial, place.trying = target, key
             place.until = watch.registered + 2 * watch.period
             return True
         return False
@@ -184,15 +202,16 @@ class Learning:
 
     # -- what happens ------------------------------------------------------------------------------
 
-    def answered(self, flow: Flow, now: float) -> None:
-        """A ping was answered over the flow that it was sent by: the mapping has lived through the silence.
+    def answered(self, key: int, now: float) -> None:
+        """A ping was answered over the flow that it was sent by, of which this is the hash: the mapping has
+        lived through the silence.
 
         So it has when an earlier ping was not: nothing from outside brings a dead mapping back.
         """
-        watch = self._known(flow)
+        watch = self._watches.get(key) or self._old_watches.get(key)
         if watch is None:
             return
-        place = self._place(flow.remote.host)
+        place = self._place(watch.host)
         if watch.missed > 1:
             place.doubt = 0.0
         if watch.missed:
@@ -202,7 +221,7 @@ class Learning:
             place.ceiling, watch.eager = min(place.ceiling, max(watch.eager, watch.proven)), 0.0
         watch.answers += 1
         watch.fed = now
-        self._restart(watch, place, flow, now)
+        self._restart(watch, place, key, now)
 
     def came(self, flow: Flow, now: float) -> None:
         """A packet of the phone's own, no answer to a ping. It may have opened a new mapping in place of a
@@ -216,7 +235,7 @@ class Learning:
             return
         if watch.missed or watch.trial:
             self._heard(watch, flow)
-            self._restart(watch, self._place(flow.remote.host), flow, now)
+            self._restart(watch, self._place(flow.remote.host), hash(flow), now)
         watch.last = now
 
     def went(self, sends: Sequence[tuple[Flow, bytes]]) -> None:
@@ -257,7 +276,7 @@ class Learning:
             watch.who = hash(ruid)
             self._foresee(watch, now)
         watch.fed = now
-        self._restart(watch, place, flow, now)
+        self._restart(watch, place, hash(flow), now)
 
     def refreshed(self, binding: Binding, old: Binding | None, now: float) -> None:
         """The same, of a contact and of what it was before."""
@@ -333,10 +352,10 @@ class Learning:
         watch.period = min(space, watch.period) if watch.regular else space
         watch.registered = now
 
-    def _restart(self, watch: Watch, place: Place, flow: Flow, now: float) -> None:
+    def _restart(self, watch: Watch, place: Place, key: int, now: float) -> None:
         """Silence begins anew, and nothing is asked."""
         watch.last, watch.missed, watch.silence, watch.trial = now, 0, 0.0, 0.0
-        if place.trying == hash(flow):
+        if place.trying == key:
             place.trying = 0
 
     def _give_up(self, place: Place) -> None:
@@ -360,7 +379,7 @@ class Learning:
             return watch
         if len(self._watches) >= MOST:
             return None
-        watch = self._old_watches.pop(key, None) or Watch(now)
+        watch = self._old_watches.pop(key, None) or Watch(now, self._place(flow.remote.host).host)
         self._watches[key] = watch
         return watch
 
@@ -372,7 +391,7 @@ class Learning:
         place = self._places.get(host)
         if place is None:
             old = self._old_places.get(host)
-            place = self._places[host] = Place() if old is None else old
+            place = self._places[host] = Place(host) if old is None else old
         return place
 
     def _grow_old(self, now: float) -> None:

@@ -88,6 +88,7 @@ def sources_of(
         lambda: core.usrloc.counters,
         lambda: core.stun.counters,
         lambda: core.pinger.counters,
+        lambda: core.liveness.counters,
         lambda: core.dialogs.counters,
         core.dialogs.gauges,
         lambda: core.traversal.gauges(time.monotonic()),

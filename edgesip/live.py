@@ -8,13 +8,17 @@ from __future__ import annotations
 from typing import Any
 
 from edgesip.profile import Profile
+from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper
 from edgesip.sections_registrar import Registrar
 
 REKEYING = ("case_sensitive", "realm_prefix")
 """Keys of `[registrar]` that are part of who a user is: the table is kept by them."""
-LOCATION = ("matching_mode", "cseq_delay", "handle_lost_tcp", "close_expired_tcp")
-"""Keys of `[usrloc]` that the table looks at each time."""
+LOCATION = (
+    *("matching_mode", "cseq_delay", "handle_lost_tcp", "close_expired_tcp"),
+    *(key for key in Usrloc.model_fields if key.startswith("ka_")),
+)
+"""Keys of `[usrloc]` that are looked at each time."""
 LIVE = (
     "route",
     "upstream_users",

@@ -50,7 +50,9 @@ class Registered:
     def facts(self, binding: Binding) -> Facts:
         """What the ledger and the connections know of a contact."""
         state = self._service.core.saver.ledger.state_of(binding, self._started)
-        interval = self._service.core.pinger.interval_for(binding.flow, self.now())
+        core = self._service.core
+        every = (core.pinger.interval_for(binding.flow, self.now()), core.liveness.interval_for(binding))
+        interval = min([one for one in every if one], default=0.0)
         return Facts(state, self._service.streams.number_of(binding.flow), interval)
 
     def new_ruid(self) -> str:

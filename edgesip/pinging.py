@@ -1,4 +1,6 @@
-"""What `[nathelper]` and `[stun]` mean to the rooms: who is pinged, what scripts repair, who hears STUN.
+"""What `[nathelper]`, `[stun]` and the `ka_` keys of `[usrloc]` mean to the rooms.
+
+Who is pinged, what scripts repair, who hears STUN.
 
 Each is given its slice of the profile; what they do with it they know themselves.
 """
@@ -11,6 +13,8 @@ from edgesip.address import Addr
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
 from edgesip.signal.core import SignalCore
+from edgesip.signal.guard.pike import LEVELS
+from edgesip.signal.nat import liveness
 from edgesip.signal.nat.keepalive import Settings
 from edgesip.signal.nat.rules import NatRules
 
@@ -29,6 +33,22 @@ def pings_of(profile: Profile) -> Settings:
         timeout=float(section.keepalive_timeout),
         force_socket=Addr(force.host, force.port) if force is not None else None,
         ignore_path=section.ignore_path,
+    )
+
+
+def liveness_of(profile: Profile) -> liveness.Settings:
+    """The slice of usrloc's own keepalive."""
+    section = profile.usrloc
+    return liveness.Settings(
+        mode=section.ka_mode,
+        interval=float(section.ka_interval),
+        randomize=float(section.ka_randomize),
+        timeout=float(section.ka_timeout),
+        method=section.ka_method,
+        sender=section.ka_from,
+        domain=section.ka_domain,
+        reply_codes=section.ka_reply_codes,
+        log_level=LEVELS.get(section.ka_loglevel, ""),
     )
 
 
@@ -55,3 +75,4 @@ def use(profile: Profile, core: SignalCore) -> None:
     """What of these sections can change while we run, put in force."""
     core.stun.enabled = profile.stun.enabled
     core.pinger.use(pings_of(profile))
+    core.liveness.use(liveness_of(profile))

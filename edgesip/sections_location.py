@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
-from edgesip import forms
+from edgesip import forms, forms_location
 from edgesip.sections import Section
 
 
@@ -49,3 +49,34 @@ class Usrloc(Section):
     (Kamailio's default is off.)"""
     close_expired_tcp: bool = False
     """`true`: the connection of an expired contact is closed, but for one that a call uses."""
+    ka_mode: Annotated[int, Field(ge=0, le=7)] = 0
+    """Whether contacts are asked if they are still there, whatever their transport: 0 no, 1 all of them, plus
+    2 only those behind a NAT, plus 4 only those over UDP. It is not needed to keep NATs open, which
+    `nathelper.natping_interval` does."""
+    ka_interval: Annotated[int, Field(ge=5, le=86_400)] = 40
+    """Seconds between two such requests to a contact, at least."""
+    ka_randomize: Annotated[int, Field(ge=0, le=86_400)] = 20
+    """Seconds by which that is longer at most, by chance and another number each round."""
+    ka_timeout: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """Seconds without an answer to them after which a contact has ten seconds left; 0: it stays until it
+    expires. What was added for ever stays."""
+    ka_method: Annotated[str, PlainValidator(forms.method)] = "OPTIONS"
+    """The method of these requests."""
+    ka_from: Annotated[str, PlainValidator(forms.sip_uri)] = ""
+    """The URI of their From; empty for sip:ping@ and our address. (Kamailio's default is
+    sip:server@kamailio.org.)"""
+    ka_domain: Annotated[str, PlainValidator(forms_location.ka_domain)] = ""
+    """The domain of their To, which names the user; empty for our address. With `use_domain` it is the
+    user's. (Kamailio's default is kamailio.org.)"""
+    ka_reply_codes: Annotated[tuple[int, ...], PlainValidator(forms_location.alive_codes)] = ()
+    """Answers that mean that somebody is there, statuses or their first digits: `200,404,5`; empty or 0 for
+    any."""
+    ka_loglevel: Annotated[int, Field(ge=-1, le=255)] = 255
+    """The level of a line for each answer, which has the round trip: -1 error, 0 warning, 1 and 2 info, 3
+    debug (in memory for `edgesip trace` alone), 255 none."""
+
+    @model_validator(mode="after")
+    def _asked_in_time(self) -> Usrloc:
+        if self.ka_mode and 0 < self.ka_timeout <= self.ka_interval + self.ka_randomize:
+            raise ValueError("ka_timeout must be longer than ka_interval and ka_randomize together")
+        return self

@@ -61,6 +61,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.doctor", 4),
     ("edgesip.securing", 4),
     ("edgesip.sections_nat", 0),
+    ("edgesip.forms_location", 0),
     ("edgesip.sections_traversal", 0),
 )
 

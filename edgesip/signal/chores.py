@@ -12,6 +12,7 @@ from edgesip.signal.guard.guard import Guard
 from edgesip.signal.location.saving import News, Saver
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.liveness import Liveness
 from edgesip.signal.nat.traversal import Traversal
 
 NEVER = float("inf")
@@ -28,6 +29,7 @@ class Chores:
         saver: Saver,
         subscriptions: Subscriptions,
         pinger: Pinger,
+        liveness: Liveness,
         traversal: Traversal,
         guard: Guard,
     ) -> None:
@@ -35,6 +37,7 @@ class Chores:
         self._saver = saver
         self._subscriptions = subscriptions
         self._pinger = pinger
+        self._liveness = liveness
         self._traversal = traversal
         self._guard = guard
         self._due = 0.0
@@ -50,6 +53,7 @@ class Chores:
             self._subscriptions.deadline(),
             self._saver.deadline(),
             self._pinger.deadline(now),
+            self._liveness.deadline(now),
             self._traversal.deadline(now),
             self._guard.deadline(),
         )
@@ -65,6 +69,7 @@ class Chores:
         self._guard.tick(now)
         self._subscriptions.tick(now)
         sends += self._pinger.due(self._usrloc, now)
-        news = [*self._pinger.news()]
+        sends += self._liveness.due(self._usrloc, now)
+        news: list[News] = [*self._pinger.news(), *self._liveness.news()]
         sends += self._traversal.due(now)
         return [*news, *self._saver.tick(now)]

@@ -24,6 +24,7 @@ from edgesip.signal.location.ledger import DbMode, Ledger
 from edgesip.signal.location.saving import Outcome, Saver
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.nat.keepalive import Pinger
+from edgesip.signal.nat.liveness import Liveness
 from edgesip.signal.nat.stun_desk import StunDesk
 from edgesip.signal.nat.traversal import Traversal, nobody_kept
 from edgesip.signal.proxy.asked import Dead, Failure, Hooks
@@ -85,6 +86,7 @@ class SignalCore:
         self.digest = digest
         self.pinger = pinger
         self.learning = pinger.learning
+        self.liveness = Liveness(entropy, myself.address_for, pinger.learning)
         self.traversal = nobody_kept(entropy, myself.address_for) if traversal is None else traversal
         self.admission = Admission(admission or AdmissionSettings(), entropy)
         self.guard = guard or Guard(GuardSettings(), usrloc)
@@ -107,7 +109,8 @@ class SignalCore:
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
         self._counts: dict[str, int] = {f"core:{name}": 0 for name in COUNTS}
-        self._chores = Chores(usrloc, self.saver, self.subscriptions, pinger, self.traversal, self.guard)
+        rooms = (self.subscriptions, pinger, self.liveness, self.traversal, self.guard)
+        self._chores = Chores(usrloc, self.saver, *rooms)
         known = (transactions.by_key, self._waiting)
         self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known)
 
@@ -255,6 +258,8 @@ class SignalCore:
         self._counts["core:rcv_replies"] += 1
         read_all(response.headers)
         if self.pinger.hear(self.usrloc, response, now) or self.traversal.hear(response, flow, now):
+            return []
+        if self.liveness.hear(self.usrloc, response, now):
             return []
         self.learning.came(flow, now)
         client, events = self.transactions.on_response(response, now)

@@ -12,7 +12,8 @@ from edgesip.signal.transaction.timers import Timers
 
 def chores_of(talk: Talk) -> Chores:
     core = talk.core
-    return Chores(talk.core.usrloc, core.saver, core.subscriptions, core.pinger, core.traversal, core.guard)
+    rooms = (core.subscriptions, core.pinger, core.liveness, core.traversal, core.guard)
+    return Chores(core.usrloc, core.saver, *rooms)
 
 
 def test_a_binding_that_ends_is_waited_for_and_taken_out() -> None:

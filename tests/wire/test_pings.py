@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from lab.agent import Agent
 from lab.crowd import Crowd
 from lab.network import Network
 from lab.process import eventually
@@ -94,4 +95,45 @@ def test_four_octets_and_an_order_to_be_silent(start_server: Callable[..., Serve
         assert server.ask("nathelper", "enable_ping", "1") == "pings are on"
         eventually("pings again", lambda: crowd.kinds[bytes(4)] > before, 10.0)
     finally:
+        crowd.close()
+
+
+def test_usrloc_asks_whatever_the_transport_and_gives_up_who_is_silent(
+    start_server: Callable[..., Server], network: Network
+) -> None:
+    """`ka_mode`: no pings of nathelper, two rounds of questions, one of three phones falls silent."""
+    host = network.public_host("crowd", 50)
+    settings = {
+        "nathelper.natping_interval": "0",
+        "usrloc.ka_mode": "1",
+        "usrloc.ka_interval": "5",
+        "usrloc.ka_randomize": "1",
+        "usrloc.ka_timeout": "13",
+    }
+    server = start_server({**OPEN, **settings}, ignore=host.address)
+    crowd = Crowd(host, (server.host.address, 5060), 2, sockets=2)
+    agent = Agent(host, "tina", "", port=7000, server=server.host.address, transport="tcp")
+    try:
+        crowd.register(rate=100.0)
+        assert agent.register().status == 200
+        crowd.silent = frozenset(("u1",))
+        answered = 0
+        end = time.monotonic() + 90.0
+        while server.contacts("u1"):
+            assert time.monotonic() < end, "the silent one is still there"
+            asked = agent.receive(lambda message: message.method == "OPTIONS", 0.5)
+            if asked is not None:
+                assert asked.get("To") == f"<sip:tina@{server.host.address}>"
+                agent.respond(asked, 200)
+                answered += 1
+        assert answered >= 2
+        (there,) = server.contacts("u0")
+        assert there["KA-Roundtrip"] > 0
+        assert there["KA-Interval"] == 6.0
+        assert server.contacts("tina")[0]["KA-Roundtrip"] > 0
+        assert set(crowd.kinds) == {b"OPTIONS"}
+        assert server.statistic("usrloc:ka_timeouts") == 1
+        assert server.statistic("usrloc:ka_answers") >= 4
+    finally:
+        agent.close()
         crowd.close()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from edgesip.address import Addr, Flow
 from edgesip.signal.location.binding import Binding
 from edgesip.signal.location.glance import Glance, at_a_glance
-from edgesip.signal.location.usrloc import Usrloc
+from edgesip.signal.location.usrloc import PARTS, Usrloc
 from edgesip.signal.nat.learning import Learning
 from edgesip.signal.nat.learning import Settings as LearningSettings
 from edgesip.signal.nat.ping import PING_BRANCH, ZEROS, Signer, way_of
@@ -105,7 +105,8 @@ class Pinger:
         if not self.enabled:
             return []
         pings: list[tuple[Flow, bytes]] = []
-        for ruid, seen in self._round.look(usrloc, self.learning.pause, now):
+        speed = PARTS / self.learning.pause
+        for ruid, seen in self._round.look(usrloc, now * speed, speed, now):
             if seen.expires <= now or not self._wants(seen):
                 continue
             rests = self._rests(usrloc, seen.flow, now)
@@ -186,7 +187,7 @@ class Pinger:
         flow, path = way_of(binding, local, not settings.ignore_path)
         self.counters["nathelper:sip_pings"] += 1
         method, sender = settings.sipping_method, settings.sipping_from
-        return flow, self._signer.request(binding, local, method, sender, path, now)
+        return flow, self._signer.request(binding, flow, method, sender, path, now)
 
 
 def answered(usrloc: Usrloc, learning: Learning, ruid: str, roundtrip: float, now: float) -> None:

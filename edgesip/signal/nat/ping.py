@@ -25,35 +25,38 @@ PING_BRANCH = _COOKIE.encode()
 
 
 class Signer:
-    """Makes the pings of one process and knows their answers.
+    """Makes the pings of one sort and process and knows their answers; `sort` tells it from other sorts.
 
     `address_for` answers which address a message leaving by a local address carries as its own (Via, From).
     """
 
-    def __init__(self, entropy: Callable[[int], bytes], address_for: Callable[[Addr], Addr]) -> None:
+    def __init__(
+        self, entropy: Callable[[int], bytes], address_for: Callable[[Addr], Addr], sort: str = "np"
+    ) -> None:
         self._address_for = address_for
         self._key = entropy(16)
-        self._prefix = f"np-{entropy(4).hex()}-"
+        self._prefix = f"{sort}-{entropy(4).hex()}-"
 
     def request(
-        self, binding: Binding, local: Addr, method: str, sender: str, path: str, now: float
+        self, binding: Binding, flow: Flow, method: str, sender: str, path: str, now: float, to: str = ""
     ) -> bytes:
-        """A request to a contact (RFC 3261 §11) that leaves by `local`, by the Routes of `path` if any.
+        """A request to a contact (RFC 3261 §11) that leaves by `flow`, by the Routes of `path` if any.
 
-        Its Call-ID and branch are what `read` knows it by; `sender` is the URI of From, "" for ours.
+        Its Call-ID and branch are what `read` knows it by; `sender` is the URI of From, "" for ours, `to`
+        that of To, "" for the contact.
         """
-        address = str(self._address_for(local))
-        identity = f"{binding.ruid}.{int(now * 1000):x}"
+        address = str(self._address_for(flow.local))
+        identity = f"{binding.ruid}.{int(now * 1e6):x}"
         mac = self._mac(identity)
         target = without_headers(binding.contact)
         route = f"Route: {path}\r\n" if path else ""
         return (
             f"{method} {target} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {address};rport;branch={_COOKIE}{mac}\r\n"
+            f"Via: SIP/2.0/{flow.transport.upper()} {address};rport;branch={_COOKIE}{mac}\r\n"
             "Max-Forwards: 70\r\n"
             f"{route}"
             f"From: <{sender or f'sip:ping@{address}'}>;tag={mac}\r\n"
-            f"To: <{target}>\r\n"
+            f"To: <{to or target}>\r\n"
             f"Call-ID: {self._prefix}{identity}.{mac}@{address}\r\n"
             f"CSeq: 1 {method}\r\n"
             "Content-Length: 0\r\n\r\n"
@@ -77,7 +80,7 @@ class Signer:
         if len(vias) != 1 or vias[0].branch != _COOKIE + mac or (cseq.number, cseq.method) != (1, method):
             return None
         ruid, _, sent = identity.rpartition(".")
-        roundtrip = max(now - int(sent, 16) / 1000, 0.0)
+        roundtrip = max(now - int(sent, 16) / 1e6, 0.0)
         return (ruid, roundtrip) if roundtrip <= _ANSWER_TIME else None
 
     def _mac(self, identity: str) -> str:

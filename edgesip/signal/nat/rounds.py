@@ -16,14 +16,14 @@ _LOOK = 1.0  # seconds after which the table is looked at again at the latest
 
 
 class Round:
-    """Where a round stands; one takes `period` seconds. `since` is when the first of them began.
+    """Where a round stands. `since` is when the first of them began.
 
-    A caller that comes late gets what it missed in batches, but no slice twice. The moments hang on the
-    clock, the period and the ruid alone, so a new process with the same clock goes on where the old one was.
+    A caller that comes late gets what it missed in batches, but no slice twice. Where the position hangs on
+    the clock alone, a new process with the same clock goes on where the old one was.
     """
 
     def __init__(self) -> None:
-        self._done: int | None = None  # slices visited since time began; slice = number modulo PARTS
+        self._done: int | None = None  # the last position visited; slice = position modulo PARTS
         self._next = 0.0
         self.since = 0.0
 
@@ -35,11 +35,13 @@ class Round:
         """When `look` is to be called next (monotonic seconds)."""
         return now if self._done is None else self._next
 
-    def look(self, usrloc: Usrloc, period: float, now: float) -> list[tuple[str, Glance]]:
-        """The bindings whose moment has come."""
+    def look(self, usrloc: Usrloc, position: float, speed: float, now: float) -> list[tuple[str, Glance]]:
+        """The bindings whose moment has come: the round has got to `position`, in slices of the table since
+        time began, and goes on by `speed` slices a second.
+        """
         if now < self._next:
             return []
-        reached, done = int(now * PARTS / period), self._done
+        reached, done = int(position), self._done
         if done is None:
             self.since = now
         number = reached - 1 if done is None or done > reached else max(done, reached - PARTS)
@@ -48,14 +50,14 @@ class Round:
             number += 1
             seen += usrloc.part(number % PARTS).glances()
         self._done = number
-        self._next = now + _STEP if number < reached else _deadline_after(usrloc, period, number, now)
+        self._next = now + (_STEP if number < reached else _pause(usrloc, position, speed))
         return seen
 
 
-def _deadline_after(usrloc: Usrloc, period: float, done: int, now: float) -> float:
-    """The moment of the next slice with a binding in it, neither too soon nor too far away."""
-    ahead = int(min(_LOOK, period) * PARTS / period)
-    for number in range(done + 1, done + ahead + 1):
+def _pause(usrloc: Usrloc, position: float, speed: float) -> float:
+    """Seconds until the next slice with a binding in it, neither too few nor too many."""
+    done = int(position)
+    for number in range(done + 1, done + 1 + int(min(_LOOK * speed, PARTS))):
         if len(usrloc.part(number % PARTS)):
-            return max(number * period / PARTS, now + _STEP)
-    return now + min(_LOOK, period)
+            return max((number - position) / speed, _STEP)
+    return min(_LOOK, PARTS / speed)

@@ -234,23 +234,32 @@ class Latch:
         if self.best is not None and at > self.best.at:
             self.best.at, self.best.ssrc, self.best.sequence = at, ssrc, sequence
 
-    def judge(self, source: Addr, sample: Sample | None, now: float) -> Judgement:
-        """Whether a packet from this source goes on; learns from it. `sample` None: it proves nothing."""
+    def judge(self, source: Addr, sample: Sample | None, now: float, kin: int | None = None) -> Judgement:
+        """Whether a packet from this source goes on; learns from it. `sample` None: it proves nothing.
+
+        `kin`, for RTCP: the SSRC with which the leg's RTP speaks, once that is proven. Its reports bear it
+        (RFC 3550 §6.4), a neighbour's behind the same NAT do not.
+        """
         if self.state is State.RELATCH and now >= self.old_until:
             self.state, self.old = State.LEARNING, None
         if self.best is not None and self.state is not State.LOCKED and self._window_over(now):
             self._lock()
-        judgement = (self._locked if self.state is State.LOCKED else self._learn)(source, sample, now)
+        if self.state is State.LOCKED:
+            judgement = self._locked(source, sample, now)
+        else:
+            judgement = self._learn(source, sample, now, kin)
         if judgement is not Judgement.TAKEN and source == self.old:
             judgement = Judgement.TAKEN
         if judgement is Judgement.MISMATCH:
             self.mismatches += 1
         return judgement
 
-    def _learn(self, source: Addr, sample: Sample | None, now: float) -> Judgement:
+    def _learn(self, source: Addr, sample: Sample | None, now: float, kin: int | None) -> Judgement:
         """Rules 1 to 4: INIT, PREFILLED, LEARNING and RELATCH."""
         rank = self._accepted(source)
         if rank is None:
+            return Judgement.MISMATCH
+        if kin is not None and sample is not None and sample.ssrc != kin and rank is not Rank.SDP:
             return Judgement.MISMATCH
         best = self.best
         if sample is None:

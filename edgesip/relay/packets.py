@@ -116,7 +116,8 @@ class Packets:
         if line.rule is not None:
             self.read(session, line)
         best, locked, relatches = latch.best, latch.locked, latch.relatches
-        judgement = latch.judge(source, sample, now)
+        kin = line.rtp.best.ssrc if at_rtcp and line.rtp.best is not None else None
+        judgement = latch.judge(source, sample, now, kin)
         if latch.best is not best:
             self.moments.learned(now, session.key[0], leg, line, at_rtcp)
         if latch.locked != locked:

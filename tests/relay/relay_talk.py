@@ -261,3 +261,29 @@ class Talk:
 
     def packets_to(self, host: str) -> int:
         return sum(to.host == host for _, to, _ in self.sent)
+
+
+def nat_call(stage: str) -> Talk:
+    """The caller sits behind a NAT: private SDP, public SIP source, media from a mapped port."""
+    talk = Talk()
+    talk.caller = talk.phone("198.51.100.10", 30123, said=Addr("192.168.1.10", 4000), ssrc=0xA)
+    talk.phones[0] = talk.caller
+    talk.invite()
+    if stage != "unanswered":
+        talk.answer()
+        talk.callee.speak(3)
+    if stage == "locked":
+        for _ in range(160):
+            talk.caller.speak()
+            talk.callee.speak()
+        assert talk.leg("caller")["state"] == "locked"
+    if stage == "learning":
+        talk.caller.speak(1)
+    if stage == "unanswered":
+        # The caller's own port is not told to it yet, but a sprayed packet finds it all the same.
+        talk.caller.relay = next(
+            Addr(pair.host, pair.rtp)
+            for pair in talk.binder.bound
+            if Addr(pair.host, pair.rtp) != talk.callee.relay
+        )
+    return talk

@@ -19,7 +19,9 @@ from edgesip.relay.leg import Leg, Line
 from edgesip.relay.listing import listed
 from edgesip.relay.packets import Packets, Send, StrangeSource
 from edgesip.relay.path import Path
+from edgesip.relay.playing import Playing
 from edgesip.relay.ports import Pair
+from edgesip.relay.prompt import Prompt
 from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
 from edgesip.wish import Wish
@@ -70,8 +72,20 @@ class MediaTimeout(NamedTuple):
 Event = MediaTimeout | StrangeSource
 
 
+def no_prompts(name: str) -> Prompt | None:
+    """Where a core without a shelf of prompts looks."""
+    return None
+
+
+def no_alarm(at: float) -> None:
+    """What a core without a clock of its own rings: whoever drives it asks `pace_at` by himself."""
+
+
 class RelayCore:
-    """All media sessions. `bind(pair)` takes both ports or neither, `entropy(n)` gives n random octets."""
+    """All media sessions. `bind(pair)` takes both ports or neither, `entropy(n)` gives n random octets.
+
+    `prompts(name)` finds a recording; `alarm(at)` is told when a first prompt wants `pace` to be called.
+    """
 
     def __init__(
         self,
@@ -81,6 +95,8 @@ class RelayCore:
         unbind: Callable[[Pair], None],
         path: Path,
         entropy: Callable[[int], bytes],
+        prompts: Callable[[str], Prompt | None] = no_prompts,
+        alarm: Callable[[float], None] = no_alarm,
     ) -> None:
         self.settings = settings
         self.path = path
@@ -89,6 +105,7 @@ class RelayCore:
         self._ports = Interfaces(usual, settings.interfaces, settings.hosts, entropy, bind, unbind)
         self._sessions: dict[Key, Session] = {}
         self.packets = Packets(path)
+        self.playing = Playing(self.packets, entropy, prompts, alarm)
         self._due: list[tuple[float, Key]] = []
         self.moments = self.packets.moments
         self._counts = dict.fromkeys(("timeout", "refused"), 0)
@@ -191,8 +208,11 @@ class RelayCore:
         sdp = self._parse(body)
         if isinstance(sdp, Refusal):
             return sdp
+        again = place.answered
         output = session.answer(place, tag, side, sdp, source.remote.host, final, self, now, wish)
         self.packets.settle(session)
+        if final:
+            self.playing.agreed(session, place, side, again, now)
         if session.answered:
             self._schedule(session, session.heard + self._patience(session))
         return output
@@ -276,6 +296,7 @@ class RelayCore:
 
     def release(self, line: Line, now: float) -> None:
         """Take the line off the path, unbind its ports and let them rest."""
+        self.playing.released(line)
         self.packets.shut(line)
         self._ports.release(line.pair, now)
 
@@ -284,6 +305,40 @@ class RelayCore:
     def receive(self, local: Addr, data: bytes, source: Addr, now: float) -> Sequence[Send]:
         """One datagram that reached `local`: what to send for it, as (from our port, to, octets)."""
         return self.packets.receive(local, data, source, now)
+
+    # Prompts.
+
+    def play(self, key: Key, branch: str, side: str, name: str, count: int, now: float) -> str:
+        """Play a prompt to `side` in place of the other: so many times, -1 for ever, 0 to stop.
+
+        "" when it plays, else why not, as a sentence.
+        """
+        session = self._sessions.get(key)
+        place = None if session is None else session.branches.get(branch)
+        if session is None or place is None:
+            return "its media is not relayed"
+        return self.playing.play(session, place, side, name, count, now)
+
+    def play_to(self, call_id: str, side: str, name: str, count: int, now: float) -> list[str]:
+        """The same for every session of a Call-ID, to whoever is heard there: an answer each."""
+        found = []
+        for key, session in self._sessions.items():
+            if key[0].partition(";")[0] == call_id:
+                place = session.audible()
+                found.append(
+                    "no answer is heard yet"
+                    if place is None
+                    else self.playing.play(session, place, side, name, count, now)
+                )
+        return found
+
+    def pace(self, now: float) -> Sequence[Send]:
+        """What prompts have to send by now, as (from our port, to, octets)."""
+        return self.playing.pace(now)
+
+    def pace_at(self) -> float | None:
+        """When `pace` has something to send; None while nothing plays."""
+        return self.playing.pace_at()
 
     # Time.
 
@@ -332,6 +387,8 @@ class RelayCore:
                     counts["rtp:rtp_packets"] += last.packets
                     counts["rtp:rtp_octets"] += last.octets
         counts["rtp:rtp_sessions"] = len(self._sessions)
+        counts["rtp:rtp_prompts"] = self.playing.playing
+        counts["rtp:rtp_prompt_packets"] = self.playing.sent
         return counts
 
     def ports(self, now: float) -> dict[str, int]:

@@ -13,6 +13,7 @@ from edgesip.address import is_unspecified, parse_ip
 from edgesip.relay.chain import Chain
 from edgesip.relay.latch import Expect, Latch, Learn, Reach
 from edgesip.relay.ports import Pair
+from edgesip.relay.prompt import Player
 from edgesip.relay.rule import Rule
 from edgesip.relay.sdp import Endpoint, Media
 from edgesip.wish import Wish
@@ -28,6 +29,8 @@ class Line:
     `chain` is what the media of this side goes through, `busy` why else no path may carry it: with either
     every packet comes to us. `mux` and `valid` (the payload types that count) are what two legs agreed on:
     the callee's line has them.
+    `fmts` are the payload types of this side's SDP in its order, `ptime` its milliseconds a packet (0: not
+    said), `player` is the prompt that plays to it in place of the other side.
     """
 
     index: int
@@ -48,6 +51,9 @@ class Line:
     chain: Chain = ()
     busy: frozenset[str] = frozenset()
     reported_at: float | None = None
+    fmts: tuple[int, ...] = ()
+    ptime: int = 0
+    player: Player | None = None
 
     def name(self, media: Media) -> None:
         """Take over what kind of media the line carries; the same ports may turn from audio to T.38."""
@@ -60,6 +66,7 @@ class Line:
         """The SDP of this side says this of the line; a null address changes nothing that was learned."""
         self.name(media)
         self.described, self.hold, self.codes = True, media.hold, media.payload_types
+        self.fmts, self.ptime = media.codes, media.ptime
         rtp, rtcp = self.rtp.signalled, self.rtcp.signalled
         if not media.null or rtp is None or rtcp is None or not rtp.port:
             rtp, rtcp = _expectations(media, sip, reach, learn)
@@ -95,6 +102,8 @@ class Line:
             "mux": self.mux,
             "hold": self.hold,
             "codes": sorted(self.codes),
+            "fmts": self.fmts,
+            "ptime": self.ptime,
             "valid": sorted(self.valid),
             "rtp": self.rtp.record(wall_offset),
             "rtcp": self.rtcp.record(wall_offset),
@@ -120,6 +129,8 @@ class Line:
             rtcp=Latch.from_record(record["rtcp"], wall_offset),
             packets=record["packets"],
             octets=record["octets"],
+            fmts=tuple(record["fmts"]),
+            ptime=record["ptime"],
         )
 
 

@@ -39,6 +39,7 @@ def _leg(session: Session, path: Path, branch: Branch | None, leg: Leg, line: Li
         "bytes": line.octets + (0 if last is None else last.octets),
         "src_mismatch": latch.mismatches + line.rtcp.mismatches,
         "contested": latch.contested,
+        "prompt": "" if line.player is None else line.player.name,
         "carried_by": "slow" if line.rule is None else path.name,
         "because": _because(session, branch, line),
     }
@@ -62,6 +63,8 @@ def _because(session: Session, branch: Branch | None, line: Line) -> str:
     if line.rtp.locked is None:
         return "this side's address is not settled yet"
     peer = (heard.leg if branch is None else session.caller).lines.get(line.index)
+    if peer is not None and peer.player is not None:
+        return "a prompt plays to the other side"
     if peer is None or peer.rtp.locked is None:
         return "the other side's address is not settled yet"
     return "the path does not take it"

@@ -69,6 +69,14 @@ class Moments:
                 heard.append((f"{leg.side} {line.kind}", f"{packets} packets"))
         self._add(now, call_id, "media closed", tuple(heard))
 
+    def prompt(self, now: float, call_id: str, leg: Leg, line: Line, event: str, name: str) -> None:
+        """A prompt begins or ends to play to a side."""
+        self._add(now, call_id, event, ((f"to {leg.side} {line.kind}", name),))
+
+    def no_music(self, now: float, call_id: str, why: str) -> None:
+        """A call is on hold, and there is no music for who waits."""
+        self._add(now, call_id, "no music on hold", (("why", why),))
+
     def _add(self, now: float, call_id: str, event: str, fields: Fields) -> None:
         if len(self._waiting) < WAITING:
             self._waiting.append(Moment(now, call_id, event, fields))

@@ -56,7 +56,7 @@ class Packets:
         self.moments = Moments()
         self._places: dict[Addr, _Place] = {}
         self._events: list[StrangeSource] = []
-        names = "packets octets src_mismatch relatch invalid stray muted no_target unproven"
+        names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven"
         self.counts = dict.fromkeys(names.split(), 0)
 
     @property
@@ -142,6 +142,10 @@ class Packets:
         out = peer.rtcp if is_rtcp and not agreed.mux else peer.rtp
         if out.target is None:
             return self._no("no_target")
+        if peer.player is not None and not is_rtcp:
+            if line.chain:  # a recording has what nobody hears
+                carried(line.chain, data, source, now)
+            return self._no("covered")
         if not out.proven and not peer_leg.allows_unproven(out.target.host):
             return self._no("unproven")
         port = peer.pair.rtcp if out is peer.rtcp else peer.pair.rtp
@@ -212,6 +216,7 @@ def rule_for(line: Line, peer: Line | None) -> Rule | None:
         line.chain
         or line.busy
         or peer is None
+        or peer.player is not None
         or not line.is_rtp
         or line.rtp.locked is None
         or line.rtp.locked != line.rtp.target  # it hears elsewhere: no socket can be connected to both

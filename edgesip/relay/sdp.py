@@ -18,8 +18,10 @@ from edgesip.address import is_unspecified, parse_ip
 MAX_BODY = 65536
 MAX_LINES = 512
 MAX_MEDIA = 16
+USUAL_PTIME = 20
 
 _DIRECTIONS = frozenset((b"sendrecv", b"sendonly", b"recvonly", b"inactive"))
+_PTIMES = (b"ptime", b"maxptime")
 _MUX = frozenset((b"rtcp-mux", b"rtcp-mux-only"))
 _ICE = frozenset(
     (
@@ -37,7 +39,7 @@ _ICE = frozenset(
 _LINES = re.compile(rb"(?:[A-Za-z]=[^\0\r\n]*+\r?\n)*+(?:[A-Za-z]=[^\0\r\n]*+|(?:\r?\n)++)?+")
 _ITEM = re.compile(
     rb"^(?:([cimov])=|a=[ \t]*((?i:%s))[ \t]*(?::|(?=[\r\n])|\Z))([^\r\n]*)(\r?\n|\Z)"
-    % b"|".join(sorted((b"rtcp", *_DIRECTIONS, *_MUX, *_ICE))),
+    % b"|".join(sorted((b"rtcp", *_PTIMES, *_DIRECTIONS, *_MUX, *_ICE))),
     re.MULTILINE,
 )
 _MEDIA = re.compile(rb"([!-~]+) +([0-9]{1,5})(?:/1)? +([!-~]+)((?: +[!-~]+)*) *")
@@ -86,7 +88,8 @@ class Media(NamedTuple):
     `address` is the effective c= host: a canonical IP literal, a name, or "" on a disabled line without
     any. `rtcp_port` and `rtcp_address` are those of `a=rtcp` (RFC 3605), None where it does not say.
     `relayed` is False for lines that must pass whole: port 0, TLS, DTLS and TCP media, multicast.
-    `payload_types` is empty where the line is not RTP.
+    `payload_types` is empty where the line is not RTP. `ptime`: the milliseconds a packet that its sender
+    wants to receive, 0 where it does not say.
     """
 
     kind: str
@@ -100,6 +103,12 @@ class Media(NamedTuple):
     mux: bool
     relayed: bool
     payload_types: frozenset[int]
+    ptime: int = 0
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """The payload types in the order of the line, the wanted ones first."""
+        return tuple([int(fmt) for fmt in self.fmts if fmt.isdigit() and int(fmt) in self.payload_types])
 
     @property
     def null(self) -> bool:
@@ -324,7 +333,19 @@ def _media(part: _Section, session: _Section) -> Media:
         mux=part.mux,
         relayed=relayed,
         payload_types=types,
+        ptime=_ptime(part.items),
     )
+
+
+def _ptime(items: Sequence[_Item]) -> int:
+    """Milliseconds of a=ptime, at most those of a=maxptime (RFC 8866 §6.4); 0 where neither is there."""
+    said = {item.name: int(item.value) for item in items if item.name in _PTIMES and _is_short(item.value)}
+    wanted, most = said.get(b"ptime", 0), said.get(b"maxptime", 0)
+    return min(wanted or USUAL_PTIME, most) if most else wanted
+
+
+def _is_short(value: bytes) -> bool:
+    return value.isdigit() and len(value) <= 4
 
 
 def _is_rtp(proto: str) -> bool:

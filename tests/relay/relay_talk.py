@@ -21,6 +21,7 @@ from edgesip.relay.flags import read
 from edgesip.relay.interface import Interface
 from edgesip.relay.path import Path, UserPath
 from edgesip.relay.ports import Pair
+from edgesip.relay.prompt import Prompt
 from edgesip.relay.service import forward
 from edgesip.relay.session import Session
 
@@ -134,7 +135,9 @@ class Talk:
         hosts: tuple[str, ...] = (),
         mark: bytes = b"",
         seed: int = 1,
+        prompts: Sequence[Prompt] = (),
     ) -> None:
+        self.alarms: list[float] = []
         self.binder = Binder()
         self.path = UserPath()
         self.settings = Settings(
@@ -155,6 +158,8 @@ class Talk:
             unbind=self.binder.unbind,
             path=path or self.path,
             entropy=Random(seed).randbytes,
+            prompts={prompt.name: prompt for prompt in prompts}.get,
+            alarm=self.alarms.append,
         )
         self.now = 1000.0
         self.sent: list[tuple[Addr, Addr, bytes]] = []
@@ -229,12 +234,23 @@ class Talk:
             out.append((entry.rule.via, entry.to, packet))
         else:
             out.extend(self.core.receive(local, packet, source, self.now))
+        self._deliver(out)
+        return len(out)
+
+    def _deliver(self, out: Sequence[tuple[Addr, Addr, bytes]]) -> None:
         self.sent.extend(out)
         for _, to, data in out:
             for phone in self.phones:
                 if to == phone.media:
                     phone.inbox.append(data)
-        return len(out)
+
+    def pace(self, seconds: float) -> None:
+        """Time passes, and what prompts have to send is sent when it is due."""
+        until = self.now + seconds
+        while (at := self.core.pace_at()) is not None and at <= until:
+            self.now = max(self.now, at)
+            self._deliver(self.core.pace(self.now))
+        self.now = until
 
     def wait(self, seconds: float) -> None:
         self.now += seconds

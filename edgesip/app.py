@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import pinging, publicity, subscribing
+from edgesip import pinging, prompting, publicity, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, nathelper, reload, subscriptions, tm, ul
+from edgesip.control import dns, log, nathelper, prompts, reload, subscriptions, tm, ul
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -42,6 +42,7 @@ from edgesip.relay import core as relay
 from edgesip.relay.moments import Moment
 from edgesip.relay.packets import StrangeSource
 from edgesip.relay.service import RelayService, limits
+from edgesip.relay.shelf import Shelf
 from edgesip.reloading import Reloading, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
 from edgesip.securing import certificates_of
@@ -104,6 +105,7 @@ class Edge:
         self.profile = profile
         self._wanted = wanted or profile
         self._publicity: publicity.Watch | None = None
+        self._media_core: relay.RelayCore | None = None
         self.certificates = certificates
         self._again = again
         self._script = script
@@ -139,6 +141,8 @@ class Edge:
         return result
 
     def _look_again(self) -> None:
+        if self._media_core is not None:
+            prompting.use(self._reloading.profile, self._media_core)
         if self._publicity is not None:
             self._publicity.again()
 
@@ -155,7 +159,8 @@ class Edge:
                 stack.callback(store.close)
         except (OSError, StoreError) as error:
             raise ConfigError(f"{profile.state_dir}: the state directory cannot be used: {error}") from None
-        media = self._media(loop, max_sessions) if profile.relay.enabled else None
+        shelf = prompting.shelf_of(profile)
+        media = self._media(loop, max_sessions, shelf) if profile.relay.enabled else None
         resolver = resolver_for(profile.dns, self._listens, log.writer("edgesip.dns"))
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, digest, store, media, resolver, blocklist)
@@ -198,6 +203,7 @@ class Edge:
         methods += reload.methods_for(self._reload)
         methods += tm.methods_for(service, time.monotonic)
         methods += nathelper.methods_for(service)
+        methods += prompts.methods_for(self._media_core, shelf, time.monotonic)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
         control = ControlServer(Rpc(methods), profile.socket)
@@ -238,7 +244,7 @@ class Edge:
                 soft = hard
         return limits(self.profile.relay.ports.low, self.profile.relay.ports.high, soft)
 
-    def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int) -> RelayService:
+    def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int, shelf: Shelf) -> RelayService:
         section = self.profile.relay
         settings = relay.Settings(
             enabled=True,
@@ -249,7 +255,10 @@ class Edge:
             timeout=float(section.timeout),
             max_sessions=max_sessions,
         )
-        return RelayService(settings, loop, self._media_events)
+        media = RelayService(settings, loop, self._media_events, prompts=shelf.find)
+        self._media_core = media.core
+        prompting.use(self.profile, media.core)
+        return media
 
     def _media_events(self, events: Sequence[relay.Event | Moment]) -> None:
         now = time.monotonic()

@@ -74,6 +74,7 @@ LIVE = (
     "nat_traversal.adaptive_max_interval",
     "dialog.max_subscriptions",
     "dialog.max_user_subscriptions",
+    "rtpproxy.moh",
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -106,6 +107,7 @@ def taken(old: Profile, new: Profile) -> Profile:
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),
+            "rtpproxy": old.rtpproxy.model_copy(update={"moh": new.rtpproxy.moh}),
             "dialog": new.dialog.model_copy(update={"default_timeout": old.dialog.default_timeout}),
         }
     )

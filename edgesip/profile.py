@@ -38,6 +38,7 @@ from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper, Stun
 from edgesip.sections_registrar import Outbound, Registrar
 from edgesip.sections_registrar import Path as PathSection
+from edgesip.sections_rtpproxy import Rtpproxy
 from edgesip.sections_traversal import NatTraversal
 
 __all__ = [
@@ -108,6 +109,7 @@ class Profile(Section):
     dns: Dns = Dns()
     tls: Tls = Tls()
     relay: Relay = Relay()
+    rtpproxy: Rtpproxy = Rtpproxy()
     siptrace: Siptrace = Siptrace()
 
     def where(self, key: str) -> str:

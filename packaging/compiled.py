@@ -44,6 +44,8 @@ COMPILED = (
     "relay/resize.py",
     "relay/switches.py",
     "relay/packets.py",
+    "relay/prompt.py",
+    "relay/playing.py",
     "relay/core.py",
 )
 

@@ -232,6 +232,7 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "ban.window=9",
         "ban.size=999",
         "ban.scanners=scan",
+        "rtpproxy.moh=hold",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

@@ -23,6 +23,7 @@ from edgesip.cli import (
     doctor,
     nathelper,
     profiles,
+    prompt,
     reload,
     route,
     rpc,
@@ -59,6 +60,7 @@ app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(ul.app, name="ul")
 app.add_typer(dlg.app, name="dlg")
 app.add_typer(rtp.app, name="rtp")
+app.add_typer(prompt.app, name="prompt")
 app.add_typer(core.app, name="core")
 app.add_typer(tls.app, name="tls")
 app.add_typer(dns.app, name="dns")

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 
 from edgesip.address import Addr
-from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings
+from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings, no_prompts
 from edgesip.relay.links import Link, SocketPath, bound
 from edgesip.relay.moments import Moment
 from edgesip.relay.path import Entry, Path
 from edgesip.relay.ports import Pair
+from edgesip.relay.prompt import Prompt
 from edgesip.relay.rule import RTP_HEADER
 
 SLICE = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
@@ -67,6 +68,7 @@ class RelayService:
         path: Path | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
+        prompts: Callable[[str], Prompt | None] = no_prompts,
     ) -> None:
         self._loop = loop
         self._on_events = on_events
@@ -75,9 +77,17 @@ class RelayService:
         self._links: dict[int, Link] = {}
         self._by_local: dict[Addr, Link] = {}
         self._sweeper: asyncio.TimerHandle | None = None
+        self._pacer: asyncio.TimerHandle | None = None
         self.lost: dict[str, int] = {"rtp:rtp_send_dropped": 0, "rtp:rtp_socket_errors": 0}
-        path = path or SocketPath(self._by_local)
-        self.core = RelayCore(settings, bind=self.bind, unbind=self.unbind, path=path, entropy=entropy)
+        self.core = RelayCore(
+            settings,
+            bind=self.bind,
+            unbind=self.unbind,
+            path=path or SocketPath(self._by_local),
+            entropy=entropy,
+            prompts=prompts,
+            alarm=self._alarm,
+        )
 
     @property
     def counters(self) -> dict[str, int]:
@@ -93,6 +103,8 @@ class RelayService:
         """Close every socket; calls are not told. Safe to call twice, and without `start`."""
         if self._poll.closed:
             return
+        if self._pacer is not None:
+            self._pacer.cancel()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._loop.remove_reader(self._poll.fileno())
@@ -195,6 +207,20 @@ class RelayService:
             out.sendto(data, to)
 
     # Time.
+
+    def _alarm(self, at: float) -> None:
+        """The core has something to send at that time, and nothing sooner."""
+        if self._pacer is not None:
+            self._pacer.cancel()
+        self._pacer = self._loop.call_later(max(0.0, at - self._clock()), self._pace)
+
+    def _pace(self) -> None:
+        self._pacer = None
+        for via, to, octets in self.core.pace(self._clock()):
+            self._send(self._by_local[via], octets, to)
+        at = self.core.pace_at()
+        if at is not None:
+            self._alarm(at)
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)

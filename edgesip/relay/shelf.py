@@ -7,11 +7,11 @@ rtpproxy and its makeann have them. What was read is kept until a file changes. 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edgesip.forms_rtp import is_prompt_name
 from edgesip.relay.prompt import CODECS, Prompt
 
 SHIPPED = Path(__file__).parent.parent / "prompts"
@@ -20,8 +20,6 @@ LARGEST = 32 * 1024 * 1024
 """Octets of a file that is still read: more than an hour of G.711."""
 KEPT = 64
 """Prompts that are kept in memory at most; the one that was read first goes."""
-
-is_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}").fullmatch
 
 Stamp = tuple[tuple[int, int, int], ...]
 
@@ -83,7 +81,7 @@ class Shelf:
         """The path without the ending of what this name means."""
         if name.startswith("/"):
             return name
-        if not is_name(name):
+        if not is_prompt_name(name):
             return None
         stems = (str(directory / name) for directory in self.directories)
         return next((stem for stem in stems if _stamp(stem)), None)
@@ -105,7 +103,7 @@ def _stamp(stem: str) -> Stamp:
 def _files(directory: Path) -> Iterator[Path]:
     try:
         for file in directory.iterdir():
-            if file.suffix[1:].isdigit() and int(file.suffix[1:]) in CODECS and is_name(file.stem):
+            if file.suffix[1:].isdigit() and int(file.suffix[1:]) in CODECS and is_prompt_name(file.stem):
                 yield file
     except OSError:
         return

@@ -17,6 +17,7 @@ from edgesip.address import Addr, Flow
 from edgesip.relay.core import Event, MediaTimeout, Settings
 from edgesip.relay.moments import Moment
 from edgesip.relay.ports import Pair
+from edgesip.relay.prompt import Prompt
 from edgesip.relay.service import RelayService, limits
 
 HOST = "127.0.0.1"
@@ -72,7 +73,8 @@ class House:
         self.events: list[Event] = []
         self.moments: list[Moment] = []
         settings = Settings(True, (), (), LOW, HIGH, 60.0, 20)
-        self.service = RelayService(settings, loop, self.hear, clock=clock)
+        prompts = {"hold": Prompt("hold", {0: b"m" * 8000})}
+        self.service = RelayService(settings, loop, self.hear, clock=clock, prompts=prompts.get)
         self.alice, self.bob = Phone(0xA), Phone(0xB)
         self.clock = clock
 
@@ -178,6 +180,38 @@ def test_a_stranger_is_not_heard_and_hears_nothing() -> None:
         house.turn()
         assert (len(house.bob.heard()), len(eve.heard()), len(house.alice.heard())) == (0, 0, 50)
         eve.close()
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_prompt_plays_until_it_is_stopped(make_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    with a_house(make_loop) as house:
+        house.connect()
+        house.settle()
+        core = house.service.core
+        assert core.play(KEY, "b1", "callee", "hold", -1, house.clock()) == ""
+        heard: list[bytes] = []
+        for _ in range(2000):
+            house.alice.speak()
+            house.turn()
+            heard += house.bob.heard()
+            if len(heard) >= 10:
+                break
+        music = [packet[12:] for packet in heard]
+        assert music == [b"m" * 160] * len(music)
+        core.play(KEY, "b1", "callee", "", 0, house.clock())
+        house.turn()
+        house.bob.heard()
+        house.alice.speak(3)
+        house.turn()
+        assert [packet[12:] for packet in house.bob.heard()] == [bytes(160)] * 3
+
+
+def test_the_end_of_the_service_ends_prompts() -> None:
+    with a_house() as house:
+        house.connect()
+        house.service.core.play(KEY, "b1", "callee", "hold", -1, house.clock())
+        house.service.stop()
+        house.turn()
 
 
 def test_a_flood_on_one_port_leaves_the_loop_and_the_other_calls_alone() -> None:

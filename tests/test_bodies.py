@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
+from endings import House
 from talk import SDP, Packet
-from test_ends import House
 
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request, Response, parse

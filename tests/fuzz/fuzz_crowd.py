@@ -10,9 +10,9 @@ import random
 from itertools import count
 
 import talk
+from endings import House
 from fuzz_seeds import WORDS
 from talk import Packet, Phone
-from test_ends import House
 from verdicts import MESSAGES
 
 from edgesip.signal.dialog.table import DialogSettings

@@ -30,7 +30,9 @@ def ask(path: Path, method: str, *params: Any) -> Any:
         code, message = int(fault["code"]), str(fault["message"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Fail(FAILED, f"what answers at {path} is no edgesip") from None
-    not_found = code in (404, -32601) or "not found" in message.lower()
+    not_found = code in (404, -32601) or any(
+        words in message.lower() for words in ("not found", "no contacts")
+    )
     raise Fail(NOT_FOUND if not_found else FAILED, message)
 
 

@@ -40,7 +40,7 @@ def online(
     socket: SocketOption = None, state_dir: StateDirOption = None, output: OutputOption = Output.table
 ) -> None:
     """The users who are registered, and how many contacts each has."""
-    found = ask(socket_of(state_dir, socket), "ul.dump", "brief")
+    found = _records(ask(socket_of(state_dir, socket), "ul.dump", "brief"))
     users = sorted((str(one["AoR"]), len(one["Contacts"])) for one in found)
     if output is Output.json:
         show_json([{"AoR": aor, "Contacts": contacts} for aor, contacts in users])
@@ -150,12 +150,19 @@ def _show(result: Any, output: Output) -> None:
             contact["Socket"],
             "behind NAT" if contact["CFlags"] & NAT_FLAG else "public",
         )
-        for found in (result if isinstance(result, list) else [result])
-        for contact in found["Contacts"]
+        for found in _records(result)
+        for contact in (one["Contact"] for one in found["Contacts"])
     ]
     show_table(
         ("AoR", "Contact", "Received", "Expires in", "Ping every", "User-Agent", "Socket", "NAT"), rows
     )
+
+
+def _records(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The addresses of record in an answer: of `ul.dump` all in its tree, of `ul.lookup` the one."""
+    if "Domains" not in result:
+        return [result]
+    return [one["Info"] for domain in result["Domains"] for one in domain["Domain"]["AoRs"]]
 
 
 def _pings(contact: dict[str, Any]) -> str:

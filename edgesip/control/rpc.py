@@ -1,8 +1,8 @@
 """JSON-RPC 2.0: a table of methods, octets in, octets out. Knows neither sockets nor what the methods do.
 
 A method gets its parameters as a list and returns the result, or raises `RpcFault`. One that returns an
-iterator has its items encoded one by one, so that a long list never stops the loop for long; one that
-returns a future is waited for by whoever takes the pieces.
+iterator has its items encoded one by one, so that a long list never stops the loop for long; `Encoded` is the
+same for what is no list. One that returns a future is waited for by whoever takes the pieces.
 """
 
 from __future__ import annotations
@@ -31,6 +31,12 @@ PAUSE = None
 """An item of an iterator that is no item: it has looked long enough, others have their turn."""
 
 _log = structlog.get_logger("edgesip.control")
+
+
+class Encoded(NamedTuple):
+    """A result in pieces that are JSON when they are joined; `PAUSE` may stand between two."""
+
+    pieces: Iterator[bytes | None]
 
 
 class RpcFault(Exception):
@@ -108,8 +114,10 @@ class Rpc:
         if _is_notification(request):
             return
         head = b'{"jsonrpc":"2.0","id":' + codec.dumps(ident) + b',"result":'
-        if isinstance(result, Iterator):
-            yield from _streamed(head, result)
+        if isinstance(result, Encoded):
+            yield from _gathered(head, result.pieces)
+        elif isinstance(result, Iterator):
+            yield from _gathered(head, _listed(result))
         else:
             yield head + codec.dumps(result) + b"}"
 
@@ -177,18 +185,30 @@ def _error(code: int, message: str, ident: Any) -> bytes:
     return codec.dumps({"jsonrpc": "2.0", "error": {"code": code, "message": message}, "id": ident})
 
 
-def _streamed(head: bytes, items: Iterator[Any]) -> Iterator[bytes]:
-    parts, size, comma = [head, b"["], 0, b""
+def _listed(items: Iterator[Any]) -> Iterator[bytes | None]:
+    """The items as a JSON list, each made when it is asked for."""
+    yield b"["
+    comma = b""
     for item in items:
         if item is PAUSE:
+            yield PAUSE
+            continue
+        yield comma + codec.dumps(item)
+        comma = b","
+    yield b"]"
+
+
+def _gathered(head: bytes, pieces: Iterator[bytes | None]) -> Iterator[bytes]:
+    """The same octets in pieces of a sensible size, empty ones where others shall have their turn."""
+    parts, size = [head], 0
+    for data in pieces:
+        if data is None:
             yield b""
             continue
-        data = codec.dumps(item)
-        parts += (comma, data)
-        comma = b","
+        parts.append(data)
         size += len(data)
         if size >= PIECE:
             yield b"".join(parts)
             parts, size = [], 0
-    parts.append(b"]}")
+    parts.append(b"}")
     yield b"".join(parts)

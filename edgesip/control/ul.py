@@ -7,24 +7,27 @@ may be left out: there is one.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Any, Protocol
 
 from edgesip.address import Addr, Flow, parse_ip
 from edgesip.control import views
-from edgesip.control.rpc import INVALID_PARAMS, PAUSE, Method, RpcFault, text
+from edgesip.control.rpc import INVALID_PARAMS, PAUSE, Encoded, Method, RpcFault, text
 from edgesip.signal.location.binding import NAT_FLAG, Binding
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.uri import Uri, parse_uri
 from edgesip.signal.wire.values import parse_name_addr
+from edgesip.store import codec
 from edgesip.store.api import Census, StoreError
 
 TABLE = "location"
 """The one table of contacts, by Kamailio's name."""
 
 _UNSET = ("", ".", "0")
+_SLOTS = 1024  # what `HashID` is counted by: Kamailio's hash_size 10
 _MANY = 500  # addresses of record that are looked at before others have their turn
 _FIELDS = ("AOR", "CONTACT", "EXPIRES", "Q", "PATH", "FLAGS", "CFLAGS", "METHODS")
 
@@ -112,31 +115,51 @@ class _Questions:
     # -- reading -----------------------------------------------------------------------------------
 
     def lookup(self, params: list[Any]) -> dict[str, Any]:
-        aor, found = self._contacts(_in_table(params, ("AOR",))[0])
-        return self._shown(aor, found)
+        """All faults are 500 here, as they are in Kamailio."""
+        try:
+            aor = self._key(_in_table(params, ("AOR",))[0])
+        except RpcFault as fault:
+            raise RpcFault(500 if fault.code == 404 else fault.code, fault.message) from None
+        location = self._location
+        known = location.usrloc.known(aor)
+        if not known:
+            raise RpcFault(500, f"AOR not found in location table: {aor}")
+        found = [one for one in known if one.expires > location.now()]
+        if not found:
+            raise RpcFault(500, f"AOR has no contacts: {aor}")
+        return {"AoR": aor, "Contacts": self._shown(found, False)}
 
-    def dump(self, params: list[Any]) -> Iterator[dict[str, Any]]:
+    def dump(self, params: list[Any]) -> Encoded:
         brief = bool(params) and text(params, 0, "brief") == "brief"
         if params and not brief:
             raise RpcFault(INVALID_PARAMS, 'Invalid params: ul.dump takes "brief" or nothing')
-        return self._dumped(brief)
+        return Encoded(self._dumped(brief))
 
-    def _dumped(self, brief: bool) -> Iterator[Any]:
+    def _dumped(self, brief: bool) -> Iterator[bytes | None]:
+        """Kamailio's tree: Domains, Domain, AoRs, Info, Contacts, Contact; one address of record a piece."""
+        yield b'{"Domains":[{"Domain":{"Domain":"%s","Size":%d,"AoRs":[' % (TABLE.encode(), _SLOTS)
+        records, comma = 0, b""
+        slots = [0] * _SLOTS
         for number, (aor, bindings) in enumerate(self._location.usrloc.aors(), 1):
             now = self._location.now()
             valid = [binding for binding in bindings if binding.expires > now]
-            if brief and valid:
-                yield {"AoR": aor, "Contacts": [{"Address": binding.contact} for binding in valid]}
-            elif valid:
-                yield self._shown(aor, valid)
+            if valid:
+                ident = zlib.crc32(aor.encode("utf-8", "surrogatepass"))
+                info = {"AoR": aor, "HashID": ident, "Contacts": self._shown(valid, brief)}
+                yield comma + codec.dumps({"Info": info})
+                records, comma = records + 1, b","
+                slots[ident % _SLOTS] += 1
             if number % _MANY == 0:
                 yield PAUSE
+        yield b'],"Stats":{"Records":%d,"Max-Slots":%d}}}]}' % (records, max(slots))
 
-    def _shown(self, aor: str, bindings: Sequence[Binding]) -> dict[str, Any]:
+    def _shown(self, bindings: Sequence[Binding], brief: bool) -> list[dict[str, Any]]:
+        """The contacts of an address of record; `brief`: their addresses alone."""
+        if brief:
+            return [{"Contact": {"Address": one.contact}} for one in bindings]
         location = self._location
         now, offset = location.now(), location.wall_offset
-        contacts = [views.contact(one, location.facts(one), now, offset) for one in bindings]
-        return {"AoR": aor, "Contacts": contacts}
+        return [{"Contact": views.contact(one, location.facts(one), now, offset)} for one in bindings]
 
     # -- changing ----------------------------------------------------------------------------------
 
@@ -266,7 +289,7 @@ def _without_table(params: list[Any], most: int) -> list[Any]:
         return params
     table = text(params, 0, "TABLE")
     if table != TABLE:
-        raise RpcFault(404, f"table not found: {table}; there is {TABLE}")
+        raise RpcFault(500, f"table not found: {table}; there is {TABLE}")
     return params[1:]
 
 

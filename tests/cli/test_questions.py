@@ -22,7 +22,14 @@ CONTACT = {
     "KA-Interval": 62.5,
     "KA-Roundtrip": 12600,
 }
-ALICE = {"AoR": "alice", "Contacts": [CONTACT]}
+ALICE = {"AoR": "alice", "Contacts": [{"Contact": CONTACT}]}
+
+
+def dumped(*infos: dict[str, Any]) -> dict[str, Any]:
+    """The tree of `ul.dump`."""
+    return {"Domains": [{"Domain": {"Domain": "location", "AoRs": [{"Info": one} for one in infos]}}]}
+
+
 DIALOG = {
     "call-id": "c1",
     "from_uri": "sip:alice@edge",
@@ -88,10 +95,9 @@ def terminal(capsys: pytest.CaptureFixture[str]) -> Terminal:
 QUESTIONS: list[tuple[list[str], list[Any], Any]] = [
     (["ul", "lookup", "alice"], ["ul.lookup", "location", "alice"], ALICE),
     (["ul", "lookup", "100"], ["ul.lookup", "location", "100"], ALICE),
-    (["ul", "dump"], ["ul.dump"], [ALICE]),
-    (["ul", "show"], ["ul.dump"], [ALICE]),
+    (["ul", "dump"], ["ul.dump"], dumped(ALICE)),
+    (["ul", "show"], ["ul.dump"], dumped(ALICE)),
     (["ul", "show", "alice"], ["ul.lookup", "location", "alice"], ALICE),
-    (["ul", "online"], ["ul.dump", "brief"], []),
     (["ul", "flush"], ["ul.flush"], "Ok."),
     (
         ["ul", "add", "bob", "sip:bob@h", "--expires", "60", "--q", "0.5", "--received", "sip:192.0.2.9"],
@@ -120,6 +126,14 @@ QUESTIONS: list[tuple[list[str], list[Any], Any]] = [
     (["rpc", "t.echo", "007", "+49", "x:1", "s:", "1_0"], ["t.echo", "007", "+49", "x:1", "", "1_0"], []),
     (["rpc", "t.echo", "--", "-5", "--list"], ["t.echo", -5, "--list"], []),
 ]
+
+
+def test_who_is_online_is_counted_from_a_brief_dump(terminal: Terminal, path: Path) -> None:
+    tree = dumped({"AoR": "bob", "Contacts": [{}, {}]}, {"AoR": "alice", "Contacts": [{}]})
+    with answering(path, tree) as asked:
+        outcome = terminal("ul", "online", "--socket", path, "-o", "json")
+    assert asked == [["ul.dump", "brief"]]
+    assert json.loads(outcome.out) == [{"AoR": "alice", "Contacts": 1}, {"AoR": "bob", "Contacts": 2}]
 
 
 @pytest.mark.parametrize(("verb", "question", "result"), QUESTIONS, ids=lambda value: str(value)[:40])
@@ -159,10 +173,14 @@ def test_the_same_without_a_server_is_4(
                 "    62.5 s, 13 ms  baresip v1.0.0  udp:192.0.2.1:5060  behind NAT",
             ],
         ),
-        (["ul", "dump"], [], ["AoR  Contact  Received  Expires in  Ping every  User-Agent  Socket  NAT"]),
+        (
+            ["ul", "dump"],
+            dumped(),
+            ["AoR  Contact  Received  Expires in  Ping every  User-Agent  Socket  NAT"],
+        ),
         (
             ["ul", "online"],
-            [{"AoR": "bob", "Contacts": [{}, {}]}, {"AoR": "alice", "Contacts": [{}]}],
+            dumped({"AoR": "bob", "Contacts": [{}, {}]}, {"AoR": "alice", "Contacts": [{}]}),
             ["AoR    Contacts", "alice  1", "bob    2"],
         ),
         (["ul", "rm", "alice"], "Ok.", []),
@@ -295,7 +313,10 @@ def test_what_cannot_be_read_is_2(terminal: Terminal, arguments: list[str]) -> N
 
 def test_nothing_from_the_wire_steers_the_terminal(terminal: Terminal, path: Path) -> None:
     evil = "\x1b]0;owned\x07\x9b2J\r\n\u202e\x7f" + b"\xe9".decode("utf-8", "surrogateescape")
-    hostile = {"AoR": "alice", "Contacts": [CONTACT | {"User-Agent": evil, "Address": f"sip:{evil}"}]}
+    hostile = {
+        "AoR": "alice",
+        "Contacts": [{"Contact": CONTACT | {"User-Agent": evil, "Address": f"sip:{evil}"}}],
+    }
     for options in ([], ["-o", "json"]):
         with answering(path, hostile):
             outcome = terminal("ul", "lookup", "alice", "--socket", path, *options)
@@ -328,7 +349,7 @@ def on_a_terminal(path: Path, result: Any, *verb: str, columns: int) -> str:
 
 
 def test_a_terminal_gets_a_table_that_is_escaped_too(path: Path) -> None:
-    hostile = {"AoR": "[red]alice", "Contacts": [CONTACT | {"User-Agent": "\x1b]0;owned\x07"}]}
+    hostile = {"AoR": "[red]alice", "Contacts": [{"Contact": CONTACT | {"User-Agent": "\x1b]0;owned\x07"}}]}
     for columns in (200, 80):
         shown = on_a_terminal(path, hostile, "ul", "lookup", "alice", columns=columns)
         assert "[red]alice" in shown, "no markup"

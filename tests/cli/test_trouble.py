@@ -240,7 +240,7 @@ def test_data_that_cannot_be_written_is_1(verb: str, where: str) -> None:
 def test_a_reader_that_leaves_gets_no_traceback(tmp_path: Path) -> None:
     path = tmp_path / "s.sock"
     many = {"AoR": "a" * 1000, "Contacts": []}
-    with answering(path, [many] * 1000):
+    with answering(path, {"Domains": [many] * 1000}):
         result = shell(
             f"{{ edgesip ul dump -o json --socket {path}; echo $? >&2; }} | head -n 1",
             env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},

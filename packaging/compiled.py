@@ -46,6 +46,11 @@ COMPILED = (
     "relay/packets.py",
     "relay/prompt.py",
     "relay/playing.py",
+    "relay/track.py",
+    "relay/mos.py",
+    "relay/reports.py",
+    "relay/figures.py",
+    "relay/watch.py",
     "relay/core.py",
 )
 

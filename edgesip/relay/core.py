@@ -24,6 +24,7 @@ from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Prompt
 from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
+from edgesip.relay.watch import Look
 from edgesip.wish import Wish
 
 PORTS_A_SESSION = 4
@@ -339,6 +340,17 @@ class RelayCore:
     def pace_at(self) -> float | None:
         """When `pace` has something to send; None while nothing plays."""
         return self.playing.pace_at()
+
+    # Quality.
+
+    @property
+    def is_idle(self) -> bool:
+        """True while there is no call."""
+        return not self._sessions
+
+    def looks(self) -> list[Look]:
+        """The packets that are to be looked at now; to be asked `watch.PARTS` times a second."""
+        return self.packets.watch.looks(self._sessions.values())
 
     # Time.
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgesip.address import is_unspecified, parse_ip
+from edgesip.address import Addr, is_unspecified, parse_ip
 from edgesip.relay.chain import Chain
 from edgesip.relay.latch import Expect, Latch, Learn, Reach
 from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Player
 from edgesip.relay.rule import Rule
 from edgesip.relay.sdp import Endpoint, Media
+from edgesip.relay.track import Track
 from edgesip.wish import Wish
 
 UNPROVEN_PACKETS = 3  # rule 9 of media-relay.md §2.2
@@ -28,9 +29,10 @@ class Line:
 
     `chain` is what the media of this side goes through, `busy` why else no path may carry it: with either
     every packet comes to us. `mux` and `valid` (the payload types that count) are what two legs agreed on:
-    the callee's line has them.
-    `fmts` are the payload types of this side's SDP in its order, `ptime` its milliseconds a packet (0: not
-    said), `player` is the prompt that plays to it in place of the other side.
+    the callee's line has them. `fmts` are the payload types of this side's SDP in its order, `ptime` its
+    milliseconds a packet (0: not said), `player` is the prompt that plays to it in place of the other side.
+    `text` is this side's description of it, `turned_at` when this side last began or ended a hold, `track`
+    there once RTP was taken, `strange` the last address that was not believed.
     """
 
     index: int
@@ -54,6 +56,17 @@ class Line:
     fmts: tuple[int, ...] = ()
     ptime: int = 0
     player: Player | None = None
+    text: bytes = b""
+    turned_at: float | None = None
+    track: Track | None = None
+    strange: Addr | None = None
+    strange_at: float = 0.0
+
+    def heard(self) -> Track:
+        """What is known of the RTP of this side, from the first packet on."""
+        if self.track is None:
+            self.track = Track()
+        return self.track
 
     def name(self, media: Media) -> None:
         """Take over what kind of media the line carries; the same ports may turn from audio to T.38."""
@@ -65,8 +78,11 @@ class Line:
     ) -> None:
         """The SDP of this side says this of the line; a null address changes nothing that was learned."""
         self.name(media)
+        if media.hold != self.hold:
+            self.turned_at = now
         self.described, self.hold, self.codes = True, media.hold, media.payload_types
         self.fmts, self.ptime = media.codes, media.ptime
+        self.text = media.text
         rtp, rtcp = self.rtp.signalled, self.rtcp.signalled
         if not media.null or rtp is None or rtcp is None or not rtp.port:
             rtp, rtcp = _expectations(media, sip, reach, learn)

@@ -14,6 +14,7 @@ from typing import Any
 from edgesip.address import Addr
 from edgesip.relay.path import Counters, Entry
 from edgesip.relay.rule import Rule
+from edgesip.relay.track import Heads
 
 RECEIVE_BUFFER = 256 * 1024
 EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
@@ -70,7 +71,7 @@ class Link:
         """Once a second while there is a peer: one that fell silent may come back from elsewhere."""
         if self.entry is None:
             return
-        if now - self.entry.at >= QUIET:
+        if now - self.entry.read().at >= QUIET:
             self.widen()
         elif self.only is None and now - self.since >= OLD_PACKETS and self._is_empty():
             self.only = self.peer
@@ -117,6 +118,11 @@ class SocketPath:
         """What was carried by the rule of this port."""
         link = self._links.get(local)
         return None if link is None or link.entry is None else link.entry.read()
+
+    def heads(self, local: Addr) -> Heads | None:
+        """What was carried by the rule of this port since this was asked last."""
+        link = self._links.get(local)
+        return None if link is None or link.entry is None else link.entry.take()
 
     def close(self) -> None:
         """Forget every rule."""

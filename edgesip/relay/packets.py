@@ -15,10 +15,12 @@ from edgesip.relay.latch import Judgement, Sample
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.moments import Moments
 from edgesip.relay.path import Path
+from edgesip.relay.reports import reported_by
 from edgesip.relay.rtp import RTCP, RTP, classify, header, is_valid_rtcp
 from edgesip.relay.rule import Rule
 from edgesip.relay.session import Branch, Key, Session
 from edgesip.relay.switches import arrange
+from edgesip.relay.watch import Watch
 
 REPORT_INTERVAL = 60.0
 
@@ -54,6 +56,7 @@ class Packets:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.moments = Moments()
+        self.watch = Watch(path)
         self._places: dict[Addr, _Place] = {}
         self._events: list[StrangeSource] = []
         names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven"
@@ -76,6 +79,7 @@ class Packets:
         place = self._places.pop(Addr(pair.host, pair.rtp))
         del self._places[Addr(pair.host, pair.rtcp)]
         self.withdraw(place.session, line)
+        self.watch.gone(place.session, place.branch, place.leg, line)
 
     def take_events(self) -> list[StrangeSource]:
         """What was noticed since the last time."""
@@ -127,6 +131,7 @@ class Packets:
             self.settle(session)
         if judgement is not Judgement.TAKEN:
             if judgement is Judgement.MISMATCH:
+                line.strange, line.strange_at = source, now
                 if latch.mismatches == 1:
                     self.moments.refused(now, session.key[0], leg, line, source)
                 self._strange(session, leg, line, source, now)
@@ -137,6 +142,10 @@ class Packets:
             line.octets += len(data)
             self.counts["packets"] += 1
             self.counts["octets"] += len(data)
+            if line.is_rtp:
+                line.heard().see(now, data)
+        elif not line.secured:
+            reported_by(line, peer, data, now)
         if not is_rtcp or session.held():
             session.heard = now
         out = peer.rtcp if is_rtcp and not agreed.mux else peer.rtp
@@ -194,6 +203,9 @@ class Packets:
         if line.rule is None:
             return
         self.read(session, line)
+        heads = self.path.heads(line.rule.local)
+        if heads is not None and heads.packets:
+            line.heard().add(heads)
         last = self.path.drop(line.rule.local)
         line.rule = None
         if last is not None:

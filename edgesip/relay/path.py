@@ -6,12 +6,15 @@ port, read by the packet loop. Refuses to know sockets, latches and calls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from edgesip.address import Addr
 from edgesip.relay.rtp import header
 from edgesip.relay.rule import Rule
+from edgesip.relay.track import ROOM, Heads
 
 
 class Counters(NamedTuple):
@@ -47,6 +50,12 @@ class Path(Protocol):
         """The counters of the rule of this port, None when there is none."""
         ...
 
+    def heads(self, local: Addr) -> Heads | None:
+        """What the rule of this port carried since this was asked last; None when there is none, or when this
+        path does not show packets.
+        """
+        ...
+
     def close(self) -> None:
         """Stop carrying everything."""
         ...
@@ -54,7 +63,10 @@ class Path(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A rule in the form the packet loop likes: its fields at hand, counters beside them, mutable."""
+    """A rule in the form the packet loop likes: its fields at hand, counters beside them, mutable.
+
+    For each packet the loop says `arrived(now)` and `kept(head)`: the last `ROOM` of both are here.
+    """
 
     rule: Rule
     remote: Addr
@@ -63,13 +75,32 @@ class Entry:
     octets: int = 0
     at: float = 0.0
     last: bytes = b""
+    seen: int = 0
+    ats: deque[float] = field(default_factory=lambda: deque(maxlen=ROOM))
+    firsts: deque[bytes] = field(default_factory=lambda: deque(maxlen=ROOM))
+    arrived: Callable[[float], None] = field(init=False)
+    kept: Callable[[bytes], None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.arrived, self.kept = self.ats.append, self.firsts.append
 
     def read(self) -> Counters:
         """The counters as the path's users see them."""
         if not self.packets:
             return Counters(0, 0, 0.0, 0, 0)
+        if self.ats:
+            self.at, self.last = self.ats[-1], self.firsts[-1]
         last = header(self.last)
         return Counters(self.packets, self.octets, self.at, last.ssrc, last.sequence)
+
+    def take(self) -> Heads:
+        """What came since this was asked last."""
+        self.read()
+        taken = Heads(self.packets - self.seen, list(self.ats), list(self.firsts))
+        self.seen = self.packets
+        self.ats.clear()
+        self.firsts.clear()
+        return taken
 
 
 class UserPath:
@@ -94,6 +125,11 @@ class UserPath:
         """What was carried by the rule of this port."""
         entry = self.entries.get(local)
         return None if entry is None else entry.read()
+
+    def heads(self, local: Addr) -> Heads | None:
+        """What was carried by the rule of this port since this was asked last."""
+        entry = self.entries.get(local)
+        return None if entry is None else entry.take()
 
     def close(self) -> None:
         """Forget every rule."""

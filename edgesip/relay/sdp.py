@@ -89,7 +89,7 @@ class Media(NamedTuple):
     any. `rtcp_port` and `rtcp_address` are those of `a=rtcp` (RFC 3605), None where it does not say.
     `relayed` is False for lines that must pass whole: port 0, TLS, DTLS and TCP media, multicast.
     `payload_types` is empty where the line is not RTP. `ptime`: the milliseconds a packet that its sender
-    wants to receive, 0 where it does not say.
+    wants to receive, 0 where it does not say. `text` is the whole description as it came.
     """
 
     kind: str
@@ -104,6 +104,7 @@ class Media(NamedTuple):
     relayed: bool
     payload_types: frozenset[int]
     ptime: int = 0
+    text: bytes = b""
 
     @property
     def codes(self) -> tuple[int, ...]:
@@ -252,7 +253,9 @@ def parse(body: bytes) -> Sdp:
         raise SdpError("no o= line")
     session = _section(head)
     parts = tuple(_section(items) for items in sections[1:])
-    return Sdp(tuple(_media(part, session) for part in parts), body, session, parts)
+    ends = [items[0].start for items in sections[2:]] + [len(body)]
+    media = [_media(part, session, body, end) for part, end in zip(parts, ends, strict=False)]
+    return Sdp(tuple(media), body, session, parts)
 
 
 def rewrite(body: bytes, lines: Sequence[Endpoint | None]) -> bytes:
@@ -303,7 +306,7 @@ def _section(items: Sequence[_Item]) -> _Section:
     return _Section(tuple(items), connection, host, direction, rtcp, mux)
 
 
-def _media(part: _Section, session: _Section) -> Media:
+def _media(part: _Section, session: _Section, body: bytes, end: int) -> Media:
     match = _MEDIA.fullmatch(part.items[0].value)
     if match is None:
         raise SdpError("a media line that cannot be read, or that asks for more than one port")
@@ -334,6 +337,7 @@ def _media(part: _Section, session: _Section) -> Media:
         relayed=relayed,
         payload_types=types,
         ptime=_ptime(part.items),
+        text=body[part.items[0].start : end],
     )
 
 

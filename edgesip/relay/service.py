@@ -18,10 +18,13 @@ from edgesip.address import Addr
 from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings, no_prompts
 from edgesip.relay.links import Link, SocketPath, bound
 from edgesip.relay.moments import Moment
+from edgesip.relay.mos import Sums
 from edgesip.relay.path import Entry, Path
 from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Prompt
 from edgesip.relay.rule import RTP_HEADER
+from edgesip.relay.track import HEAD, Heads, Track
+from edgesip.relay.watch import PARTS
 
 SLICE = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
 WAKES = 64  # sockets looked at in one poll
@@ -46,8 +49,8 @@ def forward(entry: Entry, data: bytes, source: Addr, now: float) -> bool:
         return False
     entry.packets += 1
     entry.octets += len(data)
-    entry.at = now
-    entry.last = data
+    entry.arrived(now)
+    entry.kept(data[:HEAD])
     return True
 
 
@@ -78,6 +81,9 @@ class RelayService:
         self._by_local: dict[Addr, Link] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._pacer: asyncio.TimerHandle | None = None
+        self._looker: asyncio.TimerHandle | None = None
+        self._look: Callable[[Sequence[tuple[Track, Heads]], Sums], None] | None = None
+        self.sums = Sums()
         self.lost: dict[str, int] = {"rtp:rtp_send_dropped": 0, "rtp:rtp_socket_errors": 0}
         self.core = RelayCore(
             settings,
@@ -92,12 +98,16 @@ class RelayService:
     @property
     def counters(self) -> dict[str, int]:
         """The core's counters and those of the sockets."""
-        return {**self.core.counters, **self.lost}
+        return {**self.core.counters, **self.sums.counts, **self.lost}
 
     def start(self) -> None:
         """Begin to read and to sweep."""
         self._loop.add_reader(self._poll.fileno(), self.drain)
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        from edgesip.relay.quality import look  # with numpy, which no verb has to wait for
+
+        self._look = look
+        self._looker = self._loop.call_later(SWEEP / PARTS, self._watch)
 
     def stop(self) -> None:
         """Close every socket; calls are not told. Safe to call twice, and without `start`."""
@@ -108,6 +118,8 @@ class RelayService:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._loop.remove_reader(self._poll.fileno())
+        if self._looker is not None:
+            self._looker.cancel()
         self.core.path.close()
         for link in self._links.values():
             link.sock.close()
@@ -221,6 +233,12 @@ class RelayService:
         at = self.core.pace_at()
         if at is not None:
             self._alarm(at)
+
+    def _watch(self) -> None:
+        self._looker = self._loop.call_later(SWEEP if self.core.is_idle else SWEEP / PARTS, self._watch)
+        looks = self.core.looks()
+        if looks and self._look is not None:
+            self._look(looks, self.sums)
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)

@@ -143,6 +143,9 @@ def test_a_path_that_takes_nothing_leaves_all_to_the_core() -> None:
         def counters(self, local: Addr) -> None:
             raise AssertionError("nothing was put")
 
+        def heads(self, local: Addr) -> None:
+            raise AssertionError("nothing was put")
+
         def close(self) -> None:
             """It holds nothing."""
 

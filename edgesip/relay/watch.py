@@ -1,0 +1,98 @@
+"""Which streams are looked at when, and what is kept of a call's media when it is over.
+
+Once a second each stream's heads are handed out to be looked at, a part of the streams at a time; those of
+lines that are gone the next time. Refuses to know what is made of them (`quality`), sockets, and who asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from edgesip.relay.figures import codecs_in
+from edgesip.relay.leg import Leg, Line
+from edgesip.relay.path import Path
+from edgesip.relay.session import Branch, Session
+from edgesip.relay.track import Heads, Track
+
+PARTS = 8
+"""In how many parts a second is looked at everything."""
+FEWEST = 16
+"""Sessions that are worth a part of their own."""
+MOST_GONE = 256
+"""Lines of ended calls that are looked at in one part."""
+
+Look = tuple[Track, Heads]
+
+
+class Gone(NamedTuple):
+    """A line that has given its ports back."""
+
+    session: Session
+    branch: Branch | None
+    leg: Leg
+    line: Line
+
+
+class Watch:
+    """Whose turn it is, and lines that were given back since."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turn: list[Session] = []
+        self._size = 0
+        self._part = 0
+        self._gone: list[Gone] = []
+
+    def gone(self, session: Session, branch: Branch | None, leg: Leg, line: Line) -> None:
+        """These ports are given back; the path has dropped them already."""
+        self._gone.append(Gone(session, branch, leg, line))
+
+    def looks(self, sessions: Iterable[Session]) -> list[Look]:
+        """What is to be looked at now; to be asked `PARTS` times a second."""
+        if self._part % PARTS == 0:
+            self._turn = list(sessions)
+            self._size = max(FEWEST, -(-len(self._turn) // PARTS))
+        self._part += 1
+        now, self._turn = self._turn[: self._size], self._turn[self._size :]
+        found = self.over()
+        for session in now:
+            found += self.of(session)
+        return found
+
+    def of(self, session: Session) -> list[Look]:
+        """What of one session is to be looked at."""
+        found = []
+        for branch, _, line in session.lines():
+            heads = None if line.rule is None else self._path.heads(line.rule.local)
+            if heads is not None and heads.packets:
+                line.heard().add(heads)
+            track = line.track
+            if track is None or track.idle:
+                continue
+            heard = session.audible() if branch is None else None
+            peer = session.caller if branch is not None else heard.leg if heard is not None else None
+            across = None if peer is None else peer.lines.get(line.index)
+            _meaning(track, line, across)
+            found.append((track, track.take()))
+        return found
+
+    def over(self) -> list[Look]:
+        """What of ended lines is to be looked at."""
+        gone, self._gone = self._gone[:MOST_GONE], self._gone[MOST_GONE:]
+        found = []
+        for each in gone:
+            track = each.line.track
+            if track is not None and not track.idle:
+                if not track.meaning:
+                    _meaning(track, each.line, None)
+                found.append((track, track.take()))
+        return found
+
+
+def _meaning(track: Track, line: Line, across: Line | None) -> None:
+    """Let the track know what payload types mean: as the one who hears them said, else as who sends them."""
+    texts = (b"" if across is None else across.text, line.text)
+    if texts != track.meaning:
+        track.meaning = texts
+        track.use(codecs_in(*texts))

@@ -52,7 +52,7 @@ class Codec(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """What came since the last look: how many packets, and of the last ones arrival (monotonic s) and head."""
+    """What came since the last look: how many packets, and of the last ones arrival (monotonic) and head."""
 
     packets: int
     ats: Sequence[float]
@@ -113,7 +113,7 @@ class Source:
 
 @dataclass(slots=True, eq=False)
 class Report:
-    """What who hears a stream said of it last by RTCP: parts of 256 lost, all lost so far, jitter in ticks."""
+    """What who hears a stream said of it by RTCP: parts of 256 lost, all lost so far, jitter in ticks."""
 
     fraction: int
     lost: int
@@ -124,10 +124,10 @@ class Report:
 class Track:
     """The RTP that comes from one side of a line.
 
-    `meaning` is what `codecs` was read from, `types` counts packets by payload type, `events` are those of RFC
-    4733, `changes` those of the SSRC. `near` is seconds there and back between us and this side, `rtt` between
-    both sides, None as long as no RTCP told; `told_rtt` is one that was not added up yet. `report` is what the
-    other side says of this stream. `mos_*` are of single looks.
+    `meaning` is what `codecs` was read from, `types` counts packets by payload type, `events` those of RFC 4733,
+    `changes` those of the SSRC. `near` is seconds there and back between us and this side, `rtt` between both
+    sides, None as long as no RTCP told; `told_rtt` is one that was not added up yet. `report` is what the other
+    side says of this stream. `mos_*` are of single looks.
     """
 
     codecs: dict[int, Codec] = field(default_factory=dict)

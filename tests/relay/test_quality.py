@@ -1,4 +1,4 @@
-"""What a relay knows of its streams: gathered on every way a packet can take, told by RTCP, shown as figures."""
+"""What a relay knows of its streams: gathered on every way packets take, told by RTCP, shown."""
 
 from __future__ import annotations
 

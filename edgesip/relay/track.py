@@ -125,9 +125,9 @@ class Track:
     """The RTP that comes from one side of a line.
 
     `meaning` is what `codecs` was read from, `types` counts packets by payload type, `events` those of RFC
-    4733, `changes` those of the SSRC. `near` is seconds there and back between us and this side, `rtt` between both
-    sides, None as long as no RTCP told; `told_rtt` is one that was not added up yet. `report` is what the
-    other side says of this stream. `mos_*` are of single looks.
+    4733, `changes` those of the SSRC. `near` is seconds there and back between us and this side, `rtt`
+    between both sides, None as long as no RTCP told; `told_rtt` is one that was not added up yet. `report`
+    is what the other side says of this stream. `mos_*` are of single looks.
     """
 
     codecs: dict[int, Codec] = field(default_factory=dict)

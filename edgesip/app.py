@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import pinging, prompting, publicity, subscribing
+from edgesip import lending, pinging, prompting, publicity, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, nathelper, prompts, reload, subscriptions, tm, ul
@@ -39,6 +39,7 @@ from edgesip.profile import ConfigError, Profile
 from edgesip.proving import digest_of, rooms_of, users_of
 from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
+from edgesip.relay.commands import Commands
 from edgesip.relay.moments import Moment
 from edgesip.relay.packets import StrangeSource
 from edgesip.relay.service import RelayService, limits
@@ -83,6 +84,7 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
                 raise ConfigError(f"{profile.where('listen')}: listen {one}: {not_ours(addr.host)}")
         listens += [pair for pair in found if pair not in listens]
     pinging.check_socket(profile, listens)
+    lending.check(profile)
     for host in profile.relay.address:
         if not is_local(host):
             raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
@@ -106,6 +108,7 @@ class Edge:
         self._wanted = wanted or profile
         self._publicity: publicity.Watch | None = None
         self._media_core: relay.RelayCore | None = None
+        self._commands: Commands | None = None
         self.certificates = certificates
         self._again = again
         self._script = script
@@ -176,6 +179,7 @@ class Edge:
         if media is not None:
             media.start()
             stack.callback(media.stop)
+        self._commands = lending.commands_of(profile, media)
         if store is not None:
             rules = LoadRules(profile.usrloc.db_mode, profile.usrloc.db_load, profile.usrloc.db_clean_tcp)
             load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log, rules)
@@ -214,6 +218,8 @@ class Edge:
             _background(stack, refreshing(upstream, resolver, self._log))
         if store is not None:
             _background(stack, checkpoints(store, self._log))
+        if self._commands is not None:
+            await lending.serve(self._commands, profile, self._log, stack)
         return self._ready(max_sessions)
 
     async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
@@ -268,6 +274,8 @@ class Edge:
             elif isinstance(event, relay.MediaTimeout):
                 self._ring.note(now, "warning", "media timeout", event.key[0], ())
                 self._log("warning", "media timeout", {"call_id": event.key[0]})
+                if self._commands is not None and self._commands.timed_out(event.key, now):
+                    continue
                 self._service.step(self._service.core.media_timeout(event.key, event.branch, now))
             else:
                 fields = _fields(event)
@@ -353,17 +361,19 @@ class Edge:
     def _ready(self, max_sessions: int) -> str:
         section = self.profile.relay
         listens = ",".join(f"{transport}:{addr}" for transport, addr in self._listens)
-        words = [f"listen={listens}"]
+        words = [f"listen={listens}"] if listens else []
         if self.profile.advertise:
             words.append(f"advertise={','.join(str(one) for one in self.profile.advertise)}")
         if section.enabled:
             hosts = section.address or tuple(dict.fromkeys(addr.host for _, addr in self._listens))
-            words.append(f"relay={','.join(hosts)}")
+            words.append(f"relay={','.join(hosts) or 'auto'}")
             if section.advertise:
                 words.append(f"relay_advertise={','.join(section.advertise)}")
             words.append(f"ports={section.ports} path=user max_sessions={max_sessions}")
         else:
             words.append("relay=off")
+        if self.profile.rtpp.listen:
+            words.append(f"rtpp={','.join(str(one) for one in self.profile.rtpp.listen)}")
         return "ready " + " ".join(words)
 
 

@@ -84,7 +84,8 @@ class PortRange(NamedTuple):
 # ---- one reader per form; each takes what TOML or a comma-separated --set gives, ValueError tells why not
 
 
-def _items(value: object) -> list[str]:
+def items(value: object) -> list[str]:
+    """A list of texts, or one text with commas between them."""
     if isinstance(value, str):
         return [item.strip() for item in value.split(",") if item.strip()]
     if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
@@ -138,10 +139,8 @@ def parse_listen(text: str) -> Listen:
 
 
 def listen(value: object) -> tuple[Listen, ...]:
-    """At least one `TRANSPORT:ADDR:PORT`; without PORT 5060, for tls 5061."""
-    found = tuple(parse_listen(item) for item in _items(value))
-    if not found:
-        raise ValueError("must name at least one TRANSPORT:ADDR:PORT")
+    """`TRANSPORT:ADDR:PORT`; without PORT 5060, for tls 5061."""
+    found = tuple(parse_listen(item) for item in items(value))
     _unique([str(item) for item in found])
     return found
 
@@ -153,12 +152,12 @@ AUTO = Advertised("auto", None)
 def advertise(value: object) -> tuple[Advertised, ...]:
     """`ADDR` or `ADDR:PORT`, at most one per family; or `auto` alone."""
     found = []
-    items = _items(value)
-    if "auto" in items:
-        if len(items) > 1:
+    wanted = items(value)
+    if "auto" in wanted:
+        if len(wanted) > 1:
             raise ValueError('"auto" stands alone: either it is found, or you name it')
         return (AUTO,)
-    for item in items:
+    for item in wanted:
         where = parse_hostport(item)
         if where is None:
             raise ValueError(
@@ -171,7 +170,7 @@ def advertise(value: object) -> tuple[Advertised, ...]:
 
 def hosts(value: object) -> tuple[str, ...]:
     """IP addresses, at most one per family."""
-    found = tuple(_concrete(item.removeprefix("[").removesuffix("]")) for item in _items(value))
+    found = tuple(_concrete(item.removeprefix("[").removesuffix("]")) for item in items(value))
     _one_per_family(found)
     return found
 
@@ -181,7 +180,7 @@ _DOMAIN = re.compile(r"(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*\.?", re.ASCII)
 
 def domains(value: object) -> tuple[str, ...]:
     """Domain names or IP addresses."""
-    found = tuple(item.lower() for item in _items(value))
+    found = tuple(item.lower() for item in items(value))
     for item in found:
         if not is_ip(item) and not _DOMAIN.fullmatch(item):
             raise ValueError(f"{item!r} is not a domain name")
@@ -214,7 +213,7 @@ def upstream(value: object) -> Upstream | None:
 def servers(value: object) -> tuple[Addr, ...]:
     """`ADDR` or `ADDR:PORT` of DNS servers."""
     found = []
-    for item in _items(value):
+    for item in items(value):
         where = (item, None) if is_ip(item) else parse_hostport(item)
         if where is None or not is_ip(where[0]):
             raise ValueError(
@@ -228,7 +227,7 @@ def servers(value: object) -> tuple[Addr, ...]:
 def stun_servers(value: object) -> tuple[tuple[str, int], ...]:
     """`HOST` or `HOST:PORT` of STUN servers, at most eight."""
     found = []
-    for item in _items(value):
+    for item in items(value):
         where = (item, None) if is_ip(item) else parse_hostport(item)
         if where is None or not (is_ip(where[0]) or _DOMAIN.fullmatch(where[0].lower())):
             raise ValueError(f"{item!r} is not HOST or HOST:PORT, for example stun.example.net:3478")
@@ -256,13 +255,13 @@ def pattern_of_any_case(value: object) -> re.Pattern[str]:
 
 def lines(value: object) -> tuple[str, ...]:
     """Rows of words, each a text of its own."""
-    return tuple(" ".join(item.split()) for item in _items(value))
+    return tuple(" ".join(item.split()) for item in items(value))
 
 
 def networks(value: object) -> tuple[Network, ...]:
     """IP addresses and networks in CIDR form."""
     found: list[Network] = []
-    for item in _items(value):
+    for item in items(value):
         try:
             found.append(ipaddress.ip_network(item))
         except ValueError:
@@ -348,7 +347,7 @@ def realm(value: object) -> str:
 
 def algorithms(value: object) -> tuple[str, ...]:
     """Digest algorithms that can be verified, in the order in which they are asked for."""
-    names = [name.upper() for name in _items(value)]
+    names = [name.upper() for name in items(value)]
     for name in names:
         if name not in DIGESTS:
             kept = " and ".join(DIGESTS)
@@ -463,7 +462,7 @@ def prefix(value: object) -> str:
 def routes(value: object) -> tuple[str, ...]:
     """SIP URIs with `;lr`."""
     found = []
-    for item in _items(value):
+    for item in items(value):
         text = item.removeprefix("<").removesuffix(">")
         try:
             uri = parse_uri(text)

@@ -39,6 +39,7 @@ from edgesip.sections_nat import Nathelper, Stun
 from edgesip.sections_registrar import Outbound, Registrar
 from edgesip.sections_registrar import Path as PathSection
 from edgesip.sections_rtpproxy import Rtpproxy
+from edgesip.sections_rtpp import Rtpp
 from edgesip.sections_traversal import NatTraversal
 
 __all__ = [
@@ -110,6 +111,7 @@ class Profile(Section):
     tls: Tls = Tls()
     relay: Relay = Relay()
     rtpproxy: Rtpproxy = Rtpproxy()
+    rtpp: Rtpp = Rtpp()
     siptrace: Siptrace = Siptrace()
 
     def where(self, key: str) -> str:

@@ -41,9 +41,9 @@ class ControlServer:
 
     async def start(self) -> None:
         """Open the socket, or raise `ConfigError` when it cannot be or another server answers on it."""
-        listener = _listener(self._path)
+        opened = listener(self._path)
         self._inode = self._path.stat().st_ino
-        self._server = await asyncio.start_unix_server(self._client, sock=listener, limit=LINE_MAX)
+        self._server = await asyncio.start_unix_server(self._client, sock=opened, limit=LINE_MAX)
 
     async def close(self) -> None:
         """Close the socket and every connection, and clear the path if it is still ours."""
@@ -106,20 +106,20 @@ class ControlServer:
                 writer.write(b"\n")
 
 
-def _listener(path: Path) -> socket.socket:
-    """The bound socket, with its mode from the first moment."""
+def listener(path: Path) -> socket.socket:
+    """A unix stream socket bound to the path, with its mode from the first moment. Raises `ConfigError`."""
     _clear(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o777 & ~MODE)
     try:
-        listener.bind(str(path))
+        opened.bind(str(path))
     except OSError as error:
-        listener.close()
+        opened.close()
         raise ConfigError(f"{path}: the control socket cannot be opened: {error.strerror}") from None
     finally:
         os.umask(mask)
-    listener.setblocking(False)
-    return listener
+    opened.setblocking(False)
+    return opened
 
 
 def _clear(path: Path) -> None:

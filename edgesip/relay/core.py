@@ -162,7 +162,7 @@ class RelayCore:
                 if len(self._sessions) >= self.settings.max_sessions:
                     return self._full("Too many media sessions")
                 sip = source if side == CALLER else toward
-                session = Session(key, self._leg(CALLER, caller_seat, sip), now)
+                session = Session(key, self.leg(CALLER, caller_seat, sip), now)
                 session.style = Style(mark=self.settings.mark)
             if place is not None and place.leg.host != callee_seat.host:  # the next hop leaves elsewhere
                 session.close(place, self, now)
@@ -171,7 +171,7 @@ class RelayCore:
                 place.leg.sip = callee.remote.host
         fresh = place is None
         if place is None:
-            place = session.branches[branch] = Branch(branch, self._leg(CALLEE, callee_seat, callee))
+            place = session.branches[branch] = Branch(branch, self.leg(CALLEE, callee_seat, callee))
         output = session.offer(place, tag, side, sdp, source.remote.host, self, now, wish)
         if output is None:
             if fresh:
@@ -215,7 +215,7 @@ class RelayCore:
         if final:
             self.playing.agreed(session, place, side, again, now)
         if session.answered:
-            self._schedule(session, session.heard + self._patience(session))
+            self._schedule(session, session.heard + self.patience(session))
         return output
 
     def reject(self, key: Key, branch: str, side: str, now: float) -> None:
@@ -276,11 +276,30 @@ class RelayCore:
             return Refusal(488, "No media address of this family", None)
         return sender, receiver
 
-    def _leg(self, side: str, seat: Seat, flow: Flow) -> Leg:
+    def leg(self, side: str, seat: Seat, flow: Flow) -> Leg:
+        """A leg without lines: where its ports shall be, and what its peer is told."""
         ports = self._ports
         own = ports.own | {seat.host, seat.written, flow.local.host, *self.settings.hosts}
         reach = Reach(is_loopback(seat.host), own, ports.low, ports.high)
         return Leg(side, seat.host, seat.written, reach, sip=flow.remote.host, interface=seat.interface)
+
+    # What the door without SDP needs (`stated`).
+
+    def session(self, key: Key) -> Session | None:
+        """The session of this key, while it lives."""
+        return self._sessions.get(key)
+
+    @property
+    def seats(self) -> Interfaces:
+        """Where legs can have their ports."""
+        return self._ports
+
+    def renew(self, session: Session) -> None:
+        """The session's lines were changed from outside: in force from now on, and waited for."""
+        self._keep(session)
+        self.packets.settle(session)
+        if session.answered:
+            self._schedule(session, session.heard + self.patience(session))
 
     # The pool, as sessions see it.
 
@@ -364,12 +383,12 @@ class RelayCore:
                 continue
             for _, _, line in session.lines():
                 self.packets.read(session, line)
-            due = session.heard + self._patience(session)
+            due = session.heard + self.patience(session)
             if due <= now:
                 if session.fixed is not None and session.caller.lines:
                     self._counts["timeout"] += 1
                     events.append(MediaTimeout(key, session.fixed[0]))
-                due = now + self._patience(session)
+                due = now + self.patience(session)
             self._schedule(session, due)
         return events
 
@@ -377,7 +396,8 @@ class RelayCore:
         """When `tick` has something to look at; None when nothing is waited for."""
         return self._due[0][0] if self._due else None
 
-    def _patience(self, session: Session) -> float:
+    def patience(self, session: Session) -> float:
+        """Seconds without media after which the session is looked at."""
         return self.settings.hold_timeout if session.held() else self.settings.timeout
 
     def _schedule(self, session: Session, due: float) -> None:

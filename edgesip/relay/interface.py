@@ -77,6 +77,13 @@ class Interfaces:
             found = next((seat for one in self._named.values() if (seat := self._at(one, like))), None)
         return found
 
+    def seat_on(self, host: str) -> Seat | None:
+        """Ports at this very address; None when no interface has it, unless the usual one has none at all."""
+        for one in (self._usual, *self._named.values()):
+            if host in one.address:
+                return _seat(host, one)
+        return None if self._usual.address else _seat(host, self._usual)
+
     def lease(self, interface: str, host: str, now: float) -> Pair | None:
         """A bound pair of ports; None when there is none."""
         return self._ports[interface].lease(host, now)

@@ -32,7 +32,8 @@ class Line:
     the callee's line has them. `fmts` are the payload types of this side's SDP in its order, `ptime` its
     milliseconds a packet (0: not said), `player` is the prompt that plays to it in place of the other side.
     `text` is this side's description of it, `turned_at` when this side last began or ended a hold, `track`
-    there once RTP was taken, `strange` the last address that was not believed.
+    there once RTP was taken, `strange` the last address that was not believed. `blind`: nobody showed us SDP,
+    so what comes to one port leaves by the same port of the other leg, and without `codes` it may be anything.
     """
 
     index: int
@@ -41,6 +42,7 @@ class Line:
     is_rtp: bool = True
     secured: bool = False
     described: bool = False
+    blind: bool = False
     mux: bool = False
     hold: bool = False
     codes: frozenset[int] = frozenset()
@@ -67,6 +69,11 @@ class Line:
         if self.track is None:
             self.track = Track()
         return self.track
+
+    @property
+    def may_be_anything(self) -> bool:
+        """True when its packets need not be RTP."""
+        return not self.is_rtp or (self.blind and not self.codes)
 
     def name(self, media: Media) -> None:
         """Take over what kind of media the line carries; the same ports may turn from audio to T.38."""
@@ -101,6 +108,18 @@ class Line:
         self.rtp.unlock(now)
         self.rtcp.unlock(now)
 
+    def take_over(self, old: Line, reach: Reach, now: float) -> None:
+        """This line stands in the place of another: what was said of that one holds for it too."""
+        self.kind, self.is_rtp, self.secured = old.kind, old.is_rtp, old.secured
+        self.described, self.blind, self.mux, self.hold = old.described, old.blind, old.mux, old.hold
+        self.codes, self.valid = old.codes, old.valid
+        for latch, before in ((self.rtp, old.rtp), (self.rtcp, old.rtcp)):
+            if before.signalled is not None:
+                latch.expect(before.signalled._replace(reach=reach), now)
+            if before.unlocked:
+                latch.unlock(now)
+        self.packets, self.octets = old.packets, old.octets
+
     def forget(self) -> None:
         """Another UA answers on these ports: nothing that was learned holds."""
         self.described = self.hold = False
@@ -115,6 +134,7 @@ class Line:
             "is_rtp": self.is_rtp,
             "secured": self.secured,
             "described": self.described,
+            "blind": self.blind,
             "mux": self.mux,
             "hold": self.hold,
             "codes": sorted(self.codes),
@@ -137,6 +157,7 @@ class Line:
             is_rtp=record["is_rtp"],
             secured=record["secured"],
             described=record["described"],
+            blind=record["blind"],
             mux=record["mux"],
             hold=record["hold"],
             codes=frozenset(record["codes"]),

@@ -104,13 +104,13 @@ class Packets:
         is_rtcp = kind is RTCP and line.is_rtp
         sample: Sample | None = None
         if is_rtcp:
-            if not is_valid_rtcp(data, line.secured) or not (at_rtcp or agreed.mux):
+            if not is_valid_rtcp(data, line.secured) or not (at_rtcp or agreed.mux or line.blind):
                 return self._no("invalid")
             if at_rtcp:
                 sample = Sample(int.from_bytes(data[4:8], "big"), 0)
-        elif at_rtcp or (line.is_rtp and kind is not RTP) or len(data) < 2:
+        elif at_rtcp or len(data) < 2 or (kind is not RTP and not line.may_be_anything):
             return self._no("invalid")
-        elif line.is_rtp:
+        elif line.is_rtp and kind is RTP:
             fields = header(data)
             if fields.payload_type in agreed.valid:
                 sample = Sample(fields.ssrc, fields.sequence)
@@ -148,7 +148,7 @@ class Packets:
             reported_by(line, peer, data, now)
         if not is_rtcp or session.held():
             session.heard = now
-        out = peer.rtcp if is_rtcp and not agreed.mux else peer.rtp
+        out = peer.rtcp if (at_rtcp if line.blind else is_rtcp and not agreed.mux) else peer.rtp
         if out.target is None:
             return self._no("no_target")
         if peer.player is not None and not is_rtcp:

@@ -8,7 +8,7 @@ chosen, and how packets move.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -148,7 +148,7 @@ class Session:
         for plan in branch.plans:
             if plan.side == side and plan.body == sdp.body:
                 return plan.output
-        opened = self._open(branch, sdp, pool, now)
+        opened = self.open(branch, [i for i, media in enumerate(sdp.media) if media.relayed], pool, now)
         if opened is None:
             return None
         if side == CALLEE and self._standing(branch, tag) is Standing.HEARD:
@@ -233,7 +233,7 @@ class Session:
         if final:
             branch.answered = True
             branch.plans.clear()
-            self._remove(branch, frozenset(branch.leg.lines) - agreed, pool, now)  # switched off by a side
+            self.remove(branch, frozenset(branch.leg.lines) - agreed, pool, now)  # switched off by a side
         return output
 
     def reject(self, branch: Branch, side: str, pool: Pool, now: float) -> None:
@@ -242,14 +242,14 @@ class Session:
         if mine:
             branch.plans.remove(mine[-1])
             others = frozenset(index for plan in branch.plans for index in plan.new)
-            self._remove(branch, mine[-1].new - others, pool, now)
+            self.remove(branch, mine[-1].new - others, pool, now)
         if not branch.plans and not branch.answered:
             self.close(branch, pool, now)
 
     def close(self, branch: Branch, pool: Pool, now: float) -> None:
         """The branch is over; with the last one everything is."""
         self.branches.pop(branch.name, None)
-        self._remove(branch, frozenset(branch.leg.lines), pool, now)
+        self.remove(branch, frozenset(branch.leg.lines), pool, now)
         if self.active == branch.name:
             left = next((other for other in self.branches.values() if other.answered), None)
             self.active = None if left is None else left.name
@@ -291,18 +291,16 @@ class Session:
         branch.tag = tag or branch.tag
         self.active = branch.name
 
-    def _open(self, branch: Branch, sdp: Sdp, pool: Pool, now: float) -> frozenset[int] | None:
-        """Ports on both legs for every relayed line: the new indices; None, nothing leased, if any lack."""
+    def open(self, branch: Branch, indices: Iterable[int], pool: Pool, now: float) -> frozenset[int] | None:
+        """Ports on both legs for these lines: the new indices; None, nothing leased, if any lack."""
         opened: set[int] = set()
-        for index, media in enumerate(sdp.media):
-            if not media.relayed:
-                continue
+        for index in indices:
             for owner, leg in ((None, self.caller), (branch, branch.leg)):
                 if index in leg.lines:
                     continue
                 line = pool.lease(self, owner, leg, index, now)
                 if line is None:
-                    self._remove(branch, frozenset(opened), pool, now)
+                    self.remove(branch, frozenset(opened), pool, now)
                     return None
                 leg.lines[index] = line
                 if owner is not None:
@@ -317,7 +315,7 @@ class Session:
         for index in agreed:
             leg.describe(index, media[index], sip, now).unlock(now)
 
-    def _remove(self, branch: Branch, indices: frozenset[int], pool: Pool, now: float) -> None:
+    def remove(self, branch: Branch, indices: frozenset[int], pool: Pool, now: float) -> None:
         """Release lines of the branch, and those of the caller that no branch has any more."""
         for index in indices:
             line = branch.leg.lines.pop(index, None)

@@ -1,0 +1,386 @@
+"""Conversations in the rtpproxy protocol: exact answers, and what they mean to packets."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from random import Random
+
+import pytest
+from relay_talk import Binder, rtcp, rtp
+
+from edgesip.address import Addr
+from edgesip.relay.commands import KEPT, Commands, Notice
+from edgesip.relay.core import MediaTimeout, RelayCore, Settings
+from edgesip.relay.latch import Rank
+from edgesip.relay.path import UserPath
+
+OURS = "192.0.2.1"
+ALICE, BOB = Addr("198.51.100.10", 4000), Addr("203.0.113.20", 5000)
+SENDER = Addr("127.0.0.1", 40000)
+
+
+class Controller:
+    """Somebody who commands a relay: asks, hears the answer; packets go to the ports that were answered."""
+
+    def __init__(self, *addresses: str, notify: tuple[str, ...] = (), max_sessions: int = 100) -> None:
+        settings = Settings(True, addresses or (OURS,), (), 20000, 20099, 60.0, max_sessions)
+        self.binder = Binder()
+        self.core = RelayCore(
+            settings,
+            bind=self.binder.bind,
+            unbind=self.binder.unbind,
+            path=UserPath(),
+            entropy=Random(6).randbytes,
+        )
+        self.commands = Commands(self.core, lambda host: OURS, notify)
+        self.now = 1000.0
+        self._cookies = count()
+
+    def ask(self, text: str) -> str:
+        """The answer without its cookie and its line end."""
+        cookie = f"k{next(self._cookies)}"
+        answer = self.repeat(f"{cookie} {text}")
+        assert answer.startswith(f"{cookie} ")
+        assert answer.endswith("\n")
+        return answer.removeprefix(f"{cookie} ").removesuffix("\n")
+
+    def repeat(self, datagram: str, sender: Addr = SENDER) -> str:
+        return self.commands.receive(datagram.encode(), sender, self.now).decode()
+
+    def port(self, text: str) -> int:
+        """The port of an answer to U or L."""
+        answer = self.ask(text)
+        found = re.fullmatch(r"(\d+) (\S+)( 6)?", answer)
+        assert found is not None, answer
+        return int(found[1])
+
+    def call(self, codecs: str = "c0,8,101") -> tuple[int, int]:
+        """An answered call: the port that Bob sends to, and Alice's."""
+        toward_bob = self.port(f"U{codecs} call {ALICE.host} {ALICE.port} a;1")
+        toward_alice = self.port(f"L{codecs} call {BOB.host} {BOB.port} a;1 b;1")
+        return toward_bob, toward_alice
+
+    def send(self, port: int, source: Addr, data: bytes) -> list[tuple[Addr, bytes]]:
+        """What leaves for a packet, and where to."""
+        return [(to, octets) for _, to, octets in self.core.receive(Addr(OURS, port), data, source, self.now)]
+
+    def talk(self, at_bob: int, at_alice: int, packets: int = 3) -> None:
+        """Both speak, and hear each other."""
+        for number in range(packets):
+            self.now += 0.02
+            alices, bobs = rtp(number, ssrc=1), rtp(number, ssrc=2)
+            assert self.send(at_alice, ALICE, alices) == [(BOB, alices)]
+            assert self.send(at_bob, BOB, bobs) == [(ALICE, bobs)]
+
+    @property
+    def leased(self) -> int:
+        return self.core.ports(self.now)["leased"]
+
+
+def test_what_kamailio_asks_before_it_trusts_a_relay() -> None:
+    controller = Controller()
+    assert controller.ask("V") == "20040107"
+    assert controller.ask("VF 20050322") == "1"
+    assert controller.ask("VF 20081102") == "1"
+    assert controller.ask("VF 19990101") == "0"
+    assert controller.ask("VF 20081224") == "0"
+    assert Controller(notify=("unix:/t",)).ask("VF 20081224") == "1"
+
+
+def test_a_call_from_update_to_delete() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    assert {at_bob % 2, at_alice % 2} == {0}
+    assert controller.leased == 4
+    controller.talk(at_bob, at_alice)
+    assert controller.ask("Q call a;1 b;1") == "60 3 3 6 0"
+    assert controller.ask("Qv call b;1 a;1") == "ttl=60 npkts_ina=3 npkts_ino=3 nrelayed=6 ndropped=0"
+    assert controller.ask("D call a b") == "0"
+    assert controller.leased == 0
+    assert controller.ask("D call a b") == "E50"
+
+
+def test_nothing_is_believed_before_the_answer_and_strangers_never() -> None:
+    controller = Controller()
+    at_bob = controller.port(f"Uc0 call {ALICE.host} {ALICE.port} a;1")
+    assert controller.send(at_bob, BOB, rtp(1)) == []
+    at_alice = controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
+    assert controller.send(at_bob, Addr("203.0.113.66", 5000), rtp(1)) == []
+    controller.talk(at_bob, at_alice)
+    assert controller.send(at_bob, Addr("203.0.113.66", 5000), rtp(4, ssrc=2)) == []
+    assert controller.ask("Q call a;1 b;1 ndropped").isdigit()
+
+
+def test_a_phone_behind_nat_is_learned_by_its_own_address_with_another_port() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    mapped = Addr(ALICE.host, 61000)
+    for number in range(200):
+        controller.now += 0.02
+        controller.send(at_alice, mapped, rtp(number))
+    assert controller.send(at_bob, BOB, rtp(1, ssrc=2))[0][0] == mapped
+    assert controller.send(at_alice, ALICE, rtp(1, ssrc=3)) == []
+
+
+def test_an_asymmetric_side_is_only_believed_where_it_said_it_is() -> None:
+    controller = Controller()
+    controller.ask(f"UAc0 call {ALICE.host} {ALICE.port} a;1")
+    at_alice = controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
+    assert controller.send(at_alice, Addr(ALICE.host, 61000), rtp(1)) == []
+    assert controller.send(at_alice, ALICE, rtp(1)) != []
+
+
+def test_a_side_that_must_be_symmetric_may_be_anywhere() -> None:
+    controller = Controller()
+    controller.ask(f"USc0 call 10.0.0.5 {ALICE.port} a;1")
+    at_alice = controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
+    for number in range(3):
+        controller.send(at_alice, Addr("198.51.100.77", 61000), rtp(number))
+    session = controller.core.session(("call", "rtpp:a"))
+    assert session is not None
+    best = session.caller.lines[0].rtp.best
+    assert best is not None
+    assert (best.source, best.rank) == (Addr("198.51.100.77", 61000), Rank.OTHER)
+
+
+def test_rtcp_leaves_by_the_port_it_came_to_whether_muxed_or_not() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice)
+    assert controller.send(at_alice, ALICE, rtcp()) == [(BOB, rtcp())]
+    sent = controller.send(at_alice + 1, Addr(ALICE.host, ALICE.port + 1), rtcp())
+    assert sent == [(Addr(BOB.host, BOB.port + 1), rtcp())]
+
+
+def test_a_stream_whose_codecs_nobody_told_may_be_anything() -> None:
+    """T.38 over UDPTL: a sequence number, then the fax."""
+    controller = Controller()
+    at_bob, at_alice = controller.call("")
+    fax = [number.to_bytes(2, "big") + b"\x05fax" for number in range(3)]
+    for packet in fax:
+        assert controller.send(at_alice, ALICE, packet) == [(BOB, packet)]
+    controller.talk(at_bob, at_alice)
+    told = Controller()
+    _, at_alice = told.call("c0")
+    assert told.send(at_alice, ALICE, fax[0]) == []
+
+
+def test_a_reinvite_by_the_callee_keeps_the_ports_and_moves_only_him() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice)
+    moved = Addr(BOB.host, 5010)
+    assert controller.port(f"Uc0,8 call {moved.host} {moved.port} b;1 a;1") == at_alice
+    assert controller.port(f"Lc0,8 call {ALICE.host} {ALICE.port} b;1 a;1") == at_bob
+    for number in range(3):
+        controller.send(at_bob, moved, rtp(number, ssrc=9))
+    assert controller.send(at_alice, ALICE, rtp(9))[0][0] == moved
+
+
+def test_hold_by_the_null_address_changes_nothing_that_was_learned() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice)
+    assert controller.port("Uc0,8 call 0.0.0.0 4000 a;1 b;1") == at_bob
+    assert controller.send(at_bob, BOB, rtp(7, ssrc=2))[0][0] == ALICE
+    assert int(controller.ask("Q call a;1 b;1 ttl")) > 3000
+
+
+def test_streams_of_a_call_have_ports_of_their_own_and_end_together() -> None:
+    controller = Controller()
+    audio, _ = controller.call()
+    video = controller.port(f"Uc96 call {ALICE.host} 4010 a;2")
+    assert audio != video
+    assert controller.port(f"Lc96 call {BOB.host} 5010 a;2 b;2") not in (audio, video)
+    assert controller.leased == 8
+    assert controller.ask("D call a;2 b;2") == "0"
+    assert controller.leased == 4
+    assert controller.ask("Q call a;2 b;2") == "E50"
+    assert controller.ask("D call a b") == "0"
+    assert controller.leased == 0
+
+
+def test_a_lookup_creates_nothing() -> None:
+    controller = Controller()
+    assert controller.ask(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1") == "0"
+    assert controller.leased == 0
+
+
+def test_new_ports_for_a_stream_that_is_there() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    fresh = controller.port(f"UNc0,8,101 call {ALICE.host} {ALICE.port} a;1 b;1")
+    assert fresh != at_bob
+    assert controller.leased == 4
+    controller.talk(fresh, at_alice)
+
+
+def test_a_call_lives_until_all_who_hold_it_let_go() -> None:
+    controller = Controller()
+    controller.port(f"UWc0 call {ALICE.host} {ALICE.port} a;1")
+    controller.port(f"Uc0 call {ALICE.host} {ALICE.port} a;1")
+    assert controller.ask("D call a") == "0"
+    assert controller.leased == 4
+    assert controller.ask("Dw call a") == "0"
+    assert controller.leased == 0
+
+
+def test_another_answerer_of_a_fork_is_learned_anew() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice)
+    carol = Addr("203.0.113.30", 7000)
+    assert controller.port(f"Lc0 call {carol.host} {carol.port} a;1 c;1") == at_alice
+    assert controller.send(at_alice, ALICE, rtp(9))[0][0] == carol
+    for number in range(3):
+        controller.send(at_bob, BOB, rtp(50 + number, ssrc=2))
+    assert controller.send(at_alice, ALICE, rtp(10))[0][0] == carol
+
+
+def test_a_repeated_cookie_gets_the_same_answer_and_does_nothing() -> None:
+    controller = Controller()
+    first = controller.repeat(f"77_1 Uc0 call {ALICE.host} {ALICE.port} a;1")
+    assert controller.repeat(f"77_1 Uc0 call {ALICE.host} {ALICE.port} a;1") == first
+    assert controller.repeat("77_2 D call a") == "77_2 0\n"
+    assert controller.repeat("77_2 D call a") == "77_2 0\n"
+    assert controller.repeat("77_2 D call a", Addr("127.0.0.1", 40001)) == "77_2 E50\n", "another's cookie"
+    assert controller.ask("G ncmds_rcvd ncmds_rcvd_ndups") == "6 4"
+    controller.now += KEPT
+    assert controller.repeat("77_2 D call a") == "77_2 E50\n"
+
+
+def test_silence_ends_a_session_and_tells_who_asked() -> None:
+    controller = Controller(notify=("unix:/t", "%%CC_SELF%%:9000"))
+    controller.port(f"Uc0 call {ALICE.host} {ALICE.port} a;1 unix:/t the%20call")
+    controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
+    controller.now += 61.0
+    [event] = controller.core.tick(controller.now)
+    assert isinstance(event, MediaTimeout)
+    assert controller.commands.timed_out(event.key, controller.now)
+    assert controller.commands.take_notices() == [Notice("unix:/t", b"the call\n")]
+    assert controller.leased == 0
+    assert controller.ask("G nsess_timeout nsess_nortp") == "1 1"
+    assert not controller.commands.timed_out(("a SIP call", "tag"), controller.now)
+
+
+def test_who_sent_the_command_can_be_told_at_his_own_address() -> None:
+    controller = Controller(notify=("%%CC_SELF%%:9000",))
+    controller.port(f"Uc0 call {ALICE.host} {ALICE.port} a;1 %%CC_SELF%%:9000 x")
+    controller.now += 61.0
+    controller.commands.tick(controller.now)
+    assert controller.commands.take_notices() == [Notice("tcp:127.0.0.1:9000", b"x\n")]
+    assert controller.leased == 0
+
+
+def test_nobody_is_told_who_may_not_be() -> None:
+    controller = Controller(notify=("unix:/t",))
+    assert controller.ask(f"Uc0 call {ALICE.host} {ALICE.port} a;1 unix:/etc/other x") == "E75"
+    assert controller.leased == 0
+
+
+def test_what_nobody_answers_ends_within_the_timeout() -> None:
+    controller = Controller()
+    controller.port(f"Uc0 one {ALICE.host} {ALICE.port} a;1")
+    controller.now += 30.0
+    controller.port(f"Uc0 two {ALICE.host} {ALICE.port} a;1")
+    controller.port(f"Uc0 one {ALICE.host} {ALICE.port} a;1")
+    controller.now += 40.0
+    controller.commands.tick(controller.now)
+    assert controller.leased == 8
+    controller.now += 20.0
+    controller.commands.tick(controller.now)
+    assert controller.leased == 0
+
+
+def test_ports_that_run_out_have_their_numbers() -> None:
+    controller = Controller()
+    controller.call()
+    controller.binder.broken = True
+    assert controller.ask(f"Uc0 other {ALICE.host} {ALICE.port} a;1") == "E72"
+    assert controller.ask(f"Uc0 call {ALICE.host} 4010 a;2") == "E71"
+    assert controller.leased == 4
+    full = Controller(max_sessions=1)
+    full.call()
+    assert full.ask(f"Uc0 other {ALICE.host} {ALICE.port} a;1") == "E98"
+
+
+def test_addresses_of_the_relay_that_are_not_there() -> None:
+    controller = Controller()
+    assert controller.ask(f"UL192.0.2.99 call {ALICE.host} {ALICE.port} a;1") == "E31"
+    assert controller.ask(f"UL{{inside}} call {ALICE.host} {ALICE.port} a;1") == "E31"
+    assert controller.ask(f"Uei call {ALICE.host} {ALICE.port} a;1") == "E11"
+    assert controller.ask(f"Uie call {ALICE.host} {ALICE.port} a;1") == "E12"
+    assert controller.leased == 0
+
+
+def test_both_families_where_the_relay_has_both() -> None:
+    controller = Controller(OURS, "2001:db8::1")
+    assert controller.ask("Uc0 call 2001:db8::7 4000 a;1").endswith(" 2001:db8::1 6")
+    assert controller.ask(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1") == "E36"
+
+
+def test_all_sessions_end_at_once() -> None:
+    controller = Controller()
+    controller.call()
+    controller.port(f"Uc0 other {ALICE.host} {ALICE.port} a;1")
+    assert controller.ask("X") == "0"
+    assert controller.leased == 0
+    assert controller.ask("G nsess_created nsess_destroyed nsess_complete") == "2 2 1"
+
+
+def test_a_session_that_an_operator_ended_is_unknown_afterwards() -> None:
+    controller = Controller()
+    controller.call()
+    controller.core.end(("call", "rtpp:a"), controller.now)
+    assert controller.ask("Q call a;1 b;1") == "E50"
+    controller.call()
+    controller.core.end(("call", "rtpp:a"), controller.now)
+    controller.commands.tick(controller.now + 100.0)
+    assert controller.ask("Ib").split("\n")[1] == "active sessions: 0"
+
+
+def test_the_page_of_text() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice, 2)
+    assert controller.ask("I").split("\n") == [
+        "sessions created: 1",
+        "active sessions: 1",
+        "active streams: 1",
+        "packets received: 4",
+        "packets transmitted: 4",
+        f"call/a;1: caller = {OURS}:{at_alice}/{ALICE}, callee = {OURS}:{at_bob}/{BOB}, "
+        "stats = 2/2/4/0, ttl = 60",
+    ]
+    assert "call/a" not in controller.ask("Ib")
+
+
+def test_numbers_that_are_not_there() -> None:
+    controller = Controller()
+    controller.call()
+    assert controller.ask("Q call a;1 b;1 rtpa_imagined") == "E62"
+    assert controller.ask("G imagined") == "E68"
+    assert controller.ask("Gv nsess_created") == "nsess_created=1"
+
+
+def test_numbers_and_the_end_in_one_command() -> None:
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice, 1)
+    assert controller.ask("Q call a;1 b;1 nrelayed && D") == "2"
+    assert controller.leased == 0
+
+
+def test_what_cannot_be_done_here_says_so() -> None:
+    controller = Controller()
+    assert controller.ask("P1 call moh session a;1") == "E50"
+    controller.call()
+    assert controller.ask("S call a;1") == "0"
+
+
+@pytest.mark.parametrize("junk", [b"", b" ", b"cookie", b"\xff\xfe\0", b"k U" + b" x" * 5000, b"k && D"])
+def test_junk_is_answered_with_a_number(junk: bytes) -> None:
+    controller = Controller()
+    assert re.search(rb"E\d+\n\Z", controller.commands.receive(junk, SENDER, 1.0))
+    assert controller.leased == 0

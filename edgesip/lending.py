@@ -21,8 +21,6 @@ Log = Callable[[str, str, dict[str, Any]], None]
 def check(profile: Profile) -> None:
     """Raises `ConfigError` when commands can never arrive, or nothing could be done for them."""
     where = profile.where("rtpp.listen")
-    if not profile.listen and not profile.rtpp.listen:
-        raise ConfigError(f"{profile.where('listen')}: listen: must name at least one TRANSPORT:ADDR:PORT")
     if profile.rtpp.listen and not profile.relay.enabled:
         raise ConfigError(f"{where}: rtpp.listen: there is no relay to command (relay.enabled)")
     for one in profile.rtpp.listen:

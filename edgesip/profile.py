@@ -238,6 +238,8 @@ def load(
     written = {f"{section}.{key}".lstrip("."): where for (section, key), where in origins.items()}
     data |= {"name": file.stem, "file": file.absolute(), "socket": Path(), "origins": written}
     profile = _validated(data, file, origins)
+    if not profile.listen and not profile.rtpp.listen:
+        raise ConfigError(f"{origins['', 'listen']}: listen: must name at least one TRANSPORT:ADDR:PORT")
     route = profile.file.parent / profile.route
     try:
         if not route.is_file():

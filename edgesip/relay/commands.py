@@ -342,11 +342,8 @@ class Commands:
             if found is None:
                 raise RtppError(code, f"there is no interface {name}")
             return found
-        found = seats.seat("", _family(command), "") or None
-        local = found.host if found is not None else ""
-        if found is None or not local:
-            local = self._toward(command.host or _ELSEWHERE[_family(command)])
-            found = seats.seat("", _family(command), local)
+        local = self._toward(command.host or _ELSEWHERE[_family(command)])
+        found = seats.seat("", _family(command), local)
         if found is None or not found.host:
             raise RtppError(rtpp.NO_WAY, f"no way to {command.host}")
         return found

@@ -12,6 +12,7 @@ from relay_talk import Binder, rtcp, rtp
 from edgesip.address import Addr
 from edgesip.relay.commands import KEPT, Commands, Notice
 from edgesip.relay.core import MediaTimeout, RelayCore, Settings
+from edgesip.relay.interface import Interface
 from edgesip.relay.latch import Rank
 from edgesip.relay.path import UserPath
 
@@ -23,8 +24,15 @@ SENDER = Addr("127.0.0.1", 40000)
 class Controller:
     """Somebody who commands a relay: asks, hears the answer; packets go to the ports that were answered."""
 
-    def __init__(self, *addresses: str, notify: tuple[str, ...] = (), max_sessions: int = 100) -> None:
-        settings = Settings(True, addresses or (OURS,), (), 20000, 20099, 60.0, max_sessions)
+    def __init__(
+        self,
+        *addresses: str,
+        notify: tuple[str, ...] = (),
+        max_sessions: int = 100,
+        interfaces: tuple[Interface, ...] = (),
+    ) -> None:
+        usual = addresses or (() if interfaces else (OURS,))
+        settings = Settings(True, usual, (), 20000, 20099, 60.0, max_sessions, interfaces=interfaces)
         self.binder = Binder()
         self.core = RelayCore(
             settings,
@@ -123,12 +131,15 @@ def test_a_phone_behind_nat_is_learned_by_its_own_address_with_another_port() ->
     assert controller.send(at_alice, ALICE, rtp(1, ssrc=3)) == []
 
 
-def test_an_asymmetric_side_is_only_believed_where_it_said_it_is() -> None:
+def test_an_asymmetric_side_hears_where_it_said_wherever_it_speaks_from() -> None:
     controller = Controller()
-    controller.ask(f"UAc0 call {ALICE.host} {ALICE.port} a;1")
+    at_bob = controller.port(f"UAc0 call {ALICE.host} {ALICE.port} a;1")
     at_alice = controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
-    assert controller.send(at_alice, Addr(ALICE.host, 61000), rtp(1)) == []
-    assert controller.send(at_alice, ALICE, rtp(1)) != []
+    for number in range(200):
+        controller.now += 0.02
+        assert controller.send(at_alice, Addr(ALICE.host, 61000), rtp(number)) != []
+    assert controller.send(at_alice, Addr("198.51.100.66", 61000), rtp(201)) == []
+    assert controller.send(at_bob, BOB, rtp(1, ssrc=2))[0][0] == ALICE
 
 
 def test_a_side_that_must_be_symmetric_may_be_anywhere() -> None:
@@ -305,6 +316,41 @@ def test_ports_that_run_out_have_their_numbers() -> None:
     assert full.ask(f"Uc0 other {ALICE.host} {ALICE.port} a;1") == "E98"
 
 
+def bridge() -> Controller:
+    """A relay with a foot in either network."""
+    inside = Interface("internal", ("10.1.0.1", "2001:db8:1::1"), (), 20000, 20049)
+    outside = Interface("external", (OURS,), ("198.51.100.1",), 20050, 20099)
+    return Controller(interfaces=(inside, outside))
+
+
+def test_two_networks_in_the_order_of_sender_and_receiver() -> None:
+    controller = bridge()
+    assert re.fullmatch(r"200[5-9]\d 198.51.100.1", controller.ask("Uiec0 call 10.1.0.7 4000 a;1"))
+    assert re.fullmatch(r"200[0-4]\d 10.1.0.1", controller.ask("Lc0 call 203.0.113.20 5000 a;1 b;1"))
+    assert re.fullmatch(r"200[5-9]\d 198.51.100.1", controller.ask("Ueic0 call 10.1.0.7 4000 a;1 b;1"))
+    assert re.fullmatch(r"200[0-4]\d 10.1.0.1", controller.ask("Ueic0 back 203.0.113.20 4000 c;1"))
+    assert re.fullmatch(r"200[0-4]\d 10.1.0.1", controller.ask("Uiic0 home 10.1.0.7 4000 d;1"))
+
+
+def test_a_bridge_between_the_families() -> None:
+    """x of Kamailio's flags: IPv6 is the external network's, so an IPv6 offer says EI and 6."""
+    inside = Interface("internal", ("10.1.0.1",), (), 20000, 20049)
+    outside = Interface("external", ("2001:db8::1",), (), 20050, 20099)
+    controller = Controller(interfaces=(inside, outside))
+    assert controller.ask("UEI6c0 call 2001:db8::7 4000 a;1").endswith(" 10.1.0.1")
+    assert controller.ask("LIEc0 call 10.1.0.20 5000 a;1 b;1").endswith(" 2001:db8::1 6")
+
+
+def test_an_interface_or_an_address_by_its_name() -> None:
+    controller = bridge()
+    assert controller.ask("UL{external}c0 one 203.0.113.7 4000 a;1").endswith(" 198.51.100.1")
+    assert controller.ask("UL10.1.0.1c0 two 10.1.0.7 4000 a;1").endswith(" 10.1.0.1")
+    assert controller.ask("UR10.9.9.9c0 three 203.0.113.7 4000 a;1").endswith(" 198.51.100.1")
+    controller.ask("UL10.1.0.1c0 four 10.1.0.7 4000 a;1")
+    moved = controller.ask("LL10.1.0.1c0 four 10.1.0.8 5000 a;1 b;1")
+    assert moved.endswith(" 10.1.0.1")
+
+
 def test_addresses_of_the_relay_that_are_not_there() -> None:
     controller = Controller()
     assert controller.ask(f"UL192.0.2.99 call {ALICE.host} {ALICE.port} a;1") == "E31"
@@ -370,6 +416,15 @@ def test_numbers_and_the_end_in_one_command() -> None:
     controller.talk(at_bob, at_alice, 1)
     assert controller.ask("Q call a;1 b;1 nrelayed && D") == "2"
     assert controller.leased == 0
+
+
+def test_packets_of_another_size() -> None:
+    controller = Controller()
+    assert controller.ask("VF 20071116") == "1"
+    controller.port(f"UZ40c0 call {ALICE.host} {ALICE.port} a;1")
+    at_alice = controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
+    sent = [controller.send(at_alice, ALICE, rtp(number)) for number in range(6)]
+    assert [len(octets) for each in sent for _, octets in each] == [12 + 320] * 3
 
 
 def test_what_cannot_be_done_here_says_so() -> None:

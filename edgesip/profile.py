@@ -38,8 +38,8 @@ from edgesip.sections_location import Usrloc
 from edgesip.sections_nat import Nathelper, Stun
 from edgesip.sections_registrar import Outbound, Registrar
 from edgesip.sections_registrar import Path as PathSection
-from edgesip.sections_rtpproxy import Rtpproxy
 from edgesip.sections_rtpp import Rtpp
+from edgesip.sections_rtpproxy import Rtpproxy
 from edgesip.sections_traversal import NatTraversal
 
 __all__ = [

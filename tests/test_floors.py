@@ -36,7 +36,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.signal.core", 2),
     ("edgesip.relay.core", 2),
     ("edgesip.relay.stated", 2),
-    ("edgesip.relay.figures", 2),
+    ("edgesip.relay.tally", 2),
     ("edgesip.relay.commands", 2),
     ("edgesip.script", 2),
     ("edgesip.testing", 2),

@@ -14,12 +14,12 @@ from typing import NamedTuple
 from edgesip.address import Addr, bracketed, is_private
 from edgesip.relay import rtpp, stated, tally
 from edgesip.relay.core import RelayCore
-from edgesip.relay.tally import Tally
 from edgesip.relay.flags import EXTERNAL, INTERNAL
 from edgesip.relay.interface import Seat
 from edgesip.relay.rtpp import Command, Delete, Notify, Place, Query, RtppError, Who
 from edgesip.relay.session import CALLEE, CALLER, Key, Session
 from edgesip.relay.stated import Seats
+from edgesip.relay.tally import Tally
 from edgesip.wish import Wish
 
 REMEMBERED = 20_000

@@ -32,8 +32,8 @@ class Line:
     the callee's line has them. `fmts` are the payload types of this side's SDP in its order, `ptime` its
     milliseconds a packet (0: not said), `player` is the prompt that plays to it in place of the other side.
     `text` is this side's description of it, `turned_at` when this side last began or ended a hold, `track`
-    there once RTP was taken, `strange` the last address that was not believed. `blind`: nobody showed us SDP,
-    so what comes to one port leaves by the same port of the other leg, and without `codes` it may be anything.
+    there once RTP was taken, `strange` the last address that was not believed. `blind`: nobody showed SDP,
+    so what comes to a port leaves by the same port of the other leg; without `codes` it may be anything.
     """
 
     index: int

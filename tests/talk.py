@@ -298,6 +298,12 @@ class MediaTwin:
         self.log.append(("close", "", ""))
         self.open.discard((key, branch))
 
+    def play(self, key: tuple[str, str], branch: str, side: str, name: str, count: int, now: float) -> str:
+        if (key, branch) not in self.open:
+            return "there is no session"
+        self.log.append((f"play {name} {count}", side, ""))
+        return "" if count and name != "missing" else "no such prompt"
+
     def end(self, key: tuple[str, str], now: float) -> None:
         for open_key, branch in sorted(self.open):
             if open_key == key:

@@ -65,6 +65,7 @@ class Edited(Message):
         edits = self._edits
         asked = ["set_contact_alias()"] if edits.alias else []
         asked += ["rtpproxy_manage()"] if edits.relay else []
+        asked += [str(play) for play in edits.plays]
         asked += ["nat_keepalive()"] if edits.keepalive else []
         asked += [f"add_path({entry.user!r}, {entry.tail!r})" for entry in edits.path]
         asked += [f"remove_hf({name!r})" for name in edits.remove]

@@ -12,8 +12,8 @@ from functools import lru_cache
 from edgesip.address import Flow
 from edgesip.script.template import filled
 from edgesip.script.transform import name_addr
+from edgesip.signal.nat.held import audio_on_hold
 from edgesip.signal.nat.repair import source_uri
-from edgesip.signal.nat.sdp_seen import audio_on_hold
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import equivalent, parse_uri
@@ -278,8 +278,8 @@ class Message:
         return kind.lower() in asked
 
     def is_audio_on_hold(self) -> int:
-        """siputils: audio is on hold: 1 by c= 0.0.0.0, 2 by sendonly or inactive; 0: it is not."""
-        return audio_on_hold(self._message)
+        """textops: audio is on hold: 1 by a null address in c=, 2 by sendonly or inactive; -1: it is not."""
+        return audio_on_hold(self._message) or -1
 
     def cmp_uri(self, one: str, other: str) -> bool:
         """siputils: two URIs are equivalent (RFC 3261 §19.1.4)."""

@@ -7,7 +7,7 @@ True. The copy that leaves has it; what came stays as it came, so a later questi
 from __future__ import annotations
 
 from edgesip.address import Addr, parse_ip
-from edgesip.script.described import Described
+from edgesip.script.prompted import Prompted
 from edgesip.script.rooms import Rooms
 from edgesip.signal.nat.masking import Decode, Encode, ParamDecode, ParamEncode, ParamRemove, shown, unmasked
 from edgesip.signal.nat.repair import alias_uri, alias_value, first_contact, rewritten_contact
@@ -19,7 +19,7 @@ from edgesip.signal.wire.message import Request
 from edgesip.signal.wire.uri import parse_uri
 
 
-class Nated(Described):
+class Nated(Prompted):
     """A message that goes on, perhaps from behind a NAT."""
 
     __slots__ = ("_rooms",)

@@ -254,7 +254,7 @@ QUESTIONS: list[tuple[str, object]] = [
     ("call.search_hf('Subject', 'el'), call.search_hf('Subject', 'x', 'f')", (True, False)),
     ("call.is_supported('PATH'), call.is_supported('gruu')", (True, False)),
     ("call.is_privacy('id'), call.is_privacy('user')", (True, False)),
-    ("call.is_audio_on_hold()", 0),
+    ("call.is_audio_on_hold()", -1),
     ("call.uri_param('x'), call.uri_param('x', '1'), call.uri_param('y')", (False, False, False)),
     ("call.is_uri_user_e164(), call.is_uri_user_e164('sip:+4930123@h')", (False, True)),
     ("call.is_uri_user_e164('nothing'), call.is_uri_user_e164('tel:030')", (False, False)),

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgesip.signal.nat.sdp_fix import fix_nated_sdp
-from edgesip.signal.nat.sdp_seen import audio_on_hold, place_of_sdp
-from edgesip.signal.wire.message import parse
+from edgesip.signal.nat.sdp_seen import place_of_sdp
 
 US = "198.51.100.7"
 MARK = "a=nortpproxy:yes"
@@ -158,33 +157,3 @@ def test_parts_without_number_and_without_an_end_take_no_time() -> None:
     start = time.process_time()
     assert place_of_sdp(body, "multipart/mixed; boundary=b") is None
     assert time.process_time() - start < 2.0
-
-
-# -- hold ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("lines", "held"),
-    [
-        ((*HEAD, *AUDIO), 0),
-        ((*HEAD, "m=audio 4000 RTP/AVP 0", "c=IN IP4 0.0.0.0"), 1),
-        (("v=0", "c=IN IP4 0.0.0.0", "m=audio 4000 RTP/AVP 0"), 1),
-        (("v=0", "c=IN IP4 0.0.0.0", "m=audio 4000 RTP/AVP 0", "c=IN IP4 192.0.2.1"), 0),
-        ((*HEAD, "m=audio 4000 RTP/AVP 0", "a=sendonly"), 2),
-        ((*HEAD, "m=audio 4000 RTP/AVP 0", "a=inactive"), 2),
-        ((*HEAD, "m=audio 4000 RTP/AVP 0", "a=recvonly"), 0),
-        ((*HEAD, "a=inactive", "m=audio 4000 RTP/AVP 0"), 2),
-        ((*HEAD, "a=inactive", "m=audio 4000 RTP/AVP 0", "a=sendrecv"), 0),
-        ((*HEAD, *AUDIO, "m=video 5000 RTP/AVP 99", "a=inactive"), 0),
-        ((*HEAD, "m=video 5000 RTP/AVP 99", "a=inactive", *AUDIO), 0),
-        ((*HEAD, "m=video 5000 RTP/AVP 99", "m=audio 4000 RTP/AVP 0", "a=sendonly"), 2),
-        ((*HEAD, "m=video 5000 RTP/AVP 99", "a=sendonly"), 0),
-    ],
-)
-def test_audio_on_hold(lines: tuple[str, ...], held: int) -> None:
-    head = (
-        "INVITE sip:b@h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n"
-        "To: <sip:b@h>\r\nCall-ID: c\r\nCSeq: 1 INVITE\r\nContent-Type: application/sdp\r\n\r\n"
-    )
-    assert audio_on_hold(parse(head.encode() + text(*lines))) == held
-    assert audio_on_hold(parse(head.encode())) == 0

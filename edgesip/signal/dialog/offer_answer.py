@@ -97,6 +97,10 @@ class Media(Protocol):
         """This branch is over; with the last one the session is."""
         ...
 
+    def play(self, key: MediaKey, branch: str, side: str, name: str, count: int, now: float) -> str:
+        """Play a prompt to `side`: so many times, -1 for ever, 0 to stop. "" when it plays, else why not."""
+        ...
+
     def end(self, key: MediaKey, now: float) -> None:
         """The call is over, with every branch that it still has."""
         ...

@@ -1,4 +1,4 @@
-"""Where a message says its media is, as far as NAT matters: the c= lines, and what is on hold.
+"""Where a message says its media is, as far as NAT matters: the c= lines.
 
 Reads the SDP of a body, or of the SDP part of a multipart one; refuses to change it and to know the relay.
 """
@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from edgesip.signal.wire.grammar import ParseError, split_list, unquote
 from edgesip.signal.wire.message import Request, Response
-
-RFC2543_HOLD, HOLD = 1, 2
 
 
 class Connection(NamedTuple):
@@ -31,7 +29,7 @@ class Session(NamedTuple):
 def sessions(message: Request | Response) -> list[Session]:
     """The session descriptions of the body (RFC 4566 §5); none when it carries no SDP that can be read."""
     found: list[Session] = []
-    for kind, value in _lines(sdp_of(message)):
+    for kind, value in lines_of(sdp_of(message)):
         if kind == "v":
             found.append(Session(None, []))
         elif not found:
@@ -48,37 +46,6 @@ def sessions(message: Request | Response) -> list[Session]:
             elif session.connection is None:
                 found[-1] = session._replace(connection=where)
     return found
-
-
-def audio_on_hold(message: Request | Response) -> int:
-    """siputils' `is_audio_on_hold`: 1 by a null address (RFC 2543), 2 by sendonly or inactive, else 0.
-
-    What the session says counts for audio that says nothing itself.
-    """
-    address = direction = ""
-    own = [address, direction]
-    audio, seen = False, False
-    for kind, value in _lines(sdp_of(message)):
-        if kind == "m":
-            if audio and (held := _held(own)):
-                return held
-            own = [address, direction]
-            seen, audio = True, value.lower().startswith("audio ")
-        elif kind == "c" or (kind == "a" and value.strip().lower() in _DIRECTIONS):
-            place, text = (0, value.split()[-1:]) if kind == "c" else (1, [value.strip().lower()])
-            own[place] = "".join(text)
-            if not seen:
-                address, direction = own
-    return _held(own) if audio else 0
-
-
-_DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
-
-
-def _held(own: list[str]) -> int:
-    if own[0] == "0.0.0.0":
-        return RFC2543_HOLD
-    return HOLD if own[1] in ("sendonly", "inactive") else 0
 
 
 def sdp_of(message: Request | Response) -> bytes:
@@ -122,7 +89,8 @@ def _boundary(content_type: str) -> bytes:
     return b""
 
 
-def _lines(sdp: bytes) -> Iterator[tuple[str, str]]:
+def lines_of(sdp: bytes) -> Iterator[tuple[str, str]]:
+    """Letter and value of each line."""
     for line in sdp.split(b"\n"):
         text = line.rstrip(b"\r").decode("latin-1")
         if text[1:2] == "=":

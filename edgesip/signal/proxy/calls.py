@@ -18,6 +18,7 @@ from edgesip.signal.proxy.asked import Said
 from edgesip.signal.proxy.fork import Branch, Fork
 from edgesip.signal.proxy.inbound import Happened, Inbound, note
 from edgesip.signal.proxy.myself import Myself
+from edgesip.signal.proxy.plays import Play
 from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.headers import Headers
@@ -178,6 +179,17 @@ class Calls:
         if role is Role.OFFER:
             dialog.late, branch.offer = side, (body, result)
         return result
+
+    def play(self, wanted: Sequence[Play], dialog: Dialog | None, branch: str, uac: str, now: float) -> None:
+        """Begin and end what a script wants played; `uac` is the side that sent the request."""
+        for one in wanted:
+            why = "its media is not relayed"
+            if self.media is not None and dialog is not None and _has_media(dialog):
+                side = uac if one.to_uac else other(uac)
+                why = self.media.play(dialog.media_key, branch, side, one.name, one.times, now)
+            if why and one.times:
+                call_id = "" if dialog is None else dialog.call_id
+                self._said.append(note("warning", "prompt not played", call_id, prompt=one.name, why=why))
 
     # -- ends --------------------------------------------------------------------------------------
 

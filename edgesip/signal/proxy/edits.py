@@ -9,6 +9,7 @@ from edgesip.address import Flow
 from edgesip.signal.nat.repair import set_contact_alias
 from edgesip.signal.proxy.changes import Change
 from edgesip.signal.proxy.path import PathEntry
+from edgesip.signal.proxy.plays import Play
 from edgesip.signal.wire.headers import Field, Headers, replaced
 from edgesip.signal.wire.message import Request, Response
 
@@ -17,10 +18,22 @@ class Edits:
     """`alias`: `set_contact_alias()`, the parameter's name or ""; `relay`: `rtpproxy_manage()`; headers to
     remove, rarer changes, then headers to append; `answer` are headers of an answer that we make ourselves,
     `body` is a new body and its type, `rr` are parameters of our Record-Route; `keepalive`:
-    `nat_keepalive()`; `path`: `add_path()`.
+    `nat_keepalive()`; `path`: `add_path()`; `plays`: prompts.
     """
 
-    __slots__ = ("alias", "answer", "append", "body", "changes", "keepalive", "path", "relay", "remove", "rr")
+    __slots__ = (
+        "alias",
+        "answer",
+        "append",
+        "body",
+        "changes",
+        "keepalive",
+        "path",
+        "plays",
+        "relay",
+        "remove",
+        "rr",
+    )
 
     def __init__(
         self,
@@ -34,6 +47,7 @@ class Edits:
         rr: str = "",
         keepalive: bool = False,
         path: tuple[PathEntry, ...] = (),
+        plays: tuple[Play, ...] = (),
     ) -> None:
         self.alias = alias
         self.relay = relay
@@ -45,6 +59,7 @@ class Edits:
         self.rr = rr
         self.keepalive = keepalive
         self.path = path
+        self.plays = plays
 
     def with_body(self, request: Request) -> Request:
         """The request with the body that the script wants; without one, without Content-Type."""
@@ -77,6 +92,7 @@ class Edits:
             self.rr,
             self.keepalive,
             self.path,
+            self.plays,
         )
 
     def apply(self, headers: Headers, source: Flow) -> Headers:

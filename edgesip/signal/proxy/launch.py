@@ -62,6 +62,8 @@ class Launcher:
         )
         if not isinstance(body, bytes):
             body = inbound.request.body
+        if inbound.edits.plays:
+            self._calls.play(inbound.edits.plays, dialog, dialog.branch, inbound.side, now)
         copy = Copy(target.uri, f"{self._branch_id()}.0", flow, False, inbound.flow, body=body)
         self._calls.sends.append(
             (flow, bytes(self._copy(inbound.request, copy, inbound.edits, target.routes)))
@@ -115,6 +117,8 @@ class Launcher:
                 note("warning", "media refused", request.headers.call_id, status=body.status, why=body.reason)
             )
             return
+        if branch.edits.plays and not branch.hop and (fork.in_dialog or branch is fork.branches[0]):
+            self._calls.play(branch.edits.plays, dialog, name, fork.side, now)
         record_route = request.method in RECORD_ROUTED and not fork.in_dialog
         record_route = record_route or (request.method == "NOTIFY" and not fork.dialogs)  # RFC 6665 §4.3
         did = dialog.did if dialog is not None else ""

@@ -460,6 +460,9 @@ class StatefulProxy:
         edits = self._edits_of(stripped, branch, fork)
         stripped = edits.with_own_body(stripped)
         body = self.calls.response_body(fork, branch, dialog, stripped, now)
+        if edits.plays:
+            name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
+            self.calls.play(edits.plays, dialog, name, fork.side, now)
         stripped = edits.replied(stripped, branch.flow, body)
         if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
             dialog.success = stripped

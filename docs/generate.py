@@ -38,6 +38,7 @@ from edgesip.script.edited import Edited
 from edgesip.script.hooks import PLAIN
 from edgesip.script.message import Message
 from edgesip.script.nated import Nated
+from edgesip.script.prompted import Prompted
 from edgesip.script.screened import Screened
 from edgesip.script.transform import TRANSFORMATIONS
 from edgesip.script.variables import FUNCTIONS, VARIABLES
@@ -327,6 +328,11 @@ def described() -> str:
     return members(Described)
 
 
+def prompted() -> str:
+    """Prompts that begin or end with a message."""
+    return members(Prompted)
+
+
 def nated() -> str:
     """What may be changed for NAT in every message that goes on."""
     return members(Nated)
@@ -467,6 +473,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "message": message,
     "edited": edited,
     "described": described,
+    "prompted": prompted,
     "nated": nated,
     "aimed": aimed,
     "call": call,

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow, is_loopback
+from edgesip.relay.desk import Desk
 from edgesip.relay.interface import Interface, Interfaces, Seat
 from edgesip.relay.latch import Reach
 from edgesip.relay.leg import Leg, Line
-from edgesip.relay.listing import listed
 from edgesip.relay.packets import Packets, Send, StrangeSource
+from edgesip.relay.past import FORCED, Past
 from edgesip.relay.path import Path
 from edgesip.relay.playing import Playing
 from edgesip.relay.ports import Pair
@@ -25,9 +26,12 @@ from edgesip.relay.prompt import Prompt
 from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
 from edgesip.relay.watch import Look
+from edgesip.relay.silence import TIMEOUT, Limits, judge
 from edgesip.wish import Wish
 
 PORTS_A_SESSION = 4
+MOST_PAST = 64
+"""Lines of one call that are remembered after they have lost their ports."""
 NOTHING = Wish()
 IPV4, IPV6 = "0.0.0.0", "::"
 
@@ -37,9 +41,10 @@ class Settings:
     """The relay's slice of the configuration.
 
     `address`, `advertise`: at most one IP a family, bound and written into SDP; empty means each leg's own
-    SIP address. `low`-`high`: the port range. `timeout`, `hold_timeout`: seconds of silence that end a
-    call. `max_sessions` also bounds the leased ports, four to a session. `interfaces` are those with a name,
-    `hosts` the addresses that SIP is listened for on, `mark` is the line that says in SDP that it is relayed.
+    SIP address. `low`-`high`: the port range. `timeout`, `hold_timeout`, `final_timeout`, `either`: see
+    `silence.Limits`. `max_sessions` also bounds the leased ports, four to a session. `interfaces` are those
+    with a name, `hosts` the addresses that SIP is listened for on, `mark` is the line that says in SDP that
+    it is relayed.
     """
 
     enabled: bool
@@ -53,6 +58,13 @@ class Settings:
     interfaces: tuple[Interface, ...] = ()
     hosts: tuple[str, ...] = ()
     mark: bytes = b""
+    final_timeout: float = 0.0
+    either: bool = False
+
+    @property
+    def limits(self) -> Limits:
+        """When a call has been silent for too long."""
+        return Limits(self.timeout, self.hold_timeout, self.final_timeout, self.either)
 
 
 class Refusal(NamedTuple):
@@ -64,10 +76,15 @@ class Refusal(NamedTuple):
 
 
 class MediaTimeout(NamedTuple):
-    """Neither side of this answered call was heard for too long; it stays until it is closed."""
+    """This answered call has no media for too long; it stays until it is closed, and this comes again.
+
+    `why` is what `silence` says, `sides` are those that are silent.
+    """
 
     key: Key
     branch: str
+    why: str = TIMEOUT
+    sides: tuple[str, ...] = (CALLER, CALLEE)
 
 
 Event = MediaTimeout | StrangeSource
@@ -107,7 +124,10 @@ class RelayCore:
         self._sessions: dict[Key, Session] = {}
         self.packets = Packets(path)
         self.playing = Playing(self.packets, entropy, prompts, alarm)
+        self._past = Past()
+        self.desk = Desk(self._sessions, self._past, self.packets, settings.limits)
         self._due: list[tuple[float, Key]] = []
+        self.drained: frozenset[str] = frozenset()
         self.moments = self.packets.moments
         self._counts = dict.fromkeys(("timeout", "refused"), 0)
 
@@ -123,7 +143,8 @@ class RelayCore:
 
     def has_room(self) -> bool:
         """False when a call that is new would be refused, whatever its SDP says."""
-        return self.settings.enabled and len(self._sessions) < self.settings.max_sessions
+        room = self.settings.enabled and len(self._sessions) < self.settings.max_sessions
+        return room and not self.drained >= {"", *self.interfaces}
 
     # Signalling: offers and answers (RFC 3264), by the rules of sdp.md §13-14.
 
@@ -159,6 +180,8 @@ class RelayCore:
                 return seats
             caller_seat, callee_seat = seats if side == CALLER else (seats[1], seats[0])
             if session is None:
+                if not self.drained.isdisjoint((caller_seat.interface, callee_seat.interface)):
+                    return self._full("The media relay takes no new calls")
                 if len(self._sessions) >= self.settings.max_sessions:
                     return self._full("Too many media sessions")
                 sip = source if side == CALLER else toward
@@ -176,9 +199,9 @@ class RelayCore:
         if output is None:
             if fresh:
                 session.close(place, self, now)
-            self._keep(session)
+            self._keep(session, now)
             return self._full("No media ports left")
-        self._keep(session)
+        self._keep(session, now)
         self.packets.settle(session)
         if fresh:
             self.moments.opened(now, key[0], (session.caller, place.leg))
@@ -215,7 +238,7 @@ class RelayCore:
         if final:
             self.playing.agreed(session, place, side, again, now)
         if session.answered:
-            self._schedule(session, session.heard + self.patience(session))
+            self._schedule(session, judge(session, self.desk.limits).due)
         return output
 
     def reject(self, key: Key, branch: str, side: str, now: float) -> None:
@@ -224,7 +247,7 @@ class RelayCore:
         place = None if session is None else session.branches.get(branch)
         if session is not None and place is not None:
             session.reject(place, side, self, now)
-            self._keep(session)
+            self._keep(session, now)
             self.packets.settle(session)
 
     def end(self, key: Key, now: float) -> None:
@@ -240,7 +263,7 @@ class RelayCore:
         if session is not None and place is not None:
             self.moments.closed(now, key[0], (session.caller, place.leg), self.path)
             session.close(place, self, now)
-            self._keep(session)
+            self._keep(session, now)
             self.packets.settle(session)
 
     def _parse(self, body: bytes) -> Sdp | Refusal:
@@ -255,12 +278,13 @@ class RelayCore:
         self._counts["refused"] += 1
         return Refusal(503, reason, 1 + self._entropy(1)[0] % 10)
 
-    def _keep(self, session: Session) -> None:
+    def _keep(self, session: Session, now: float) -> None:
         """A session lives as long as it has a branch."""
         if session.branches:
+            self._past.counts["sessions_total"] += session.key not in self._sessions
             self._sessions[session.key] = session
-        else:
-            self._sessions.pop(session.key, None)
+        elif self._sessions.pop(session.key, None) is not None:
+            self._past.add(session, now)
 
     def _seats(self, sdp: Sdp, source: Flow, toward: Flow, wish: Wish) -> tuple[Seat, Seat] | Refusal:
         """Where the sender of an offer gets its ports, and where its receiver does."""
@@ -317,7 +341,9 @@ class RelayCore:
     def release(self, line: Line, now: float) -> None:
         """Take the line off the path, unbind its ports and let them rest."""
         self.playing.released(line)
-        self.packets.shut(line)
+        session, leg = self.packets.shut(line)
+        if len(session.past) < MOST_PAST:
+            session.past.append((leg, line))
         self._ports.release(line.pair, now)
 
     # Packets.
@@ -370,11 +396,27 @@ class RelayCore:
     def looks(self) -> list[Look]:
         """The packets that are to be looked at now; to be asked `watch.PARTS` times a second."""
         return self.packets.watch.looks(self._sessions.values())
+    # Orders.
+
+    def condemn(self, key: Key, why: str) -> None:
+        """If this session ends it is because of this, one of `past.REASONS`."""
+        session = self._sessions.get(key)
+        if session is not None:
+            session.condemned = why
+
+    def destroy(self, call_id: str, now: float) -> int:
+        """The media of a call ends, whatever its signalling says: how many sessions it had."""
+        found = self.desk.named(call_id)
+        for session in found:
+            session.condemned = FORCED
+            self.end(session.key, now)
+        return len(found)
 
     # Time.
 
     def tick(self, now: float) -> list[Event]:
         """What happened since the last tick, and the answered calls that have been silent for too long."""
+        self._past.forget(now)
         events: list[Event] = [*self.packets.take_events()]
         while self._due and self._due[0][0] <= now:
             at, key = heapq.heappop(self._due)
@@ -383,12 +425,13 @@ class RelayCore:
                 continue
             for _, _, line in session.lines():
                 self.packets.read(session, line)
-            due = session.heard + self.patience(session)
+            silence = judge(session, self.desk.limits)
+            due = silence.due
             if due <= now:
                 if session.fixed is not None and session.caller.lines:
                     self._counts["timeout"] += 1
-                    events.append(MediaTimeout(key, session.fixed[0]))
-                due = now + self.patience(session)
+                    events.append(MediaTimeout(key, session.fixed[0], silence.why, silence.sides))
+                due = now + silence.patience
             self._schedule(session, due)
         return events
 
@@ -398,7 +441,14 @@ class RelayCore:
 
     def patience(self, session: Session) -> float:
         """Seconds without media after which the session is looked at."""
-        return self.settings.hold_timeout if session.held() else self.settings.timeout
+        return judge(session, self.desk.limits).patience
+
+    def judge_by(self, limits: Limits) -> None:
+        """Calls are silent for too long by these limits from now on."""
+        self.desk.limits = limits
+        for session in self._sessions.values():
+            if session.answered:
+                self._schedule(session, judge(session, limits).due)
 
     def _schedule(self, session: Session, due: float) -> None:
         if session.due != due:
@@ -410,7 +460,7 @@ class RelayCore:
     @property
     def counters(self) -> dict[str, int]:
         """Totals since the start, by `rtp:` names; what living rules carried is in them."""
-        totals = {**self.packets.counts, **self._counts}
+        totals = {**self.packets.counts, **self._counts, **self._past.counts}
         counts = {f"rtp:rtp_{name}": value for name, value in totals.items()}
         for session in self._sessions.values():
             for _, _, line in session.lines():
@@ -429,8 +479,8 @@ class RelayCore:
 
     def named(self, call_id: str) -> list[Session]:
         """The living sessions of a Call-ID: one, unless several callers use the same."""
-        return [session for key, session in self._sessions.items() if key[0] == call_id]
+        return self.desk.named(call_id)
 
     def sessions(self, now: float) -> list[dict[str, Any]]:
         """Every living session with its legs, line by line (the shape of `rtp.list`)."""
-        return [listed(session, self.path, now) for session in self._sessions.values()]
+        return self.desk.sessions(now)

@@ -34,6 +34,8 @@ class Line:
     `text` is this side's description of it, `turned_at` when this side last began or ended a hold, `track`
     there once RTP was taken, `strange` the last address that was not believed. `blind`: nobody showed SDP,
     so what comes to a port leaves by the same port of the other leg; without `codes` it may be anything.
+    `sends` and `listens` are what this side's SDP says, `heard_at` is when media of it was taken last;
+    `withheld` was taken and not sent on, `invalid` not even read.
     """
 
     index: int
@@ -45,12 +47,17 @@ class Line:
     blind: bool = False
     mux: bool = False
     hold: bool = False
+    sends: bool = True
+    listens: bool = True
     codes: frozenset[int] = frozenset()
     valid: frozenset[int] = frozenset()
     rtp: Latch = field(default_factory=Latch)
     rtcp: Latch = field(default_factory=lambda: Latch(rtcp=True))
     packets: int = 0
     octets: int = 0
+    heard_at: float = 0.0
+    withheld: int = 0
+    invalid: int = 0
     rule: Rule | None = None
     chain: Chain = ()
     busy: frozenset[str] = frozenset()
@@ -90,6 +97,8 @@ class Line:
         self.described, self.hold, self.codes = True, media.hold, media.payload_types
         self.fmts, self.ptime = media.codes, media.ptime
         self.text = media.text
+        self.sends = media.direction in ("sendrecv", "sendonly")
+        self.listens = media.direction in ("sendrecv", "recvonly") and not media.null
         rtp, rtcp = self.rtp.signalled, self.rtcp.signalled
         if not media.null or rtp is None or rtcp is None or not rtp.port:
             rtp, rtcp = _expectations(media, sip, reach, learn)
@@ -137,6 +146,8 @@ class Line:
             "blind": self.blind,
             "mux": self.mux,
             "hold": self.hold,
+            "sends": self.sends,
+            "listens": self.listens,
             "codes": sorted(self.codes),
             "fmts": self.fmts,
             "ptime": self.ptime,
@@ -145,6 +156,7 @@ class Line:
             "rtcp": self.rtcp.record(wall_offset),
             "packets": self.packets,
             "octets": self.octets,
+            "heard_at": self.heard_at + wall_offset,
         }
 
     @classmethod
@@ -160,6 +172,8 @@ class Line:
             blind=record["blind"],
             mux=record["mux"],
             hold=record["hold"],
+            sends=record["sends"],
+            listens=record["listens"],
             codes=frozenset(record["codes"]),
             valid=frozenset(record["valid"]),
             rtp=Latch.from_record(record["rtp"], wall_offset),
@@ -168,6 +182,7 @@ class Line:
             octets=record["octets"],
             fmts=tuple(record["fmts"]),
             ptime=record["ptime"],
+            heard_at=record["heard_at"] - wall_offset,
         )
 
 

@@ -23,6 +23,8 @@ from edgesip.relay.switches import arrange
 from edgesip.relay.watch import Watch
 
 REPORT_INTERVAL = 60.0
+BLOCKED = "an operator has blocked it"
+"""Why a line is busy whose media is dropped once it is taken; RTCP goes on."""
 
 Send = tuple[Addr, Addr, bytes]
 
@@ -59,7 +61,7 @@ class Packets:
         self.watch = Watch(path)
         self._places: dict[Addr, _Place] = {}
         self._events: list[StrangeSource] = []
-        names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven"
+        names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven blocked"
         self.counts = dict.fromkeys(names.split(), 0)
 
     @property
@@ -70,16 +72,26 @@ class Packets:
     def open(self, session: Session, branch: Branch | None, leg: Leg, line: Line) -> None:
         """Packets may come to the line's ports from now on; `branch` None is the caller's side."""
         pair = line.pair
+        if leg.side in session.blocked:
+            line.busy |= {BLOCKED}
         self._places[Addr(pair.host, pair.rtp)] = _Place(session, branch, leg, line, False)
         self._places[Addr(pair.host, pair.rtcp)] = _Place(session, branch, leg, line, True)
 
-    def shut(self, line: Line) -> None:
-        """Take the line off the path and forget its ports."""
+    def shut(self, line: Line) -> tuple[Session, Leg]:
+        """Take the line off the path and forget its ports; whose they were."""
         pair = line.pair
         place = self._places.pop(Addr(pair.host, pair.rtp))
         del self._places[Addr(pair.host, pair.rtcp)]
         self.withdraw(place.session, line)
         self.watch.gone(place.session, place.branch, place.leg, line)
+        return place.session, place.leg
+
+    def block(self, session: Session, sides: frozenset[str]) -> None:
+        """Media of these sides goes nowhere from now on, that of the others on as it should."""
+        session.blocked = sides
+        for _, leg, line in session.lines():
+            line.busy = line.busy | {BLOCKED} if leg.side in sides else line.busy - {BLOCKED}
+        self.settle(session)
 
     def take_events(self) -> list[StrangeSource]:
         """What was noticed since the last time."""
@@ -105,11 +117,11 @@ class Packets:
         sample: Sample | None = None
         if is_rtcp:
             if not is_valid_rtcp(data, line.secured) or not (at_rtcp or agreed.mux or line.blind):
-                return self._no("invalid")
+                return self._unread(line)
             if at_rtcp:
                 sample = Sample(int.from_bytes(data[4:8], "big"), 0)
         elif at_rtcp or len(data) < 2 or (kind is not RTP and not line.may_be_anything):
-            return self._no("invalid")
+            return self._unread(line)
         elif line.is_rtp and kind is RTP:
             fields = header(data)
             if fields.payload_type in agreed.valid:
@@ -136,7 +148,7 @@ class Packets:
                     self.moments.refused(now, session.key[0], leg, line, source)
                 self._strange(session, leg, line, source, now)
                 return self._no("src_mismatch")
-            return self._no("invalid")
+            return self._unread(line)
         if not is_rtcp:
             line.packets += 1
             line.octets += len(data)
@@ -147,16 +159,18 @@ class Packets:
         elif not line.secured:
             reported_by(line, peer, data, now)
         if not is_rtcp or session.held():
-            session.heard = now
+            session.heard = line.heard_at = now
+        if line.busy and BLOCKED in line.busy and not is_rtcp:
+            return self._withheld(line, "blocked")
         out = peer.rtcp if (at_rtcp if line.blind else is_rtcp and not agreed.mux) else peer.rtp
         if out.target is None:
-            return self._no("no_target")
+            return self._withheld(line, "no_target")
         if peer.player is not None and not is_rtcp:
             if line.chain:  # a recording has what nobody hears
                 carried(line.chain, data, source, now)
-            return self._no("covered")
+            return self._withheld(line, "covered")
         if not out.proven and not peer_leg.allows_unproven(out.target.host):
-            return self._no("unproven")
+            return self._withheld(line, "unproven")
         port = peer.pair.rtcp if out is peer.rtcp else peer.pair.rtp
         via = Addr(peer.pair.host, port)
         if not (line.chain or peer.chain):
@@ -171,6 +185,14 @@ class Packets:
     def _no(self, why: str) -> Sequence[Send]:
         self.counts[why] += 1
         return ()
+
+    def _unread(self, line: Line) -> Sequence[Send]:
+        line.invalid += 1
+        return self._no("invalid")
+
+    def _withheld(self, line: Line, why: str) -> Sequence[Send]:
+        line.withheld += 1
+        return self._no(why)
 
     def _strange(self, session: Session, leg: Leg, line: Line, source: Addr, now: float) -> None:
         if line.rtp.locked is None or (
@@ -219,6 +241,7 @@ class Packets:
         last = None if line.rule is None else self.path.counters(line.rule.local)
         if last is not None and last.packets:
             line.rtp.refresh(last.at, last.ssrc, last.sequence)
+            line.heard_at = max(line.heard_at, last.at)
             session.heard = max(session.heard, last.at)
 
 

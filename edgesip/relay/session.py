@@ -20,6 +20,11 @@ Key = tuple[str, str]
 CALLER, CALLEE = "caller", "callee"
 
 
+def call_id_of(key: Key) -> str:
+    """The Call-ID of a session; what flags have put behind it does not count."""
+    return key[0].partition(";")[0]
+
+
 class Standing(enum.Enum):
     """HEARD: in force. QUIET: another branch's answer is. STRANGER: another UA's on this very branch is."""
 
@@ -78,7 +83,10 @@ class Session:
     """The media of one call, of all its branches.
 
     `active` is the branch the caller hears, `fixed` the (branch, tag) of the final answer: later answers
-    of others are re-addressed but change nothing. `style` is how descriptions are rewritten.
+    of others are re-addressed but change nothing. `style` is how descriptions are rewritten. `partner` is the
+    leg of the first final answer, given at `answered_at` by `partner_tag`; `signalled` is the last answer;
+    `past` are lines that have lost their ports; `condemned` is what ends the call if not signalling; media of
+    the `blocked` sides goes nowhere.
     """
 
     key: Key
@@ -90,6 +98,13 @@ class Session:
     heard: float = 0.0
     due: float | None = None
     style: Style = PLAIN
+    signalled: float = 0.0
+    answered_at: float = 0.0
+    partner: Leg | None = None
+    partner_tag: str = ""
+    past: list[tuple[Leg, Line]] = field(default_factory=list)
+    condemned: str = ""
+    blocked: frozenset[str] = frozenset()
 
     @property
     def answered(self) -> bool:
@@ -209,7 +224,10 @@ class Session:
                 self._hear(branch, tag, now)
             if final and self.fixed is None:
                 self.fixed = (branch.name, branch.tag)
+                self.answered_at = self.answered_at or now
+                self.partner, self.partner_tag = branch.leg, branch.tag
             self.heard = max(self.heard, now)
+            self.signalled = now
         else:
             branch.tag = tag or branch.tag
         agreed = frozenset(
@@ -348,6 +366,7 @@ class Session:
             "active": self.active,
             "fixed": self.fixed,
             "heard": self.heard + wall_offset,
+            "answered_at": self.answered_at and self.answered_at + wall_offset,
             "style": [self.style.origin, self.style.connection, self.style.mark.decode("latin-1")],
         }
 
@@ -361,6 +380,8 @@ class Session:
         ]
         fixed = record["fixed"]
         origin, connection, mark = record["style"]
+        heard = record["heard"] - wall_offset
+        partner = next((one for one in branches if fixed is not None and one.name == fixed[0]), None)
         return cls(
             key=(call_id, from_tag),
             caller=Leg.from_record(record["caller"], wall_offset),
@@ -368,6 +389,10 @@ class Session:
             branches={branch.name: branch for branch in branches},
             active=record["active"],
             fixed=None if fixed is None else (fixed[0], fixed[1]),
-            heard=record["heard"] - wall_offset,
+            heard=heard,
+            signalled=heard,
+            partner=None if partner is None else partner.leg,
+            partner_tag="" if partner is None else partner.tag,
+            answered_at=record["answered_at"] and record["answered_at"] - wall_offset,
             style=Style(origin, connection, mark.encode("latin-1")),
         )

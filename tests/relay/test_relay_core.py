@@ -219,7 +219,7 @@ def ends_after(talk: Talk, limit: float) -> float | None:
     begin = talk.now
     while talk.now - begin < limit:
         talk.wait(1.0)
-        if MediaTimeout(KEY, "b1") in talk.core.tick(talk.now):
+        if (KEY, "b1") in [event[:2] for event in talk.core.tick(talk.now)]:
             return talk.now - begin
     return None
 

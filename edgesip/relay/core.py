@@ -25,8 +25,8 @@ from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Prompt
 from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
-from edgesip.relay.watch import Look
 from edgesip.relay.silence import TIMEOUT, Limits, judge
+from edgesip.relay.watch import Look
 from edgesip.wish import Wish
 
 PORTS_A_SESSION = 4
@@ -396,6 +396,7 @@ class RelayCore:
     def looks(self) -> list[Look]:
         """The packets that are to be looked at now; to be asked `watch.PARTS` times a second."""
         return self.packets.watch.looks(self._sessions.values())
+
     # Orders.
 
     def condemn(self, key: Key, why: str) -> None:

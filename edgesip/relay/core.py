@@ -318,12 +318,12 @@ class RelayCore:
         """Where legs can have their ports."""
         return self._ports
 
-    def renew(self, session: Session) -> None:
+    def renew(self, session: Session, now: float) -> None:
         """The session's lines were changed from outside: in force from now on, and waited for."""
-        self._keep(session)
+        self._keep(session, now)
         self.packets.settle(session)
         if session.answered:
-            self._schedule(session, session.heard + self.patience(session))
+            self._schedule(session, judge(session, self.desk.limits).due)
 
     # The pool, as sessions see it.
 

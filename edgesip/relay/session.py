@@ -223,9 +223,7 @@ class Session:
             if side == CALLEE or final:
                 self._hear(branch, tag, now)
             if final and self.fixed is None:
-                self.fixed = (branch.name, branch.tag)
-                self.answered_at = self.answered_at or now
-                self.partner, self.partner_tag = branch.leg, branch.tag
+                self.fix(branch, now)
             self.heard = max(self.heard, now)
             self.signalled = now
         else:
@@ -272,6 +270,12 @@ class Session:
             left = next((other for other in self.branches.values() if other.answered), None)
             self.active = None if left is None else left.name
             self.fixed = None if left is None else (left.name, left.tag)
+
+    def fix(self, branch: Branch, now: float) -> None:
+        """This branch's answer was final."""
+        self.fixed = (branch.name, branch.tag)
+        self.answered_at = self.answered_at or now
+        self.partner, self.partner_tag = branch.leg, branch.tag
 
     def _dress(self, leg: Leg, wish: Wish | None) -> None:
         """How descriptions for the peer of this leg are written from now on."""

@@ -71,15 +71,16 @@ def state(
             _forget(branch.leg)
         branch.tag = said.tag or branch.tag
     _describe(own, peer, index, said, now)
-    session.heard = now
+    session.heard = session.signalled = now
     line, other = own.lines[index], peer.lines[index]
     if line.described and other.described:
-        session.active, session.fixed, branch.answered = BRANCH, (BRANCH, branch.tag), True
+        session.active, branch.answered = BRANCH, True
+        session.fix(branch, now)
         line.unlock(now)
         other.unlock(now)
     callee = branch.leg.lines[index]
     callee.valid = line.codes | other.codes if line.codes and other.codes else ANY
-    core.renew(session)
+    core.renew(session, now)
     if fresh:
         core.moments.opened(now, key[0], (session.caller, branch.leg))
     return peer
@@ -138,7 +139,7 @@ def move(core: RelayCore, key: Key, side: str, index: int, seat: Seat, now: floa
     leg.lines[index] = line
     line.take_over(old, leg.reach, now)
     core.release(old, now)
-    core.renew(session)
+    core.renew(session, now)
     return True
 
 
@@ -155,7 +156,7 @@ def end(core: RelayCore, key: Key, index: int | None, now: float) -> None:
     branch = session.branches[BRANCH]
     if index is not None and set(branch.leg.lines) - {index}:
         session.remove(branch, frozenset((index,)), core, now)
-        core.renew(session)
+        core.renew(session, now)
     else:
         core.end(key, now)
 

@@ -8,7 +8,6 @@ second. Refuses to know what is believed and why: that is the core's.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import select
 import time
@@ -30,6 +29,7 @@ SLICE = 0.001  # seconds of a loop turn that packets may take before the loop lo
 WAKES = 64  # sockets looked at in one poll
 LARGEST = 65535
 SWEEP = 1.0
+TRIES = 4  # more ICMP errors may come while the first is told: somebody may be making them up
 RESERVE = 2000
 
 
@@ -199,7 +199,7 @@ class RelayService:
             else:
                 out.sendto(data, entry.to)
         except OSError as error:
-            self._once_more(error, out, data, entry.to)
+            self._again(error, out, data, entry.to)
         if link.wide:
             link.narrow(entry.remote, now)
 
@@ -207,16 +207,21 @@ class RelayService:
         try:
             out.sendto(data, to)
         except OSError as error:
-            self._once_more(error, out, data, to)
+            self._again(error, out, data, to)
 
-    def _once_more(self, error: OSError, out: Link, data: bytes, to: Addr) -> None:
+    def _again(self, error: OSError, out: Link, data: bytes, to: Addr) -> None:
         """A socket tells the ICMP error of an earlier packet in place of sending; then it has told it."""
-        if isinstance(error, BlockingIOError):
-            self.lost["rtp:rtp_send_dropped"] += 1
-            return
-        self.lost["rtp:rtp_socket_errors"] += 1
-        with contextlib.suppress(OSError):  # no route, say: then it is lost
-            out.sendto(data, to)
+        for _ in range(TRIES):
+            if isinstance(error, BlockingIOError):
+                self.lost["rtp:rtp_send_dropped"] += 1
+                return
+            self.lost["rtp:rtp_socket_errors"] += 1
+            try:
+                out.sendto(data, to)
+            except OSError as another:
+                error = another
+            else:
+                return
 
     # Time.
 

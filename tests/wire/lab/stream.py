@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -19,6 +20,14 @@ from lab.tones import Samples, decode, encode_ulaw, tone
 
 _PACKET = 0.02
 _OCTETS = 160
+
+
+class Player(Protocol):
+    """What `playing` plays: something to send every 20 ms, and something to take in."""
+
+    def send_packet(self) -> None: ...
+
+    def drain(self) -> None: ...
 
 
 class Stream:
@@ -58,6 +67,20 @@ class Stream:
                 continue
             self.received.append((time.monotonic(), source, data))
 
+    @property
+    def number(self) -> int:
+        """The sequence number of the next packet."""
+        return self._number & 0xFFFF
+
+    def follow(self, before: Stream) -> None:
+        """Go on where another one stopped: the same stream from another port."""
+        self.ssrc, self._number, self._sent = before.ssrc, before._number, before._sent
+
+    def numbers(self, sender: Stream) -> list[int]:
+        """The sequence numbers of what came of another stream, in order of arrival."""
+        mark = sender.ssrc.to_bytes(4, "big")
+        return [int.from_bytes(data[2:4], "big") for _, _, data in self.received if data[8:12] == mark]
+
     def heard(self) -> Samples:
         """All PCMU and PCMA received so far, in order of arrival."""
         parts = [
@@ -72,7 +95,7 @@ class Stream:
 
 
 @contextlib.contextmanager
-def playing(streams: Sequence[Stream]) -> Iterator[None]:
+def playing(streams: Sequence[Player]) -> Iterator[None]:
     """Send and receive on all streams every 20 ms until the block ends."""
     over = threading.Event()
 

@@ -18,6 +18,7 @@ from edgesip.relay.track import Heads
 
 RECEIVE_BUFFER = 256 * 1024
 EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
+SHUT = 5.0  # seconds that a flooded port without a rule hears one address alone
 QUIET = 1.0  # below the 2 s of silence after which a NAT may have moved the phone (latch.SILENCE)
 OLD_PACKETS = 0.5  # seconds after which nothing is on its way into the queue from before the connection
 
@@ -29,12 +30,13 @@ class Link:
     """One bound port. `entry` is the rule of what arrives, `out` the port by which that leaves.
 
     `peer` is whom the socket is connected to, `only` the same once nobody else's packet can be in its queue;
-    `wide` is True until a connection was tried for the entry.
+    `wide` is True until a connection was tried for the entry. `refused` counts packets that nothing was sent
+    for since the last sweep.
     """
 
     __slots__ = (
         *("sock", "local", "recv", "recvfrom", "send", "sendto"),
-        *("entry", "out", "wide", "peer", "only", "since"),
+        *("entry", "out", "wide", "peer", "only", "since", "refused"),
     )
 
     def __init__(self, sock: socket.socket, local: Addr) -> None:
@@ -50,6 +52,7 @@ class Link:
         self.peer: Addr | None = None
         self.only: Addr | None = None
         self.since = 0.0
+        self.refused = 0
 
     def narrow(self, remote: Addr, now: float) -> None:
         """Hear this address alone from now on, where the kernel can do that."""
@@ -70,6 +73,8 @@ class Link:
     def look(self, now: float) -> None:
         """Once a second while there is a peer: one that fell silent may come back from elsewhere."""
         if self.entry is None:
+            if now - self.since >= SHUT:
+                self.widen()
             return
         if now - self.entry.read().at >= QUIET:
             self.widen()

@@ -93,6 +93,19 @@ class Packets:
             line.busy = line.busy | {BLOCKED} if leg.side in sides else line.busy - {BLOCKED}
         self.settle(session)
 
+    def believed(self, local: Addr) -> Addr | None:
+        """Who alone may speak to this port while it is flooded; None when somebody else may have to be heard.
+
+        RTCP is heard again soon enough, RTP of a line that is not settled is not.
+        """
+        place = self._places.get(local)
+        if place is None:
+            return None
+        line = place.line
+        if place.is_rtcp:
+            return line.rtcp.locked or line.rtcp.target
+        return line.rtp.locked if line.rule is not None else None
+
     def take_events(self) -> list[StrangeSource]:
         """What was noticed since the last time."""
         events, self._events = self._events, []

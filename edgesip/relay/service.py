@@ -29,6 +29,7 @@ SLICE = 0.001  # seconds of a loop turn that packets may take before the loop lo
 WAKES = 64  # sockets looked at in one poll
 LARGEST = 65535
 SWEEP = 1.0
+FLOOD = 500  # packets that one port refused between two sweeps
 TRIES = 4  # more ICMP errors may come while the first is told: somebody may be making them up
 RESERVE = 2000
 
@@ -190,7 +191,10 @@ class RelayService:
             return
         entry, out = link.entry, link.out
         if entry is None or out is None or not forward(entry, data, source, now):
-            for via, to, octets in self.core.receive(link.local, data, Addr(*source), now):
+            sends = self.core.receive(link.local, data, Addr(*source), now)
+            if not sends:
+                link.refused += 1
+            for via, to, octets in sends:
                 self._send(self._by_local[via], octets, to)
             return
         try:
@@ -251,6 +255,11 @@ class RelayService:
         for link in self._links.values():
             if link.peer is not None:
                 link.look(now)
+            if link.refused:
+                believed = self.core.packets.believed(link.local) if link.refused > FLOOD else None
+                if believed is not None and link.peer is None:
+                    link.narrow(believed, now)
+                link.refused = 0
         events = [*self.core.moments.take(), *self.core.tick(now)]
         if events:
             self._on_events(events)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from relay_talk import rtp, sdp
+from relay_talk import rtcp, rtp, sdp
 from test_relay_service import HOST, KEY, House, Phone, a_house
 
 from edgesip.address import Addr, Flow
@@ -160,6 +160,62 @@ def test_a_nat_that_rebinds_heals_and_a_stranger_does_not_profit() -> None:
         assert len(moved.heard()) == 3
         assert eve.heard() == []
         moved.close()
+        eve.close()
+
+
+def flood(eve: Phone, house: House, control: bool) -> None:
+    """More than a port refuses between two sweeps, in parts that its buffer takes."""
+    for _ in range(6):
+        for _ in range(100):
+            eve.sock.sendto(rtcp(0xBAD) if control else rtp(7, 0xBAD), (HOST, eve.relay))
+        house.turn()
+
+
+def test_a_flooded_port_of_rtcp_hears_its_phone_alone_for_a_while() -> None:
+    with a_settled_house() as (house, clock):
+        eve = Phone(0xBAD)
+        eve.relay = house.alice.relay + 1
+        link = house.service._by_local[Addr(HOST, eve.relay)]
+        house.alice.control.sendto(rtcp(0xA), link.local)
+        flood(eve, house, True)
+        assert (mismatches(house), link.peer) == (600, None)
+        sweep(house, clock, 1.0)
+        assert link.peer == Addr(HOST, house.alice.port + 1)
+        flood(eve, house, True)
+        assert mismatches(house) == 600
+        house.alice.control.sendto(rtcp(0xA), link.local)
+        house.turn()
+        assert house.bob.heard(house.bob.control) == [rtcp(0xA)] * 2
+        sweep(house, clock, 4.9)
+        assert link.peer is not None
+        sweep(house, clock, 0.1)
+        assert link.peer is None
+        eve.close()
+
+
+def test_a_flooded_port_whose_phone_is_silent_is_open_every_other_second() -> None:
+    with a_settled_house() as (house, clock):
+        eve = Phone(0xBAD)
+        eve.relay = house.alice.relay
+        link = link_to(house, house.alice)
+        seen = []
+        for _ in range(6):
+            sweep(house, clock, 1.0)
+            flood(eve, house, False)
+            seen.append(link.peer is not None)
+        assert seen == [False, True, False, True, False, True]
+        assert mismatches(house) == 1800
+        eve.close()
+
+
+def test_a_flood_before_a_stream_is_settled_is_looked_at() -> None:
+    with a_house(clock=(clock := Clock())) as house:
+        house.connect()
+        eve = Phone(0xBAD)
+        eve.relay = house.alice.relay
+        flood(eve, house, False)
+        sweep(house, clock, 1.0)
+        assert {link.peer for link in house.service._links.values()} == {None}
         eve.close()
 
 

@@ -72,18 +72,21 @@ class Lines:
     def line(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         """Write one event, if its level is worth it."""
         if LEVELS[level] >= self._least:
-            self.msg(self.render(None, level, {"event": event, **fields}))
+            self.msg(self._text(level, event, fields))
 
     def render(self, _: Any, level: str, fields: Any) -> str:
         """structlog's last processor: the fixed keys first, then the others in their order."""
         event, error = fields.pop("event"), fields.pop("exception", None)
+        text = self._text(level, event, fields)
+        return text if error is None else f"{text} exception={error!r}"
+
+    def _text(self, level: str, event: str, fields: Mapping[str, Any]) -> str:
         parts = [f"timestamp='{self._stamp()}' level='{level}' event={event!r}"]
         if "call_id" in fields:
-            parts.append(f"call_id={_value(fields.pop('call_id'))}")
+            parts.append(f"call_id={_value(fields['call_id'])}")
         for name, value in fields.items():
-            parts.append(f"{name}={_value(value)}")
-        if error is not None:
-            parts.append(f"exception={error!r}")
+            if name != "call_id":
+                parts.append(f"{name}={_value(value)}")
         return " ".join(parts)
 
     def msg(self, text: str) -> None:

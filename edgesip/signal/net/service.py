@@ -75,7 +75,6 @@ class SignalService:
         self._store = store
         self._log = log
         self._ring = trace
-        self._trace = trace.message
         self._asked: dict[int, asyncio.Future[Response]] = {}
         self._leaving: list[tuple[Flow, bytes]] = []
         self._writes: list[Write] = []
@@ -126,7 +125,7 @@ class SignalService:
             if data[:1] < b"\4":
                 self._stun(data, flow, now)
                 return
-            self._trace(now, True, flow, data)
+            self._ring.message(now, True, flow, data)
             self._act(self.core.receive(data, flow, now))
             self._leaving += self.core.take_sends()
         except Exception as error:
@@ -188,7 +187,7 @@ class SignalService:
                 self._failed(flow, error)
 
     def _send(self, flow: Flow, data: bytes, now: float) -> None:
-        self._trace(now, False, flow, data)
+        self._ring.message(now, False, flow, data)
         if flow.transport == "udp":
             if not self.udp.send(flow, data) and self._loop is not None:
                 self._loop.call_soon(self._unsent, data)

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-_PRIVATE = tuple(
+_PRIVATE: Final = tuple(
     ipaddress.IPv4Network(net)
     for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "192.0.0.0/24")
 )
-_INSIDE: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = (
+_INSIDE: Final[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]] = (
     *_PRIVATE,
     *(ipaddress.IPv4Network(net) for net in ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "198.18.0.0/15")),
     *(ipaddress.IPv6Network(net) for net in ("::/127", "fc00::/7", "fe80::/10", "fec0::/10")),
 )
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
-_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
-_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_NAT64_LOCAL: Final = ipaddress.IPv6Network("64:ff9b:1::/48")
+_SIX_TO_FOUR: Final = ipaddress.IPv6Network("2002::/16")
+_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
 class Addr(NamedTuple):

@@ -11,11 +11,11 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 
-LEVELS = {
+LEVELS: Final = {
     "debug": logging.DEBUG,
     "info": logging.INFO,
     "warning": logging.WARNING,
@@ -23,9 +23,9 @@ LEVELS = {
 }
 
 
-LONGEST = 300
+LONGEST: Final = 300
 """Characters of one value at most."""
-_PASSWORD = re.compile(r"(sips?:[^:@\s]*):[^@\s]*@", re.IGNORECASE)
+_PASSWORD: Final = re.compile(r"(sips?:[^:@\s]*):[^@\s]*@", re.IGNORECASE)
 
 
 class Stamp:

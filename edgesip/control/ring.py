@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.decision import Decision
 from edgesip.signal.nat.keepalive import PING_BRANCH
 from edgesip.signal.proxy.inbound import Inbound
 
-MESSAGE_ROOM = 400
-NOTE_ROOM = 600
+MESSAGE_ROOM: Final = 400
+NOTE_ROOM: Final = 600
 """Octets that an entry takes besides its message: tuple, time, flow, values."""
-SHORTEST = 32
+SHORTEST: Final = 32
 """Octets of a datagram that can be a message; shorter ones are keepalives."""
 _S, _O = b"SO"
-_LOOKED = 256
+_LOOKED: Final = 256
 """Octets in which the Via of a ping stands: an OPTIONS that goes out, or a response that comes in."""
 Values = tuple[tuple[str, object], ...]
 

@@ -6,6 +6,8 @@ something to do a thousand times a second, and these can wait for a hundredth of
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgesip.address import Flow
 from edgesip.signal.dialog.subscriptions import Subscriptions
 from edgesip.signal.guard.guard import Guard
@@ -15,8 +17,8 @@ from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.liveness import Liveness
 from edgesip.signal.nat.traversal import Traversal
 
-NEVER = float("inf")
-FRESH = 0.01
+NEVER: Final = float("inf")
+FRESH: Final = 0.01
 """Seconds for which an answer to "when?" is good."""
 
 

@@ -7,6 +7,7 @@ rooms below and decides nothing that a script decides. Knows no socket, no clock
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edgesip.address import Flow
 from edgesip.signal.chores import NEVER, Chores
@@ -52,9 +53,9 @@ from edgesip.signal.wire.message import Request, Response, parse, reply_to
 
 __all__ = ["Arrived", "CoreSettings", "Event", "SignalCore"]
 
-SHORTEST = 32
-RETRY_AFTER = ("Retry-After", "60")
-PATIENCE = 0.2
+SHORTEST: Final = 32
+RETRY_AFTER: Final = ("Retry-After", "60")
+PATIENCE: Final = 0.2
 """Seconds until an INVITE hears 100 when its script or a name takes longer (RFC 3261 §17.2.1)."""
 
 
@@ -221,7 +222,7 @@ class SignalCore:
             return self._refuse(request, flow, 403, "Preloaded Route Not Allowed")
         elif len(request.headers.vias) > 1 and is_loop(request, loop_mark(request, flow)):
             return self._refuse(request, flow, 482)
-        elif BREADTH in request.headers.first and breadth_of(request) <= 0:
+        elif request.headers.find(BREADTH) is not None and breadth_of(request) <= 0:
             return self._refuse(request, flow, 440)
         if self._flows is not None and not self._flows.follow(inbound):
             return self._refuse(request, flow, 403, "Invalid Flow Token")

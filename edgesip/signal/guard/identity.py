@@ -48,7 +48,7 @@ def check_identity(request: Request, user: str, is_other: Callable[[str], bool],
         return "" if is_named(origin, user, domain) else "From"
     if not is_named(origin, user, domain) and (origin.username, origin.host) != ANONYMOUS:
         return "From"
-    if "P-Preferred-Identity" in headers.first:
+    if headers.find("P-Preferred-Identity") is not None:
         for value in headers.values("P-Preferred-Identity"):
             if not is_named(parse_name_addr(value).uri, user, domain):
                 return "P-Preferred-Identity"
@@ -61,19 +61,17 @@ def check_identity(request: Request, user: str, is_other: Callable[[str], bool],
 
 def present(headers: Headers, names: Iterable[str]) -> tuple[str, ...]:
     """Those of the names that the message has fields of."""
-    first = headers.first
-    return tuple([name for name in names if name in first])
+    return tuple([name for name in names if headers.find(name) is not None])
 
 
 def wants_privacy(headers: Headers) -> bool:
     """True when the caller's identity is to stay among the trusted: `Privacy: id` (RFC 3325 §9.3), or what
     Remote-Party-ID had for it, `privacy=full`."""
-    first = headers.first
-    if "Privacy" in first:
+    if headers.find("Privacy") is not None:
         asked = [part.strip().lower() for line in headers.values("Privacy") for part in line.split(";")]
         if "id" in asked:
             return True
-    if "Remote-Party-ID" not in first:
+    if headers.find("Remote-Party-ID") is None:
         return False
     wishes = [parse_name_addr(value).param("privacy") for value in headers.values("Remote-Party-ID")]
     return any(wish is not None and wish.strip('"').lower() in ("full", "uri") for wish in wishes)

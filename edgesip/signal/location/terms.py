@@ -125,7 +125,7 @@ def _path_told(text: str, supported: frozenset[str], mode: int) -> Fields:
 
 
 def _words(headers: Headers, name: str) -> frozenset[str]:
-    return _read(",".join(headers.all(name))) if name in headers.first else _NOTHING
+    return _read(",".join(headers.all(name))) if headers.find(name) is not None else _NOTHING
 
 
 @lru_cache(maxsize=256)

@@ -7,6 +7,7 @@ refuses to change anything and to resolve any name: a host name is never private
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from edgesip.address import Flow, is_ip, is_private, is_unspecified, same_host
 from edgesip.signal.nat.sdp_seen import sessions
@@ -18,19 +19,19 @@ from edgesip.signal.wire.values import Via
 Message = Request | Response
 Private = Callable[[str], bool]
 
-CONTACT_PRIVATE = 1
-RECEIVED = 2
-VIA_PRIVATE = 4
-SDP_PRIVATE = 8
-PORT = 16
-SOURCE_PRIVATE = 32
-WEBSOCKET = 64
-CONTACT_PORT = 128
-SDP_SOURCE = 256
-NEXT_HOP = 512
+CONTACT_PRIVATE: Final = 1
+RECEIVED: Final = 2
+VIA_PRIVATE: Final = 4
+SDP_PRIVATE: Final = 8
+PORT: Final = 16
+SOURCE_PRIVATE: Final = 32
+WEBSOCKET: Final = 64
+CONTACT_PORT: Final = 128
+SDP_SOURCE: Final = 256
+NEXT_HOP: Final = 512
 
-_WEB = ("ws", "wss")
-_PORTS = {"udp": 5060, "tcp": 5060, "sctp": 5060, "tls": 5061, "ws": 80, "wss": 443}
+_WEB: Final = ("ws", "wss")
+_PORTS: Final = {"udp": 5060, "tcp": 5060, "sctp": 5060, "tls": 5061, "ws": 80, "wss": 443}
 
 
 def nat_uac_test(
@@ -122,7 +123,7 @@ def _sdp_differs(message: Message, flow: Flow, private: Private) -> bool:
     return differs
 
 
-_TESTS: tuple[tuple[int, Callable[[Message, Flow, Private], bool]], ...] = (
+_TESTS: Final[tuple[tuple[int, Callable[[Message, Flow, Private], bool]], ...]] = (
     (PORT, _port_differs),
     (RECEIVED, _received_differs),
     (CONTACT_PRIVATE, _contact_private),

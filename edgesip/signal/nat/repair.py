@@ -8,6 +8,7 @@ where a message goes next (the core: a Route wins over an alias).
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from edgesip.address import Addr, Flow, bracketed, is_sendable, parse_hostport, parse_ip, same_host
 from edgesip.signal.wire.grammar import ParseError
@@ -15,9 +16,9 @@ from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.uri import Uri
 from edgesip.signal.wire.values import NameAddr
 
-ALIAS = "alias"
-_DIGITS = {"udp": "1", "tcp": "2", "tls": "3", "sctp": "4", "ws": "5", "wss": "6"}
-_TRANSPORTS = {digit: name for name, digit in _DIGITS.items()}
+ALIAS: Final = "alias"
+_DIGITS: Final = {"udp": "1", "tcp": "2", "tls": "3", "sctp": "4", "ws": "5", "wss": "6"}
+_TRANSPORTS: Final = {digit: name for name, digit in _DIGITS.items()}
 
 
 def source_uri(flow: Flow) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.address import Addr
 
-ENTRY_OCTETS = 560
+ENTRY_OCTETS: Final = 560
 """What an entry takes in memory, with its two keys: measured, rounded up."""
 
-NEVER = float("inf")
+NEVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)

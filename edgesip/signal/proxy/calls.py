@@ -6,6 +6,7 @@ Says which body goes on and what has become of a call. Knows no branch's transac
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.dialog.local import ack_for_answer, bye_for
@@ -24,7 +25,7 @@ from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
-OFFERING = frozenset({"INVITE", "UPDATE", "PRACK"})
+OFFERING: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
 
 
 class Calls:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.nat.repair import (
@@ -20,7 +20,7 @@ from edgesip.signal.nat.repair import (
 )
 from edgesip.signal.wire.headers import Headers, prepended, replaced
 
-_STALE = ("contacts", "routes", "record_routes")
+_STALE: Final = ("contacts", "routes", "record_routes")
 
 
 class Change(Protocol):

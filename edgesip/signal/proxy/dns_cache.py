@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.signal.proxy.hops import Answer, Naptr, Question, Record
 
-FAILURE_TTL = 5.0
+FAILURE_TTL: Final = 5.0
 """Seconds for which nobody is asked again what nobody answered (RFC 9520 §3.2: 1 s to 5 min)."""
 
-ENTRY_OCTETS = 560
-RECORD_OCTETS = 240
+ENTRY_OCTETS: Final = 560
+RECORD_OCTETS: Final = 240
 """What an entry and a record take in memory, besides their texts: measured, rounded up."""
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from edgesip.address import Flow
 from edgesip.signal.dialog.state import Dialog
@@ -18,7 +19,7 @@ from edgesip.signal.transaction.tables import State
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
-CHALLENGES = ("WWW-Authenticate", "Proxy-Authenticate")
+CHALLENGES: Final = ("WWW-Authenticate", "Proxy-Authenticate")
 
 
 @dataclass(slots=True, unsafe_hash=True)

@@ -6,7 +6,7 @@ goes back (§16.7). Knows nothing of transactions, dialogs or where a target was
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.address import Addr, Flow, bracketed, same_host
 from edgesip.signal.proxy.myself import Myself
@@ -16,8 +16,8 @@ from edgesip.signal.wire.message import Request, Response
 from edgesip.signal.wire.uri import Uri, without_headers
 from edgesip.signal.wire.values import NameAddr, Via
 
-MAX_FORWARDS = 70
-COOKIE = "z9hG4bK"
+MAX_FORWARDS: Final = 70
+COOKIE: Final = "z9hG4bK"
 """How branches begin that are unique (RFC 3261 §8.1.1.7)."""
 Field = tuple[str, str]
 
@@ -185,9 +185,9 @@ def copy_for(request: Request, copy: Copy, myself: Myself) -> Request:
         fields += [("Record-Route", entry) for entry in reversed(entries)]
     kept = request.headers.fields
     fields += [(name, left if name == "Max-Forwards" else value) for name, value in kept]
-    if "Max-Forwards" not in request.headers.first:
+    if request.headers.find("Max-Forwards") is None:
         fields.append(("Max-Forwards", left))
-    if copy.breadth and "Max-Breadth" not in request.headers.first:
+    if copy.breadth and request.headers.find("Max-Breadth") is None:
         fields.append(("Max-Breadth", str(copy.breadth)))
     body = request.body if copy.body is None else copy.body
     headers = request.headers.altered(fields, "vias", "record_routes", "max_forwards")

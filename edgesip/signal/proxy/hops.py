@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from edgesip.address import Addr, parse_ip
 from edgesip.signal.wire.uri import Uri
 
-MOST_RECORDS = 32
+MOST_RECORDS: Final = 32
 """SRV records of one name, and hops of one target, that are looked at (as in Kamailio)."""
 
-DEFAULT_PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061, "sctp": 5060, "ws": 80, "wss": 443}
-SERVICES = {"sip+d2u": "udp", "sip+d2t": "tcp", "sips+d2t": "tls"}
+DEFAULT_PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "sctp": 5060, "ws": 80, "wss": 443}
+SERVICES: Final = {"sip+d2u": "udp", "sip+d2t": "tcp", "sips+d2t": "tls"}
 """NAPTR services (RFC 3263 §4.1) by the transport they stand for; SCTP is not spoken here."""
-SRV_PREFIX = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
+SRV_PREFIX: Final = {"udp": "_sip._udp.", "tcp": "_sip._tcp.", "tls": "_sips._tcp."}
 
 IPV4_ONLY, IPV6_ONLY, PREFER_IPV6 = 1, 2, 4
 """The bits of `dns_cache_flags`."""

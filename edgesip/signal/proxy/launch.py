@@ -6,6 +6,7 @@ Sends what it is told to, where it is told to, and makes the answers that are ou
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edgesip.signal.proxy.aim import aimed
 from edgesip.signal.proxy.asked import Hooks, Leaving, Said
@@ -23,7 +24,7 @@ from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.message import Request, Response, reply_to
 
-RECORD_ROUTED = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
+RECORD_ROUTED: Final = frozenset({"INVITE", "SUBSCRIBE", "REFER"})
 
 
 class Launcher:
@@ -138,7 +139,7 @@ class Launcher:
             headers = entry.apply(headers, copy.inbound, copy.flow, self._myself)
         if routes:
             headers = led(headers, routes)
-        if copy.breadth and MAX_BREADTH in headers.first:
+        if copy.breadth and headers.find(MAX_BREADTH) is not None:
             headers = with_breadth(headers, copy.breadth)
         if headers is not request.headers:
             request = Request(request.method, request.uri, headers, request.body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from edgesip.address import Addr, Flow, is_internal, is_loopback, is_sendable, parse_ip
 from edgesip.signal.dialog.state import Leg, other
@@ -23,9 +24,9 @@ from edgesip.signal.wire.grammar import ParseError, split_list
 from edgesip.signal.wire.uri import parse_uri
 from edgesip.signal.wire.values import parse_name_addr
 
-UNBLOCKED = frozenset({"ACK", "BYE", "CANCEL"})
+UNBLOCKED: Final = frozenset({"ACK", "BYE", "CANCEL"})
 """What ends something is sent in any case (`blst_methods_lookup` of Kamailio; it leaves out BYE alone)."""
-SECURE = frozenset({"tls", "wss"})
+SECURE: Final = frozenset({"tls", "wss"})
 
 
 @dataclass(frozen=True, slots=True)

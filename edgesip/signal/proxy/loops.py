@@ -5,12 +5,14 @@ Pure functions over requests. Knows no transaction.
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgesip.address import Flow
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request
 
-MAX_BREADTH = 60
-NAME = "Max-Breadth"
+MAX_BREADTH: Final = 60
+NAME: Final = "Max-Breadth"
 
 
 def loop_mark(request: Request, source: Flow) -> str:
@@ -21,7 +23,7 @@ def loop_mark(request: Request, source: Flow) -> str:
     """
     headers = request.headers
     call = (headers.call_id, headers.from_.tag, headers.cseq.number)
-    routed = (request.uri, call, headers.first.get("Route"), source.remote.host)
+    routed = (request.uri, call, headers.find("Route"), source.remote.host)
     return f".{hash(routed) & 0xFFFFFFFF:08x}."
 
 
@@ -32,7 +34,7 @@ def is_loop(request: Request, mark: str) -> bool:
 
 def breadth_of(request: Request) -> int:
     """In how many branches at once the request may still go on (§5.3.3); 0 and less: it may not."""
-    value = request.headers.first.get(NAME)
+    value = request.headers.find(NAME)
     if value is None:
         return MAX_BREADTH
     text = value.strip()

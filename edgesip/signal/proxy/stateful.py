@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Final
 
 from edgesip.address import Flow
 from edgesip.signal.decision import Decision, Forward, Reply
@@ -62,9 +63,9 @@ from edgesip.signal.transaction.layer import (
 )
 from edgesip.signal.wire.message import Request, Response, reply_to
 
-FLOW_FAILED = (408, 430)
+FLOW_FAILED: Final = (408, 430)
 """What a flow says that is no longer there: the next one of the same phone is tried (RFC 5626 §7)."""
-ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
+ELSEWHERE: Final = 'SIP;cause=200;text="Call completed elsewhere"'
 
 
 class StatefulProxy:

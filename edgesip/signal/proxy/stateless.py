@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import Final
 
 from edgesip.address import Addr, Flow, parse_ip
 from edgesip.signal.proxy.edits import Edits
@@ -19,10 +20,10 @@ from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.wire.message import Request, Response, reply_to
 from edgesip.signal.wire.values import Via
 
-MARK = "sl"
-ACKS = 64.0
+MARK: Final = "sl"
+ACKS: Final = 64.0
 """Seconds after a stateless INVITE in which an ACK that belongs to nothing here may be its."""
-CODES = (200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500)
+CODES: Final = (200, 202, 300, 301, 302, 400, 401, 403, 404, 407, 408, 483, 500)
 """Statuses that have a statistic of their own; the others are counted by class."""
 
 

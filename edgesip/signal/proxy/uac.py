@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.address import Flow, bracketed
 from edgesip.signal.proxy.fork import Target
@@ -19,7 +19,7 @@ from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, reply_to
 from edgesip.signal.wire.uri import without_headers
 
-OURS = frozenset({"Via", "Content-Length"})
+OURS: Final = frozenset({"Via", "Content-Length"})
 
 
 class Heard(NamedTuple):

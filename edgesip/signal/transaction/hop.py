@@ -5,10 +5,12 @@ Holds no transaction and moves none.
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
-COOKIE = "z9hG4bK"
+COOKIE: Final = "z9hG4bK"
 
 TxKey = tuple[str, ...]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from edgesip.address import Flow
 from edgesip.signal.transaction.hop import TxKey, ack_for, client_key, key_of
@@ -124,11 +124,11 @@ class ClientTx:
 
 
 Transaction = ServerTx | ClientTx
-TIMERS = (On.RETRANSMIT, On.FR, On.FR_INV, On.WAIT)
+TIMERS: Final = (On.RETRANSMIT, On.FR, On.FR_INV, On.WAIT)
 """What may be set in a transaction's `timers`: one bit each, 1 << On."""
 
-_ANSWERED = (State.ACCEPTED, State.COMPLETED)
-_UNANSWERED = (State.CALLING, State.TRYING, State.PROCEEDING)
+_ANSWERED: Final = (State.ACCEPTED, State.COMPLETED)
+_UNANSWERED: Final = (State.CALLING, State.TRYING, State.PROCEEDING)
 
 
 class Answered(NamedTuple):
@@ -479,7 +479,7 @@ class Transactions:
         self._arm(tx, On.WAIT, now + tx.tm.wt_timer)
 
 
-_ACTIONS: dict[Do, Callable[[Transactions, Transaction, float], None]] = {
+_ACTIONS: Final[dict[Do, Callable[[Transactions, Transaction, float], None]]] = {
     Do.SEND: Transactions._send,
     Do.RESEND: Transactions._send,
     Do.RETRANSMIT: Transactions._retransmit,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum, auto
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 
 class State(IntEnum):
@@ -73,7 +73,7 @@ Table = Mapping[tuple[State, On], Row]
 
 _S, _D = State, Do
 
-INVITE_CLIENT: Table = {
+INVITE_CLIENT: Final[Table] = {
     (_S.CALLING, On.RETRANSMIT): Row(_S.CALLING, (_D.RESEND, _D.RETRANSMIT), "3261 §17.1.1.2"),
     (_S.CALLING, On.FR): Row(_S.TERMINATED, (_D.QUIET, _D.TIMEOUT, _D.END), "3261 §17.1.1.2"),
     (_S.CALLING, On.PROVISIONAL): Row(
@@ -97,7 +97,7 @@ INVITE_CLIENT: Table = {
     (_S.COMPLETED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.1.1.2, timer D"),
 }
 
-NON_INVITE_CLIENT: Table = {
+NON_INVITE_CLIENT: Final[Table] = {
     (_S.TRYING, On.RETRANSMIT): Row(_S.TRYING, (_D.RESEND, _D.RETRANSMIT), "3261 §17.1.2.2"),
     (_S.TRYING, On.FR): Row(_S.TERMINATED, (_D.QUIET, _D.TIMEOUT, _D.END), "3261 §17.1.2.2"),
     (_S.TRYING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.TELL,), "3261 §17.1.2.2"),
@@ -111,7 +111,7 @@ NON_INVITE_CLIENT: Table = {
     (_S.COMPLETED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.1.2.2, timer K"),
 }
 
-INVITE_SERVER: Table = {
+INVITE_SERVER: Final[Table] = {
     (_S.PROCEEDING, On.REQUEST): Row(_S.PROCEEDING, (_D.RESEND,), "3261 §17.2.1"),
     (_S.PROCEEDING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.SEND,), "3261 §17.2.1"),
     (_S.PROCEEDING, On.SUCCESS): Row(_S.ACCEPTED, (_D.SEND, _D.WAIT), "6026 §7.1"),
@@ -127,7 +127,7 @@ INVITE_SERVER: Table = {
     (_S.CONFIRMED, On.WAIT): Row(_S.TERMINATED, (_D.END,), "3261 §17.2.1, timer I"),
 }
 
-NON_INVITE_SERVER: Table = {
+NON_INVITE_SERVER: Final[Table] = {
     (_S.TRYING, On.PROVISIONAL): Row(_S.PROCEEDING, (_D.SEND,), "3261 §17.2.2"),
     (_S.TRYING, On.SUCCESS): Row(_S.COMPLETED, (_D.SEND, _D.WAIT), "3261 §17.2.2"),
     (_S.TRYING, On.FAILURE): Row(_S.COMPLETED, (_D.SEND, _D.WAIT), "3261 §17.2.2"),

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from heapq import heapify, heappop, heappush
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
-SLOTS = 1024.0
+SLOTS: Final = 1024.0
 """Slots in a second; a power of two, so that a slot's beginning is an exact number."""
 
 

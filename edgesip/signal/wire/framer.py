@@ -6,17 +6,19 @@ message of `LARGEST` octets. Reads no header but Content-Length, of STUN its len
 
 from __future__ import annotations
 
+from typing import Final
+
 from edgesip.signal.wire.grammar import ParseError, digits, is_token
 
-LARGEST = 65535
+LARGEST: Final = 65535
 """Octets of one message, head and body."""
 
-PING = b"\r\n\r\n"
-PONG = b"\r\n"
-ZEROS = bytes(4)
+PING: Final = b"\r\n\r\n"
+PONG: Final = b"\r\n"
+ZEROS: Final = bytes(4)
 """What some keep a way open with."""
-_STUN_COOKIE = b"\x21\x12\xa4\x42"
-_STUN_LARGEST = 548
+_STUN_COOKIE: Final = b"\x21\x12\xa4\x42"
+_STUN_LARGEST: Final = 548
 
 
 class Framer:

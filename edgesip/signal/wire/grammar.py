@@ -7,20 +7,24 @@ headers, URIs or messages, and never takes more than linear time on hostile text
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
-LWS = " \t"
-MAX_ITEMS = 1024  # separators in one list
-MAX_PARAMS = 64  # parameters of one value (threat 10)
+LWS: Final = " \t"
+MAX_ITEMS: Final = 1024  # separators in one list
+MAX_PARAMS: Final = 64  # parameters of one value (threat 10)
 Params = tuple[tuple[str, str | None], ...]
 
-_TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
-_PARAM_NAMES = frozenset(("tag", "branch", "rport", "received", "expires", "q", "lr"))  # the usual spellings
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
+_PARAM_NAMES: Final = frozenset(
+    ("tag", "branch", "rport", "received", "expires", "q", "lr")
+)  # the usual spellings
 # The alternatives of each pattern start with different characters, so that none can be tried twice.
-_QUOTED = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-_QUOTED_AT = re.compile(_QUOTED, re.DOTALL).match
-_CLEAN_AT = re.compile(r'(?:[^"\0]+|"[^"\\\0]*(?:\\.[^"\\\0]*)*")*', re.DOTALL).match
-_ITEM_AT = {sep: re.compile(rf'(?:[^{sep}"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).match for sep in (",", ";")}
+_QUOTED: Final = r'"[^"\\]*(?:\\.[^"\\]*)*"'
+_QUOTED_AT: Final = re.compile(_QUOTED, re.DOTALL).match
+_CLEAN_AT: Final = re.compile(r'(?:[^"\0]+|"[^"\\\0]*(?:\\.[^"\\\0]*)*")*', re.DOTALL).match
+_ITEM_AT: Final = {
+    sep: re.compile(rf'(?:[^{sep}"<]+|{_QUOTED}|<[^>]*>)*', re.DOTALL).match for sep in (",", ";")
+}
 
 
 class ParseError(ValueError):

@@ -6,6 +6,7 @@ Holds `Headers`. Refuses to know start lines, bodies, and which headers a messag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from edgesip.signal.wire.grammar import LWS, ParseError, split_list
 from edgesip.signal.wire.names import KNOWN, LISTS, canonical
@@ -14,12 +15,12 @@ from edgesip.signal.wire.values import CSeq, NameAddr, Via, parse_cseq, parse_na
 
 Field = tuple[str, str]
 
-MAX_VALUES = 256  # values of one list header in a message (threat 9)
-_EXPIRES_MAX = 2**32 - 1
+MAX_VALUES: Final = 256  # values of one list header in a message (threat 9)
+_EXPIRES_MAX: Final = 2**32 - 1
 
 
-_UNREAD = -2
-_NOBODY = NameAddr("", Uri("", None, None, "", None))
+_UNREAD: Final = -2
+_NOBODY: Final = NameAddr("", Uri("", None, None, "", None))
 
 
 class Headers:
@@ -33,7 +34,6 @@ class Headers:
         "_contacts",
         "_content_type",
         "_cseq",
-        "_first",
         "_from",
         "_max_forwards",
         "_record_routes",
@@ -46,7 +46,6 @@ class Headers:
 
     def __init__(self, fields: Iterable[Field]) -> None:
         self.fields: tuple[Field, ...] = tuple(fields)
-        self._first: dict[str, str] | None = None
         self._via: Via | None = None
         self._vias: tuple[Via, ...] | None = None
         self._from: NameAddr | None = None
@@ -58,17 +57,6 @@ class Headers:
         self._record_routes: tuple[NameAddr, ...] | None = None
         self._max_forwards = _UNREAD
         self._content_type: str | None = None
-
-    @property
-    def first(self) -> dict[str, str]:
-        """The first value of each name."""
-        found = self._first
-        if found is None:
-            found = dict(self.fields)
-            if len(found) != len(self.fields):
-                found = dict(self.fields[::-1])
-            self._first = found
-        return found
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self.fields == other.fields
@@ -82,9 +70,19 @@ class Headers:
     def __contains__(self, name: str) -> bool:
         return self.get(name) is not None
 
+    def find(self, name: str) -> str | None:
+        """The first value of a name that is spelled as `fields` have it, or None.
+
+        Headers are asked for a few names in their life, which takes less than to make a dict of all.
+        """
+        for key, value in self.fields:
+            if key == name:
+                return value
+        return None
+
     def get(self, name: str) -> str | None:
         """The first value of that name (any case or compact form), or None."""
-        value = self.first.get(name)
+        value = self.find(name)
         if value is not None or name in KNOWN:
             return value
         return next(iter(self.all(name)), None)
@@ -93,10 +91,6 @@ class Headers:
         """The value of each field line of that name."""
         name = canonical(name)
         if name in KNOWN:
-            if name not in self.first:
-                return []
-            if len(self.first) == len(self.fields):
-                return [self.first[name]]
             return [value for key, value in self.fields if key == name]
         name = name.lower()
         return [value for key, value in self.fields if key.lower() == name]
@@ -113,18 +107,22 @@ class Headers:
         changed = Headers(fields)
         changed._from, changed._to, changed._call_id = self._from, self._to, self._call_id
         changed._cseq, changed._content_type = self._cseq, self._content_type
-        if "via" not in stale:
-            changed._via = self._via
-        if "vias" not in stale:
-            changed._vias = self._vias
-        if "contacts" not in stale:
-            changed._contacts = self._contacts
-        if "routes" not in stale:
-            changed._routes = self._routes
-        if "record_routes" not in stale:
-            changed._record_routes = self._record_routes
-        if "max_forwards" not in stale:
-            changed._max_forwards = self._max_forwards
+        changed._via, changed._vias = self._via, self._vias
+        changed._contacts, changed._routes = self._contacts, self._routes
+        changed._record_routes, changed._max_forwards = self._record_routes, self._max_forwards
+        for name in stale:
+            if name == "via":
+                changed._via = None
+            elif name == "vias":
+                changed._vias = None
+            elif name == "contacts":
+                changed._contacts = None
+            elif name == "routes":
+                changed._routes = None
+            elif name == "record_routes":
+                changed._record_routes = None
+            else:
+                changed._max_forwards = _UNREAD
         return changed
 
     def with_vias(self, top: Via, vias: tuple[Via, ...] | None) -> Headers:
@@ -134,15 +132,29 @@ class Headers:
 
     def read_mandatory(self) -> CSeq:
         """Read Via, From, To, Call-ID and CSeq now; ParseError for the first that is missing or bad."""
-        first = self.first
-        try:
-            top, caller, callee = first["Via"], first["From"], first["To"]
-            call_id, number = first["Call-ID"], first["CSeq"]
-        except KeyError as missing:
-            raise ParseError(f"no {missing.args[0]}") from None
-        if not call_id:
+        top = caller = callee = call_id = number = length = ""
+        alone = True
+        for name, value in self.fields:
+            if name == "Via":
+                alone = alone and not top
+                top = top or value or " "
+            elif name == "From":
+                caller = _once(name, caller, value)
+            elif name == "To":
+                callee = _once(name, callee, value)
+            elif name == "Call-ID":
+                call_id = _once(name, call_id, value)
+            elif name == "CSeq":
+                number = _once(name, number, value)
+            elif name == "Content-Length":
+                length = _once(name, length, value)
+        found = (("Via", top), ("From", caller), ("To", callee), ("Call-ID", call_id), ("CSeq", number))
+        for name, value in found:
+            if not value:
+                raise ParseError(f"no {name}")
+        if call_id == " ":
             raise ParseError("no Call-ID")
-        if len(first) == len(self.fields) and "," not in top:
+        if alone and "," not in top:
             self._via = via = parse_via(top)
             self._vias = (via,)
         else:
@@ -160,9 +172,9 @@ class Headers:
         own (RFC 3261 §17.1.3). Of From, To, Call-ID, CSeq and the lower Vias, what is missing or cannot be
         read reads as nobody, '', CSeq 0 or absent; `fields` keep what was sent.
         """
-        if not (self.first.get("Via") and self.first.get("CSeq")):
+        if not (self.find("Via") and self.find("CSeq")):
             return False
-        self._call_id = self.first.get("Call-ID", "")
+        self._call_id = self.find("Call-ID") or ""
         try:
             via = self.via
         except ParseError:
@@ -186,7 +198,7 @@ class Headers:
         return True
 
     def _need(self, name: str) -> str:
-        value = self.first.get(name)
+        value = self.find(name)
         if not value:
             raise ParseError(f"no {name}")
         return value
@@ -252,7 +264,7 @@ class Headers:
     @property
     def star(self) -> bool:
         """True when the only Contact is `*`."""
-        return self.first.get("Contact") == "*" and self.all("Contact") == ["*"]
+        return self.find("Contact") == "*" and self.all("Contact") == ["*"]
 
     @property
     def contacts(self) -> tuple[NameAddr, ...]:
@@ -279,12 +291,12 @@ class Headers:
         return found
 
     def _read_contacts(self) -> tuple[NameAddr, ...]:
-        if "Contact" not in self.first or self.star:
+        if self.find("Contact") is None or self.star:
             return ()
         return tuple([parse_name_addr(value) for value in self._bounded("Contact")])
 
     def _hops(self, name: str) -> tuple[NameAddr, ...]:
-        if name not in self.first:
+        if self.find(name) is None:
             return ()
         hops = tuple([parse_name_addr(value) for value in self._bounded(name)])
         if any(hop.uri.scheme not in ("sip", "sips") for hop in hops):
@@ -300,7 +312,7 @@ class Headers:
         return None if found < 0 else found
 
     def _read_max_forwards(self) -> int:
-        value = self.first.get("Max-Forwards")
+        value = self.find("Max-Forwards")
         if value is None:
             return -1
         if not (value.isascii() and value.isdigit()):
@@ -311,7 +323,7 @@ class Headers:
     @property
     def expires(self) -> int | None:
         """Expires in seconds, at most 2**32-1; None when absent or malformed (RFC 3261 §10.2.1.1)."""
-        value = self.first.get("Expires")
+        value = self.find("Expires")
         return None if value is None else parse_seconds(value)
 
     @property
@@ -319,9 +331,16 @@ class Headers:
         """The media type in lower case without parameters, '' when absent."""
         found = self._content_type
         if found is None:
-            value = self.first.get("Content-Type", "").partition(";")[0]
+            value = (self.find("Content-Type") or "").partition(";")[0]
             found = self._content_type = "/".join([part.strip(LWS) for part in value.split("/")]).lower()
         return found
+
+
+def _once(name: str, before: str, value: str) -> str:
+    """The value of what may stand in a message but once; one space for an empty one, which is there too."""
+    if before:
+        raise ParseError(f"more than one {name}")
+    return value or " "
 
 
 def parse_seconds(text: str) -> int | None:
@@ -335,11 +354,11 @@ def parse_seconds(text: str) -> int | None:
 def replaced(fields: Sequence[Field], name: str, values: Sequence[str]) -> list[Field]:
     """All lines of a name given anew, in place of the first; at the end if there was none."""
     name = canonical(name)
-    lower = name.lower()
+    lower = "" if name in KNOWN else name.lower()
     result: list[Field] = []
     fresh = [(name, value) for value in values]
     for field in fields:
-        if field[0] != name and field[0].lower() != lower:
+        if field[0] != name and not (lower and field[0].lower() == lower):
             result.append(field)
         elif fresh:
             result += fresh

@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Final
 
 from edgesip.signal.wire.grammar import LWS, ParseError, digits, has_bare_nul, is_token
 from edgesip.signal.wire.headers import Field, Headers
 from edgesip.signal.wire.names import NAMES
 from edgesip.signal.wire.uri import Uri, parse_uri
-from edgesip.signal.wire.values import CSeq
 
-MAX_MESSAGE = 65536  # octets (threat 1)
-MAX_FIELDS = 256
-MAX_LINE = 8192
-KEPT_LINES = 4096
-KEPT_LINE = 200
+MAX_MESSAGE: Final = 65536  # octets (threat 1)
+MAX_FIELDS: Final = 256
+MAX_LINE: Final = 8192
+KEPT_LINES: Final = 4096
+KEPT_LINE: Final = 200
 """Lines kept for when they come again, twice as many at most, and the longest of them."""
 
-_ONCE = ("From", "To", "Call-ID", "CSeq", "Content-Length")
-_VERSION = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
-_VERSIONS = frozenset(("SIP/", "sip/"))
-_FOLD = re.compile(r"(?:\n[ \t]+)+").split
+_VERSION: Final = re.compile(r"[Ss][Ii][Pp]/[0-9]{1,9}\.[0-9]{1,9}").fullmatch
+_VERSIONS: Final = frozenset(("SIP/", "sip/"))
+_FOLD: Final = re.compile(r"(?:\n[ \t]+)+").split
 
-REASONS = {
+REASONS: Final = {
     100: "Trying",
     180: "Ringing",
     181: "Call Is Being Forwarded",
@@ -105,16 +104,11 @@ REASONS = {
 
 def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
     lines = [f"{name}: {value}" for name, value in fields if name != "Content-Length"]
-    if not _unbroken(start, lines):
+    text = start + "".join(lines)
+    if "\n" in text or "\r" in text:
         raise ValueError("line break inside a header field")
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
     return (start + "\r\n" + "\r\n".join(lines)).encode("utf-8", "surrogateescape") + body
-
-
-def _unbroken(start: str, lines: list[str]) -> bool:
-    """True when none of these lines has an end of line in it."""
-    text = start + "".join(lines)
-    return "\n" not in text and "\r" not in text
 
 
 class Request:
@@ -199,11 +193,10 @@ def parse(data: bytes) -> Request | Response:
     fields: list[Field] | None = None
     fault = ""
     if 0 < end <= MAX_LINE:
-        text = data[:end].decode("utf-8", "surrogateescape")
-        lines = text.split("\r\n")
+        lines = data[: end + 1].decode("utf-8", "surrogateescape").split("\n")
         start = lines.pop(0)
-        if "\0" not in text and _unbroken(start, lines):
-            fields = _read_plain(lines)
+        if _is_plain(start):
+            start, fields = start[:-1], _read_plain(lines)
             body = data[end + 4 :]
     if fields is None:
         start, fields, body, fault = _read_odd(data)
@@ -214,15 +207,18 @@ def parse(data: bytes) -> Request | Response:
 
 
 def _read_plain(lines: list[str]) -> list[Field] | None:
-    """The fields when each line has the form `Name: value`, as nearly all have; None: look closer."""
+    """The fields when each line has the form `Name: value`, as nearly all have; None: look closer.
+
+    Each line still has its CR.
+    """
     if len(lines) > MAX_FIELDS:
         return None
     fields: list[Field] = []
     for line in lines:
         field = _LINES.known(line)
         if field is None:
-            name, colon, value = line.partition(": ")
-            if not colon:
+            name, colon, value = line[:-1].partition(": ")
+            if not (colon and _is_plain(line)):
                 return None
             try:
                 field = (NAMES[name], value.strip(LWS))
@@ -231,6 +227,11 @@ def _read_plain(lines: list[str]) -> list[Field] | None:
             _LINES.learn(line, field)
         fields.append(field)
     return fields
+
+
+def _is_plain(line: str) -> bool:
+    """True when the line ends with the CR of its CRLF, and has neither another one nor a NUL in it."""
+    return line.find("\r") == len(line) - 1 and "\0" not in line
 
 
 class _Lines:
@@ -258,7 +259,7 @@ class _Lines:
         self._new[line] = field
 
 
-_LINES = _Lines()
+_LINES: Final = _Lines()
 
 
 def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:
@@ -303,7 +304,7 @@ def _read_odd(data: bytes) -> tuple[str, list[Field], bytes, str]:
 
 
 def _body(headers: Headers, body: bytes) -> bytes:
-    text = headers.first.get("Content-Length")
+    text = headers.find("Content-Length")
     if text is None:
         return body
     if not (text.isascii() and text.isdigit()) or len(text) > 10:
@@ -316,15 +317,6 @@ def _body(headers: Headers, body: bytes) -> bytes:
     return body[:length]
 
 
-def _check_mandatory(headers: Headers) -> CSeq:
-    if len(headers.first) < len(headers.fields):
-        names = [name for name, _ in headers.fields]
-        for name in _ONCE:
-            if names.count(name) > 1:
-                raise ParseError(f"more than one {name}")
-    return headers.read_mandatory()
-
-
 def _request(start: str, headers: Headers, body: bytes, fault: str) -> Request:
     method, _, rest = start.partition(" ")
     uri, _, version = rest.partition(" ")
@@ -335,7 +327,7 @@ def _request(start: str, headers: Headers, body: bytes, fault: str) -> Request:
             raise ParseError(fault)
         if not is_token(method):
             raise ParseError("bad method")
-        cseq = _check_mandatory(headers)
+        cseq = headers.read_mandatory()
         if cseq.method != method:
             raise ParseError("CSeq method is not the request's")
         ruri = parse_uri(uri)
@@ -370,7 +362,7 @@ def _response(start: str, headers: Headers, body: bytes, fault: str) -> Response
         raise ParseError("bad status code")
     if fault:
         raise ParseError(fault)
-    _check_mandatory(headers)
+    headers.read_mandatory()
     return Response(int(code), reason, headers, _body(headers, body))
 
 

@@ -6,10 +6,11 @@ Refuses to know what any header means.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from edgesip.signal.wire.grammar import LWS, ParseError, is_token
 
-_COMPACT = {
+_COMPACT: Final = {
     "a": "Accept-Contact",
     "b": "Referred-By",
     "c": "Content-Type",
@@ -32,7 +33,7 @@ _COMPACT = {
     "y": "Identity",
 }
 
-LISTS = frozenset(
+LISTS: Final = frozenset(
     [
         "Accept",
         "Accept-Contact",
@@ -72,7 +73,7 @@ LISTS = frozenset(
     ]
 )
 
-KNOWN = (
+KNOWN: Final = (
     LISTS
     | set(_COMPACT.values())
     | {
@@ -109,7 +110,7 @@ KNOWN = (
         "WWW-Authenticate",
     }
 )
-_BY_LOWER = {name.lower(): name for name in KNOWN} | _COMPACT
+_BY_LOWER: Final = {name.lower(): name for name in KNOWN} | _COMPACT
 
 
 @lru_cache(maxsize=512)
@@ -127,7 +128,7 @@ class _Names(dict[str, str]):
         return _spelled(name)
 
 
-NAMES = _Names(
+NAMES: Final = _Names(
     {name: name for name in KNOWN}
     | {name.lower(): name for name in KNOWN}
     | _COMPACT

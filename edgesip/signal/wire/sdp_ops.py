@@ -8,11 +8,12 @@ message the SDP stands in, and to change addresses.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from edgesip.signal.wire.sdp_streams import Description, Stream, attributes, of_kind, read
 
-_OF_CODEC = (b"rtpmap", b"fmtp", b"rtcp-fb")
-_FIXED = frozenset("vostm")
+_OF_CODEC: Final = (b"rtpmap", b"fmtp", b"rtcp-fb")
+_FIXED: Final = frozenset("vostm")
 
 Chosen = Callable[[str, str], bool]
 """Whether a codec is meant: its payload type, and its name with clock rate."""

@@ -8,16 +8,16 @@ is SDP that media can be relayed by, and to change it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-STATIC = {
+STATIC: Final = {
     0: "PCMU", 3: "GSM", 4: "G723", 5: "DVI4", 6: "DVI4", 7: "LPC", 8: "PCMA", 9: "G722", 10: "L16",
     11: "L16", 12: "QCELP", 13: "CN", 14: "MPA", 15: "G728", 16: "DVI4", 17: "DVI4", 18: "G729",
     25: "CelB", 26: "JPEG", 28: "nv", 31: "H261", 32: "MPV", 33: "MP2T", 34: "H263",
 }  # fmt: skip
 """Payload types that need no a=rtpmap (RFC 3551 §6)."""
 
-DIRECTIONS = (b"sendrecv", b"sendonly", b"recvonly", b"inactive")
+DIRECTIONS: Final = (b"sendrecv", b"sendonly", b"recvonly", b"inactive")
 
 
 class Stream(NamedTuple):
@@ -149,7 +149,7 @@ def field(sdp: bytes, name: str) -> str:
     return line_with(b"".join(stream.lines), f"b={what[2:]}:").partition(":")[2]
 
 
-_OF_STREAM = ("raw", "rtp:port", "rtcp:port", "b:AS", "b:RR", "b:RS")
+_OF_STREAM: Final = ("raw", "rtp:port", "rtcp:port", "b:AS", "b:RR", "b:RS")
 
 
 def printed(sdp: bytes) -> str:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from edgesip.address import bracketed, parse_ip
 from edgesip.signal.wire.grammar import MAX_PARAMS, Params, ParseError, digits, params_text
 
-_CACHED_LENGTH = 256  # longer texts are read each time, so that a cache of hostile ones stays small
-_ILLEGAL = re.compile(r'[\x00-\x20<>"\\\x7f]').search
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*").fullmatch
-_NAME = re.compile(r"[A-Za-z0-9_.\-]+").fullmatch
-_PARAM = re.compile(r"[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+").fullmatch
-_TEL = re.compile(r"\+?[0-9A-Fa-f*#().\-]+").fullmatch
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_RESERVED = frozenset(";/?:@&=+$,%")
-_MUST_MATCH = ("transport", "user", "ttl", "method", "maddr")
+_CACHED_LENGTH: Final = 256  # longer texts are read each time, so that a cache of hostile ones stays small
+_ILLEGAL: Final = re.compile(r'[\x00-\x20<>"\\\x7f]').search
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*").fullmatch
+_NAME: Final = re.compile(r"[A-Za-z0-9_.\-]+").fullmatch
+_PARAM: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()%\[\]/:&+$]+").fullmatch
+_TEL: Final = re.compile(r"\+?[0-9A-Fa-f*#().\-]+").fullmatch
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+_RESERVED: Final = frozenset(";/?:@&=+$,%")
+_MUST_MATCH: Final = ("transport", "user", "ttl", "method", "maddr")
 
 
 class Uri:

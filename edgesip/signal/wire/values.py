@@ -6,6 +6,7 @@ Refuses to know which header a value stood in, and messages.
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
 from edgesip.address import bracketed
 from edgesip.signal.wire.grammar import (
@@ -23,11 +24,13 @@ from edgesip.signal.wire.grammar import (
 )
 from edgesip.signal.wire.uri import Uri, parse_any_uri, parse_host
 
-_CACHED_LENGTH = 256
-_CACHED = 512  # those of the calls being set up; more would only push other things out of the processor's
-_PROTOCOLS = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "WS", "WSS")}
-_METHODS = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"))
-_CSEQ_MAX = 2**31 - 1
+_CACHED_LENGTH: Final = 256
+_CACHED: Final = (
+    512  # those of the calls being set up; more would only push other things out of the processor's
+)
+_PROTOCOLS: Final = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "WS", "WSS")}
+_METHODS: Final = frozenset(("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS"))
+_CSEQ_MAX: Final = 2**31 - 1
 
 
 class NameAddr:

@@ -6,7 +6,7 @@ grants it. It refuses to know what a letter means and how a wish is granted.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Wish:
     what besides Call-ID and tag names the session: "1", "2", "3" a Via branch, "b" `extra`.
 
     Of the function that was called: `force` has it work on a body that somebody relays already, `lookup`
-    only where there is a session, `whole` on every branch of it.
+    only where there is a session, `whole` on every branch of it. `asked` is how it was put.
     """
 
     learn: str = ""
@@ -43,3 +43,17 @@ class Wish:
     force: bool = False
     lookup: bool = False
     whole: bool = False
+    asked: str = field(default="", compare=False)
+
+    def turned(self) -> Wish:
+        """The same wish for a message of the other side: what is said of the sender is left out."""
+        return Wish(
+            origin=self.origin,
+            connection=self.connection,
+            sender=self.receiver,
+            receiver=self.sender,
+            family="other" if self.family == "other" else "",
+            key=self.key,
+            extra=self.extra,
+            asked=self.asked,
+        )

@@ -97,7 +97,7 @@ class Ring:
         """Remember what the script decided for a request."""
         if self.on:
             edits, call_id = inbound.edits, inbound.request.headers.call_id
-            found = (decision, inbound.nat, inbound.nated, edits.alias != "", edits.relay, inbound.dst)
+            found = (decision, inbound.nat, inbound.nated, edits.alias != "", bool(edits.relay), inbound.dst)
             self._new.append((now, "debug", "decided", call_id, found))
             self._room -= NOTE_ROOM
             if self._room < 0:

@@ -89,7 +89,7 @@ def read(text: str) -> Wish:
         if len(sides) != 2:
             raise ValueError(f"{text!r} names {len(sides)} side: i and e come in twos, as in ie")
         fields["sender"], fields["receiver"] = sides
-    return Wish(**fields)  # type: ignore[arg-type]  # each row of the table names fields and their types
+    return Wish(asked=text, **fields)  # type: ignore[arg-type]  # each row of the table names fields and their types
 
 
 def _flags_in(token: str) -> list[tuple[Flag, str, str]]:

@@ -9,7 +9,7 @@ import re
 
 from edgesip.address import Addr, parse_ip
 from edgesip.script.message import compiled
-from edgesip.script.nated import Nated
+from edgesip.script.relayed import Relayed
 from edgesip.script.transform import name_addr, substitution
 from edgesip.signal.location.binding import NAT_FLAG
 from edgesip.signal.nat.masking import shown, unmasked
@@ -23,12 +23,15 @@ _NUMERIC = re.compile(r"[0-9]+").fullmatch
 _TRANSPORTS = ("udp", "tcp", "tls", "ws", "wss")
 
 
-class Aimed(Nated):
+class Aimed(Relayed):
     """A request, and where it shall go."""
 
     __slots__ = ("_inbound",)
 
     _inbound: Inbound
+
+    def _is_relayed(self) -> bool:
+        return self._inbound.dialog is not None and self._inbound.dialog.relayed
 
     # -- the request URI -----------------------------------------------------------------------------
 

@@ -249,34 +249,6 @@ class Call(Identified):
         """`$keepalive.socket(uri)`: our address for the pings to an endpoint or a phone, or empty."""
         return keepalive_socket(self._rooms, uri)
 
-    def rtpproxy_manage(self) -> None:
-        """rtpproxy: the media of this call goes through our relay, from this request to its end."""
-        self._edits.relay = True
-
-    def rtpproxy_offer(self) -> None:
-        """The same: offers and answers are told apart by themselves."""
-        self.rtpproxy_manage()
-
-    def rtpproxy_answer(self) -> None:
-        """The same: offers and answers are told apart by themselves."""
-        self.rtpproxy_manage()
-
-    def force_rtp_proxy(self) -> None:
-        """The old name of `rtpproxy_offer`."""
-        self.rtpproxy_manage()
-
-    def rtpengine_manage(self) -> None:
-        """rtpengine's name of `rtpproxy_manage`."""
-        self.rtpproxy_manage()
-
-    def rtpproxy_destroy(self) -> None:
-        """rtpproxy: the media of this call goes past us after all; before it is forwarded."""
-        self._edits.relay = False
-
-    def unforce_rtp_proxy(self) -> None:
-        """The old name of `rtpproxy_destroy`."""
-        self.rtpproxy_destroy()
-
     # -- body and answer ---------------------------------------------------------------------------
 
     def set_body(self, body: bytes | str, content_type: str) -> None:

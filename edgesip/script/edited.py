@@ -19,6 +19,7 @@ from edgesip.signal.proxy.changes import (
 from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.wire.grammar import is_token
 from edgesip.signal.wire.names import canonical
+from edgesip.wish import Wish
 
 PROTECTED = frozenset(
     ("Via", "From", "To", "Call-ID", "CSeq", "Content-Length", "Max-Forwards", "Record-Route")
@@ -64,7 +65,8 @@ class Edited(Message):
         """What has been asked for so far, as a script would write it: for tests and logs."""
         edits = self._edits
         asked = ["set_contact_alias()"] if edits.alias else []
-        asked += ["rtpproxy_manage()"] if edits.relay else []
+        asked += [f"rtpproxy_manage({_quoted(edits.wish)})"] if edits.relay else []
+        asked += ["rtpproxy_destroy()"] if edits.relay is False else []
         asked += [str(play) for play in edits.plays]
         asked += ["nat_keepalive()"] if edits.keepalive else []
         asked += [f"add_path({entry.user!r}, {entry.tail!r})" for entry in edits.path]
@@ -78,6 +80,10 @@ class Edited(Message):
 
     def _change(self, change: Change) -> None:
         self._edits.changes += (change,)
+
+
+def _quoted(wish: Wish | None) -> str:
+    return repr(wish.asked) if wish is not None and wish.asked else ""
 
 
 def field(name: str, value: str | None) -> tuple[str, str]:

@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType
 
+from edgesip.relay.flags import read
 from edgesip.script.call import Call
 from edgesip.script.credentials import Known
 from edgesip.script.events import HookEvent
 from edgesip.script.failure import BranchCall, FailureCall
+from edgesip.script.relayed import TAKE_FLAGS
 from edgesip.script.reply import ReplyCall
 from edgesip.script.rooms import Rooms
 from edgesip.script.template import pieces
@@ -50,6 +52,9 @@ UNDONE = ("save_failed",)
 
 PLAIN = {"reply": "call", "branch": "call", "credentials": "user, realm"}
 """Functions that are called on a message's way, so that they must be a plain def, and what they are given."""
+
+CHECKS: dict[str, Callable[[str], object]] = {"fmt": pieces, **dict.fromkeys(TAKE_FLAGS, read)}
+"""Methods whose first argument, where it stands in the script, is looked at when the script is loaded."""
 
 LATER = ("http_request",)
 """Hooks that are named already and not called yet: a script that has one is refused, not half obeyed."""
@@ -140,13 +145,16 @@ def hook_for(script: Script, failure: Failure) -> NextHook | None:
 
 
 def _check_texts(path: Path, text: str) -> None:
-    """Refuse a text given to `fmt` that names a variable or transformation which does not exist."""
+    """Refuse a text given to `fmt` that names a variable or transformation which does not exist, and flags
+    of the relay that do not.
+    """
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "fmt":
-            for given in node.args[:1]:
-                if isinstance(given, ast.Constant) and isinstance(given.value, str):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            check = CHECKS.get(node.func.attr)
+            for given in node.args[:1] if check is not None else ():
+                if check is not None and isinstance(given, ast.Constant) and isinstance(given.value, str):
                     try:
-                        pieces(given.value)
+                        check(given.value)
                     except ValueError as error:
                         raise ScriptError(f"{path}: line {given.lineno}: {error}") from None
 

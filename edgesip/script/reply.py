@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from edgesip.script.message import Message
-from edgesip.script.nated import Nated
+from edgesip.script.relayed import Relayed
 from edgesip.script.rooms import Rooms
 from edgesip.signal.guard.identity import ASSERTED, present
 from edgesip.signal.nat.detect import nat_uac_test
@@ -46,7 +46,7 @@ class RequestSeen(Message):
         return self._message
 
 
-class ReplyCall(Nated):
+class ReplyCall(Relayed):
     """One response, read-only, and what shall be different when it goes on."""
 
     __slots__ = ("_passing", "_rooms")
@@ -97,6 +97,9 @@ class ReplyCall(Nated):
         claims = present(self.headers, ASSERTED)
         if claims and not self.from_upstream():
             self._edits.remove += claims
+
+    def _is_relayed(self) -> bool:
+        return any(dialog.relayed for dialog in self._passing.fork.dialogs)
 
     def check_status(self, pattern: str) -> bool:
         """tm's `t_check_status`: the whole status code matches, as in `check_status("4[0-9][0-9]")`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from edgesip.address import Addr
+from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.guard.digest import Refused, Verified
 from edgesip.signal.guard.guard import Guard
 from edgesip.signal.location.lookup import LookupSettings
@@ -47,6 +48,16 @@ class Authority(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class RtpproxyRules:
+    """`[rtpproxy]` as scripts need it: the line that says in SDP who relays it already, b"" for none, and the
+    text that names sessions with flag `b`.
+    """
+
+    nortpproxy_str: bytes = b""
+    extra_id_pv: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Rooms:
     """What a `Call` may ask."""
 
@@ -62,5 +73,7 @@ class Rooms:
     seals: Seals | None = None
     nat: NatRules = field(default_factory=NatRules)
     path: PathSettings = field(default_factory=PathSettings)
+    media: Media | None = None
+    rtpproxy: RtpproxyRules = field(default_factory=RtpproxyRules)
     auth_domain: str = ""
     """The host that From, and To in REGISTER, have to name; any where it is empty."""

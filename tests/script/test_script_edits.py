@@ -296,7 +296,7 @@ def test_old_names_do_what_the_new_ones_do(tmp_path: Path) -> None:
     alice = talk.phone("alice", at=HOME)
     talk >> alice.invite("bob")
     relayed = ("rtpproxy_manage()",)
-    assert talk.response(alice, 299).reason == repr((relayed, (), relayed, True, True))
+    assert talk.response(alice, 299).reason == repr((relayed, ("rtpproxy_destroy()",), relayed, True, True))
 
 
 def test_what_is_wanted_is_told_as_it_would_be_written(tmp_path: Path) -> None:

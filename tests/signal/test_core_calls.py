@@ -414,6 +414,11 @@ def test_a_call_that_comes_round_again_through_a_proxy_is_two_turns_of_one_spira
             *replaced(passing.headers.fields, "Route", routes),
         ]
         talk >> Packet(proxy, bytes(Request(method, passing.uri, Headers(tuple(fields)), b"")))
-        talk << (bob, method)
+        received = talk.request(bob, method)
+    assert len({key for key, _ in talk.media.open}) == 2
+    talk >> bob.reply(received, 200)
+    back = talk.response(proxy, 200)
+    kept = [item for item in back.headers.fields if "z9hG4bKproxyBYE" not in item[1]]
+    talk >> Packet(proxy, bytes(Response(200, "OK", Headers(tuple(kept)), b""))) << (alice, 200)
     talk.silent()
     assert not talk.media.open

@@ -50,7 +50,8 @@ def test_a_reinvite_answered_after_the_bye_opens_nothing() -> None:
     invite, answer, received, ok = talk.answered(alice, bob)
     talk >> alice.within(invite, answer, "INVITE") << (alice, 100)
     again = talk.request(bob, "INVITE")
-    talk >> bob.back(received, ok, "BYE") << (alice, "BYE")
+    talk >> bob.back(received, ok, "BYE")
+    talk >> alice.reply(talk.request(alice, "BYE"), 200) << (bob, 200)
     talk >> bob.reply(again, 200, body=SDP) << (alice, 200)
     assert not talk.media.open
 

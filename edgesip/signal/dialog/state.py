@@ -11,6 +11,7 @@ from typing import Any
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.wire.message import Response
+from edgesip.wish import Wish
 
 
 class DialogState(IntEnum):
@@ -91,7 +92,9 @@ class Dialog:
 
     `branch` names its media, `preview` is the SDP of its last 1xx. `h_entry` and `h_id` are the same for all
     dialogs of an INVITE, which the cookie in Record-Route names. `turn` tells apart turns of a spiral: the
-    same INVITE passing through us again on its way. `success` is the last 2xx to an INVITE as it went on, to
+    same INVITE passing through us again on its way. `named` is what else names its media (`Wish.key`), `wish`
+    what was wanted of the relay with an INVITE that has no SDP. `leaving` is when the first BYE came, which
+    is not answered yet. `success` is the last 2xx to an INVITE as it went on, to
     be sent again when it is asked for after its transaction.
     """
 
@@ -105,6 +108,7 @@ class Dialog:
     state: DialogState = DialogState.UNCONFIRMED
     branch: str = ""
     turn: int = 0
+    named: str = ""
     relayed: bool = False
     variables: dict[str, str] = field(default_factory=dict)
     start: float = 0.0
@@ -114,7 +118,9 @@ class Dialog:
     ended_by: str = ""
     late: str = ""
     preview: bytes = b""
+    leaving: float = 0.0
     success: Response | None = None
+    wish: Wish | None = None
     did: str = field(init=False, default="")
     """The dialog module's Record-Route cookie: `h_entry.h_id` in reversed hex."""
 
@@ -128,7 +134,9 @@ class Dialog:
 
     @property
     def media_key(self) -> tuple[str, str]:
-        """What names its media session: the same, and the turn of a spiral behind the first."""
+        """What names its media session: the same, the turn of a spiral behind the first, and its name."""
+        if self.named:
+            return (self.call_id, f"{self.caller.tag};{self.turn};{self.named}")
         return (self.call_id, f"{self.caller.tag};{self.turn}" if self.turn else self.caller.tag)
 
     def leg(self, side: str) -> Leg:
@@ -161,9 +169,11 @@ class Dialog:
             self.h_id,
             self.init,
             turn=self.turn,
+            named=self.named,
             relayed=self.relayed,
             variables=self.variables,
             lifetime=self.lifetime,
+            wish=self.wish,
         )
 
     def record(self, wall_offset: float) -> dict[str, Any]:
@@ -178,6 +188,7 @@ class Dialog:
             "state": int(self.state),
             "branch": self.branch,
             "turn": self.turn,
+            "named": self.named,
             "relayed": self.relayed,
             "variables": dict(self.variables),
             "lifetime": self.lifetime,

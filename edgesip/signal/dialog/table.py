@@ -179,8 +179,8 @@ class Dialogs:
         self._timers.set(("noack", dialog), now + NOACK_TIMEOUT)
         return True
 
-    def request(self, dialog: Dialog, side: str, request: Request, now: float) -> bool:
-        """An in-dialog request passes: CSeq follows it. True when it ends the dialog (BYE)."""
+    def request(self, dialog: Dialog, side: str, request: Request, now: float) -> None:
+        """An in-dialog request passes: CSeq follows it. A BYE ends nothing before its answer (`left`)."""
         headers = request.headers
         leg = dialog.leg(side)
         if headers.cseq.number > leg.cseq:
@@ -189,12 +189,20 @@ class Dialogs:
             if dialog.moved(On.ACK):
                 self._timers.cancel(("noack", dialog))
                 self._rearm(dialog, now)
-            return False
-        if request.method == "BYE":
-            return self.end(dialog, On.BYE, f"BYE from {side}", now)
-        if dialog.state is DialogState.CONFIRMED:
+        elif request.method == "BYE":
+            dialog.leaving = dialog.leaving or now
+        elif dialog.state is DialogState.CONFIRMED:
             self._rearm(dialog, now)
-        return False
+
+    def left(self, dialog: Dialog, side: str, status: int, now: float) -> bool:
+        """The BYE of `side` has its final answer, 0 for none: True when that ends the dialog.
+
+        One that asks for a password does not (401, 407): whoever sent the BYE may be nobody.
+        """
+        if status in (401, 407):
+            dialog.leaving = 0.0
+            return False
+        return self.end(dialog, On.BYE, f"BYE from {side}", dialog.leaving or now)
 
     def end(self, dialog: Dialog, on: On, why: str, now: float) -> bool:
         """State 5, once; the record stays for `END_TIMEOUT`, or until too many others have ended."""

@@ -16,6 +16,7 @@ from edgesip.signal.dialog.table import LIFETIME, MOST_ANSWERS, Dialogs, callee_
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat.traversal import Traversal
 from edgesip.signal.proxy.asked import Said
+from edgesip.signal.proxy.edits import Edits
 from edgesip.signal.proxy.fork import Branch, Fork
 from edgesip.signal.proxy.inbound import Happened, Inbound, note
 from edgesip.signal.proxy.myself import Myself
@@ -62,7 +63,6 @@ class Calls:
         if request.method != "INVITE":
             return []
         dialog = self._dialogs.create(request, inbound.flow, now, inbound.nated, inbound.ruid)
-        dialog.relayed = inbound.edits.relay and self.media is not None
         dialog.variables.update(inbound.variables or {})
         dialog.lifetime = inbound.lifetime or dialog.lifetime
         self._said.append(
@@ -83,8 +83,7 @@ class Calls:
 
     def follow_request(self, dialog: Dialog, side: str, request: Request, now: float) -> None:
         """A request inside a dialog passes."""
-        if self._dialogs.request(dialog, side, request, now):
-            self._over(dialog, now)
+        self._dialogs.request(dialog, side, request, now)
 
     def request_body(
         self,
@@ -95,19 +94,49 @@ class Calls:
         source: Flow,
         toward: Flow,
         now: float,
+        edits: Edits,
     ) -> bytes | MediaRefusal:
-        """The body that goes on: re-addressed where it is SDP of a relayed call, else as it came."""
+        """The body that goes on: re-addressed where it is SDP of a relayed call, else as it came.
+
+        `edits` may say that the call shall be relayed from here on, or not any more.
+        """
         body, media = request.body, self.media
-        if media is None or dialog is None or not _has_media(dialog):
+        if media is None or dialog is None or dialog.state is DialogState.DELETED:
+            return body
+        wish, opens = edits.wish, not request.headers.to.tag
+        if opens and not edits.relay:  # each branch of an INVITE has its own media, or none
             return body
         role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
+        if opens or (edits.relay and role is Role.OFFER):
+            self._relay(dialog, edits)
+        elif edits.relay is False and dialog.relayed:
+            self._unrelay(dialog, now)
+        if not dialog.relayed:
+            return body
         tag = (request.headers.to.tag if side == "caller" else request.headers.from_.tag) or ""
+        if request.method == "INVITE":
+            dialog.wish = wish if role is Role.NONE else None
         if role is Role.OFFER:
-            return media.offer(dialog.media_key, branch, tag, side, body, source, toward, now)
+            return media.offer(dialog.media_key, branch, tag, side, body, source, toward, now, wish)
         if role is Role.ANSWER:
             dialog.late = ""
-            return media.answer(dialog.media_key, branch, tag, side, body, source, toward, True, now)
+            wish, dialog.wish = wish or (dialog.wish if side == "caller" else None), None
+            return media.answer(dialog.media_key, branch, tag, side, body, source, toward, True, now, wish)
         return body
+
+    def _relay(self, dialog: Dialog, edits: Edits) -> None:
+        """The media of this call goes through us from now on."""
+        if self.media is not None and not dialog.relayed:
+            dialog.relayed = True
+            dialog.named = edits.wish.extra if edits.wish is not None else ""
+
+    def _unrelay(self, dialog: Dialog, now: float) -> None:
+        """It goes past us from now on."""
+        if self.media is not None:
+            self.media.end(dialog.media_key, now)
+        for one in self._dialogs.siblings(dialog):
+            if one.turn == dialog.turn:
+                one.relayed = False
 
     # -- responses ---------------------------------------------------------------------------------
 
@@ -122,6 +151,8 @@ class Calls:
             return None
         dialog = fork.dialogs[0]
         if fork.in_dialog:
+            if response.status >= 200:
+                self.left(fork, response.status, now)
             if response.status >= 200 and method in ("INVITE", "UPDATE"):
                 for side, refreshed in ((fork.side, fork.request.headers), (other(fork.side), headers)):
                     if refreshed.contacts:
@@ -144,15 +175,21 @@ class Calls:
         return found
 
     def response_body(
-        self, fork: Fork, branch: Branch, dialog: Dialog | None, response: Response, now: float
+        self, fork: Fork, branch: Branch, dialog: Dialog | None, response: Response, now: float, edits: Edits
     ) -> bytes:
         """The body of a provisional or 2xx that goes on."""
         body, media = response.body, self.media
-        if media is None or dialog is None or not _has_media(dialog):
+        if media is None or dialog is None or dialog.state is DialogState.DELETED:
             return body
+        if edits.relay is False and dialog.relayed:
+            self._unrelay(dialog, now)
         headers, method = response.headers, fork.request.method
         offered = has_sdp(fork.request.headers, fork.request.body)
         sdp = has_sdp(headers, body)
+        if edits.relay and sdp and not offered:
+            self._relay(dialog, edits)
+        if not dialog.relayed:
+            return body
         side = other(fork.side)
         tag = headers.to.tag or "" if fork.side == "caller" else headers.from_.tag or ""
         name = dialog.branch if fork.in_dialog else branch.name
@@ -168,12 +205,14 @@ class Calls:
         if role is Role.OFFER:
             if branch.offer[0] == body:
                 return branch.offer[1]
-            result = media.offer(key, name, tag, side, body, branch.flow, fork.inbound, now)
+            wish = edits.wish or (dialog.wish.turned() if dialog.wish is not None else None)
+            result = media.offer(key, name, tag, side, body, branch.flow, fork.inbound, now, wish)
         else:
             final = role is Role.ANSWER
             if not final and method == "INVITE":
                 dialog.preview = body
-            result = media.answer(key, name, tag, side, body, branch.flow, fork.inbound, final, now)
+            flows = (branch.flow, fork.inbound)
+            result = media.answer(key, name, tag, side, body, *flows, final, now, edits.wish)
         if not isinstance(result, bytes):
             self._said.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
             return body
@@ -194,10 +233,12 @@ class Calls:
 
     # -- ends --------------------------------------------------------------------------------------
 
-    def keep_relay(self, fork: Fork, relayed: bool) -> None:
-        """New targets go on without the relay when the script has taken that back."""
-        for dialog in fork.dialogs:
-            dialog.relayed = dialog.relayed and relayed
+    def left(self, fork: Fork, status: int, now: float) -> None:
+        """A BYE has its final answer, 0 for none."""
+        if fork.request.method == "BYE" and fork.dialogs:
+            dialog = fork.dialogs[0]
+            if self._dialogs.left(dialog, fork.side, status, now):
+                self._over(dialog, now)
 
     def branch_failed(self, fork: Fork, branch: Branch, now: float) -> None:
         """A branch has no answer that could go on: its early dialogs and its media are over."""
@@ -205,13 +246,14 @@ class Calls:
             return
         dialog, request = fork.dialogs[0], fork.request
         if not fork.in_dialog:
-            if self.media is not None and dialog.relayed:
+            if self.media is not None:
                 self.media.close(dialog.media_key, branch.name, now)
             self._dialogs.branch_failed(fork.dialogs, branch.name)
             return
         if request.method == "INVITE":
             dialog.preview = b""
-        if self.media is None or not _has_media(dialog) or request.method not in OFFERING:
+        living = dialog.relayed and dialog.state is not DialogState.DELETED
+        if self.media is None or not living or request.method not in OFFERING:
             return
         if has_sdp(request.headers, request.body):
             self.media.reject(dialog.media_key, dialog.branch, fork.side, now)
@@ -229,8 +271,11 @@ class Calls:
             self._close_media(dialog, [branch.name], now)
 
     def failed(self, fork: Fork, response: Response | None, now: float) -> None:
-        """The final answer of an INVITE that opens a call is a failure."""
-        if response is None or fork.in_dialog or fork.request.method != "INVITE" or not fork.dialogs:
+        """The final answer is a failure: an INVITE opens no call, a BYE may not end one."""
+        if fork.in_dialog:
+            self.left(fork, response.status if response is not None else 0, now)
+            return
+        if response is None or fork.request.method != "INVITE" or not fork.dialogs:
             return
         dialog = fork.dialogs[0]
         self._dialogs.end(dialog, On.FAILURE, f"{response.status} {response.reason}", now)
@@ -322,14 +367,14 @@ class Calls:
                 "call ended",
                 dialog.call_id,
                 by=dialog.ended_by,
-                seconds=round(now - dialog.start, 1) if dialog.start else 0,
+                seconds=round(dialog.end - dialog.start, 1) if dialog.start else 0,
             )
         )
         self._said.append(Happened("dialog_end", dialog))
         self._close_media(dialog, [dialog.branch], now)
 
     def _close_media(self, dialog: Dialog, branches: Sequence[str], now: float) -> None:
-        if self.media is None or not dialog.relayed:
+        if self.media is None:
             return
         living = [one for one in self._dialogs.siblings(dialog) if one.turn == dialog.turn]
         if not living:
@@ -344,11 +389,6 @@ class Calls:
 def has_sdp(headers: Headers, body: bytes) -> bool:
     """True when the body is one SDP (application/sdp); multipart bodies pass whole."""
     return bool(body) and headers.content_type == "application/sdp"
-
-
-def _has_media(dialog: Dialog) -> bool:
-    """True while the call's media is ours to move: what comes after its end opens nothing."""
-    return dialog.relayed and dialog.state is not DialogState.DELETED
 
 
 def _is_repeated(first: Headers, again: Headers) -> bool:

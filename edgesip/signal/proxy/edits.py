@@ -12,10 +12,12 @@ from edgesip.signal.proxy.path import PathEntry
 from edgesip.signal.proxy.plays import Play
 from edgesip.signal.wire.headers import Field, Headers, replaced
 from edgesip.signal.wire.message import Request, Response
+from edgesip.wish import Wish
 
 
 class Edits:
-    """`alias`: `set_contact_alias()`, the parameter's name or ""; `relay`: `rtpproxy_manage()`; headers to
+    """`alias`: `set_contact_alias()`, the parameter's name or ""; `relay`: `rtpproxy_manage()`, False for
+    `rtpproxy_destroy()`, None while neither was called; `wish`: what was wanted of the relay; headers to
     remove, rarer changes, then headers to append; `answer` are headers of an answer that we make ourselves,
     `body` is a new body and its type, `rr` are parameters of our Record-Route; `keepalive`:
     `nat_keepalive()`; `path`: `add_path()`; `plays`: prompts.
@@ -33,12 +35,13 @@ class Edits:
         "relay",
         "remove",
         "rr",
+        "wish",
     )
 
     def __init__(
         self,
         alias: str = "",
-        relay: bool = False,
+        relay: bool | None = None,
         remove: tuple[str, ...] = (),
         changes: tuple[Change, ...] = (),
         append: tuple[Field, ...] = (),
@@ -48,6 +51,7 @@ class Edits:
         keepalive: bool = False,
         path: tuple[PathEntry, ...] = (),
         plays: tuple[Play, ...] = (),
+        wish: Wish | None = None,
     ) -> None:
         self.alias = alias
         self.relay = relay
@@ -60,6 +64,7 @@ class Edits:
         self.keepalive = keepalive
         self.path = path
         self.plays = plays
+        self.wish = wish
 
     def with_body(self, request: Request) -> Request:
         """The request with the body that the script wants; without one, without Content-Type."""
@@ -93,6 +98,7 @@ class Edits:
             self.keepalive,
             self.path,
             self.plays,
+            self.wish,
         )
 
     def apply(self, headers: Headers, source: Flow) -> Headers:

@@ -59,7 +59,7 @@ class Launcher:
         self._calls.follow_request(dialog, inbound.side, inbound.request, now)
         flow = target.hops[0]
         body = self._calls.request_body(
-            dialog, dialog.branch, inbound.side, inbound.request, inbound.flow, flow, now
+            dialog, dialog.branch, inbound.side, inbound.request, inbound.flow, flow, now, inbound.edits
         )
         if not isinstance(body, bytes):
             body = inbound.request.body
@@ -109,7 +109,8 @@ class Launcher:
             self._said.append(news)
         dialog = fork.dialogs[0] if fork.dialogs else None
         name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
-        body = self._calls.request_body(dialog, name, fork.side, request, fork.inbound, flow, now)
+        edits = branch.edits
+        body = self._calls.request_body(dialog, name, fork.side, request, fork.inbound, flow, now, edits)
         if not isinstance(body, bytes):
             headers = (("Retry-After", str(body.retry_after)),) if body.retry_after else ()
             branch.final, branch.faked = self.own(fork, body.status, body.reason, headers), True

@@ -409,7 +409,6 @@ class StatefulProxy:
         elif failure.hook in (FAILURE, MEDIA_FAILED):
             fork.recurse = decision.recurse
             fork.tm = fork.tm.with_own(failure.inbound.tm)
-            self.calls.keep_relay(fork, failure.inbound.edits.relay)
             drop(fork, failure.drop or {1: "a", 2: "l", 3: "a"}.get(fork.tm.failure_reply_mode, "n"))
         fork.asked = False
         serial = decision.serial or failure.hook == REDIRECTED
@@ -460,7 +459,7 @@ class StatefulProxy:
             return
         edits = self._edits_of(stripped, branch, fork)
         stripped = edits.with_own_body(stripped)
-        body = self.calls.response_body(fork, branch, dialog, stripped, now)
+        body = self.calls.response_body(fork, branch, dialog, stripped, now, edits)
         if edits.plays:
             name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
             self.calls.play(edits.plays, dialog, name, fork.side, now)

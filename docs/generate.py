@@ -31,6 +31,7 @@ from pydantic.fields import FieldInfo
 from edgesip import profile, script, sections
 from edgesip import testing as stage
 from edgesip.cli import fail
+from edgesip.relay import flags
 from edgesip.script.aimed import Aimed
 from edgesip.script.credentials import Identified
 from edgesip.script.described import Described
@@ -39,6 +40,7 @@ from edgesip.script.hooks import PLAIN
 from edgesip.script.message import Message
 from edgesip.script.nated import Nated
 from edgesip.script.prompted import Prompted
+from edgesip.script.relayed import Relayed
 from edgesip.script.screened import Screened
 from edgesip.script.transform import TRANSFORMATIONS
 from edgesip.script.variables import FUNCTIONS, VARIABLES
@@ -338,6 +340,21 @@ def nated() -> str:
     return members(Nated)
 
 
+def relayed() -> str:
+    """What is wanted of the media relay."""
+    return members(Relayed)
+
+
+def relay_flags() -> str:
+    """Letters and words of the relay."""
+    rows = []
+    for flag in flags.TABLE:
+        letter = f"{flag.letter}NN" if flag.letter == "z" else flag.letter
+        words = ", ".join(code(f"{word}..." if word.endswith("=") else word) for word in flag.words)
+        rows.append((code(letter), words, flag.meaning))
+    return table(("letter", "words", "meaning"), rows)
+
+
 def aimed() -> str:
     """Where a request is going."""
     return members(Aimed)
@@ -475,6 +492,8 @@ MAKERS: dict[str, Callable[[], str]] = {
     "described": described,
     "prompted": prompted,
     "nated": nated,
+    "relayed": relayed,
+    "relay-flags": relay_flags,
     "aimed": aimed,
     "call": call,
     "credentials": credentials,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import lending, pinging, prompting, publicity, subscribing
+from edgesip import lending, pinging, prompting, publicity, relaying, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, nathelper, prompts, reload, subscriptions, tm, ul
@@ -85,9 +85,7 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
         listens += [pair for pair in found if pair not in listens]
     pinging.check_socket(profile, listens)
     lending.check(profile)
-    for host in profile.relay.address:
-        if not is_local(host):
-            raise ConfigError(f"{profile.where('relay.address')}: relay.address: {not_ours(host)}")
+    relaying.check(profile, _hosts(listens), lambda host: None if is_local(host) else not_ours(host))
     certificates = certificates_of(profile, any(transport == "tls" for transport, _ in listens))
     return Edge(profile, script, tuple(listens), certificates, again, wanted)
 
@@ -146,6 +144,7 @@ class Edge:
     def _look_again(self) -> None:
         if self._media_core is not None:
             prompting.use(self._reloading.profile, self._media_core)
+            relaying.use(self._reloading.profile, self._media_core)
         if self._publicity is not None:
             self._publicity.again()
 
@@ -251,16 +250,7 @@ class Edge:
         return limits(self.profile.relay.ports.low, self.profile.relay.ports.high, soft)
 
     def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int, shelf: Shelf) -> RelayService:
-        section = self.profile.relay
-        settings = relay.Settings(
-            enabled=True,
-            address=section.address,
-            advertise=section.advertise,
-            low=section.ports.low,
-            high=section.ports.high,
-            timeout=float(section.timeout),
-            max_sessions=max_sessions,
-        )
+        settings = relaying.settings_of(self.profile, _hosts(self._listens), max_sessions)
         media = RelayService(settings, loop, self._media_events, prompts=shelf.find)
         self._media_core = media.core
         prompting.use(self.profile, media.core)
@@ -319,6 +309,8 @@ class Edge:
             path=path_of(profile),
             seals=seals,
             nat=pinging.rules_of(profile),
+            media=media.core if media is not None else None,
+            rtpproxy=relaying.rules_of(profile),
         )
         rooms = rooms_of(rooms, self._script, profile)
         core = SignalCore(
@@ -365,10 +357,11 @@ class Edge:
         if self.profile.advertise:
             words.append(f"advertise={','.join(str(one) for one in self.profile.advertise)}")
         if section.enabled:
-            hosts = section.address or tuple(dict.fromkeys(addr.host for _, addr in self._listens))
+            hosts = section.address or _hosts(self._listens)
             words.append(f"relay={','.join(hosts) or 'auto'}")
             if section.advertise:
                 words.append(f"relay_advertise={','.join(section.advertise)}")
+            words += [f"relay_{one.name}={','.join(one.address)}" for one in section.interface]
             words.append(f"ports={section.ports} path=user max_sessions={max_sessions}")
         else:
             words.append("relay=off")
@@ -379,6 +372,11 @@ class Edge:
 
 def _fields(event: StrangeSource) -> dict[str, Any]:
     return {name: str(value) for name, value in event._asdict().items() if name != "key"}
+
+
+def _hosts(listens: Sequence[tuple[str, Addr]]) -> tuple[str, ...]:
+    """The addresses that are listened on."""
+    return tuple(dict.fromkeys(addr.host for _, addr in listens))
 
 
 def _background(stack: contextlib.AsyncExitStack, work: Any) -> None:

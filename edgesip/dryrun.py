@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple
 
+from edgesip import relaying
 from edgesip.address import Addr, parse_ip
 from edgesip.guarding import guard_of
 from edgesip.locating import usrloc_of
@@ -23,7 +24,7 @@ from edgesip.profile import Profile
 from edgesip.proving import digest_settings, rooms_of, users_of
 from edgesip.publicity import unasked
 from edgesip.registering import lookup_of, path_of, registrar_of
-from edgesip.relay.core import RelayCore, Settings
+from edgesip.relay.core import RelayCore
 from edgesip.relay.path import UserPath
 from edgesip.reloading import script_of
 from edgesip.script import Call, Rooms, Script, UndoneCall, explain, refusal_for
@@ -132,6 +133,8 @@ class DryRun:
         realm = profile.auth.realm
         digest = Believing(realm, user) if user else Digest(realm, SECRET, settings)
         usrloc, upstream = Usrloc(usrloc_of(profile)), self._upstream()
+        hosts = tuple(dict.fromkeys(addr.host for _, addr in listens))
+        media = self._media(hosts) if profile.relay.enabled else None
         rooms = Rooms(
             myself,
             usrloc,
@@ -141,9 +144,10 @@ class DryRun:
             upstream,
             lookup=lookup_of(profile),
             path=path_of(profile),
+            media=media,
+            rtpproxy=relaying.rules_of(profile),
         )
         rooms = rooms_of(rooms, self._script, profile)
-        media = self._media() if profile.relay.enabled else None
         self.stage = Stage(rooms, self._script, media, registrar_of(profile))
         self._register(bindings)
 
@@ -191,13 +195,10 @@ class DryRun:
         upstream.hosts = frozenset({str(ip)} if ip is not None else ())
         return upstream
 
-    def _media(self) -> RelayCore:
-        section, serial = self._profile.relay, count(1)
-        settings = Settings(
-            True, section.address, section.advertise, section.ports.low, section.ports.high, 60.0, 4
-        )
+    def _media(self, hosts: tuple[str, ...]) -> RelayCore:
+        serial = count(1)
         return RelayCore(
-            settings,
+            relaying.settings_of(self._profile, hosts, 4),
             bind=lambda pair: True,
             unbind=lambda pair: None,
             path=UserPath(),

@@ -21,3 +21,10 @@ def prompt(value: object) -> str:
             f"must be the name of a prompt: letters, digits, dots, dashes and underscores, not {value!r}"
         )
     return value
+
+
+def template(value: object) -> str:
+    """One line of text; its pseudo-variables are looked at by whoever fills them in."""
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"must be a text with pseudo-variables, like $ci, not {value!r}")
+    return value

@@ -75,6 +75,8 @@ LIVE = (
     "dialog.max_subscriptions",
     "dialog.max_user_subscriptions",
     "rtpproxy.moh",
+    "rtpproxy.nortpproxy_str",
+    "rtpproxy.extra_id_pv",
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -107,7 +109,7 @@ def taken(old: Profile, new: Profile) -> Profile:
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),
-            "rtpproxy": old.rtpproxy.model_copy(update={"moh": new.rtpproxy.moh}),
+            "rtpproxy": new.rtpproxy.model_copy(update={"prompt_dir": old.rtpproxy.prompt_dir}),
             "dialog": new.dialog.model_copy(update={"default_timeout": old.dialog.default_timeout}),
         }
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from edgesip import keeping, live, pinging, proving, subscribing
+from edgesip import keeping, live, pinging, proving, relaying, subscribing
 from edgesip.guarding import addresses_of, put, trusted_of
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
@@ -88,6 +88,7 @@ class Reloading:
         new = self._again() if self._again is not None else self.profile
         script, keys = script_of(new), live.changed(self.profile, new)
         profile, service = live.taken(self.profile, new), self._service
+        rules = relaying.rules_of(profile)
         put(service.core.guard, profile, addresses_of(profile), trusted_of(profile))
         self.profile = profile
         if service.rooms.upstream is not None:
@@ -97,6 +98,7 @@ class Reloading:
             lookup=lookup_of(profile),
             path=path_of(profile),
             nat=pinging.rules_of(profile),
+            rtpproxy=rules,
         )
         rooms = proving.rooms_of(rooms, script, profile)
         service.core.digest.use(proving.digest_settings(profile.auth))

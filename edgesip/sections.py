@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
-from edgesip import forms
+from edgesip import forms, forms_relay
 from edgesip.address import Addr
 from edgesip.forms import PortRange, TlsDomain
+from edgesip.forms_relay import RelayInterface
 
 
 class Section(BaseModel):
@@ -311,6 +312,10 @@ class Relay(Section):
     """The address that phones find in SDP; without it the top key `advertise`, else where the ports are."""
     ports: Annotated[PortRange, PlainValidator(forms.ports)] = PortRange(16384, 32767)
     """UDP ports for media, four to a call with audio; the firewall has to let them in."""
+    interface: Annotated[tuple[RelayInterface, ...], PlainValidator(forms_relay.interfaces)] = ()
+    """More places for media ports, `[relay.interface.NAME]` each, for scripts to choose: with `address` (one
+    of a family), and `advertise` and `ports` where they are not the address and the range above. `internal`
+    and `external` are what the flags `i` and `e` mean; see [Two networks](operating.md#two-networks)."""
     path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
     """What carries media. There is one path in this version, so both words mean the same."""
     timeout: Annotated[int, Field(ge=1, le=86_400)] = 60

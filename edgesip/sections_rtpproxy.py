@@ -1,4 +1,4 @@
-"""The section of a profile for what is done with media besides relaying it.
+"""The section of a profile for calls whose media is relayed, as the rtpproxy module has it, and for prompts.
 
 What a key means stands below it; the documentation is made of that. Knows no file and no command line.
 """
@@ -10,12 +10,18 @@ from typing import Annotated
 
 from pydantic import PlainValidator
 
-from edgesip import forms, forms_rtp
+from edgesip import forms, forms_nat, forms_rtp
 from edgesip.sections import Section
 
 
 class Rtpproxy(Section):
-    """Music on hold and prompts."""
+    """Marks of what is relayed, music on hold and prompts."""
+
+    nortpproxy_str: Annotated[str, PlainValidator(forms_nat.sdp_line)] = "a=nortpproxy:yes"
+    """The line that the relay adds to SDP, so that a relay further on leaves it alone; a call that comes with
+    it is relayed only with flag `f`. Empty: neither."""
+    extra_id_pv: Annotated[str, PlainValidator(forms_rtp.template)] = ""
+    """A text with pseudo-variables, as "$ci", that names sessions with flag `b` as well."""
 
     moh: Annotated[str, PlainValidator(forms_rtp.prompt)] = ""
     """The prompt that whoever is put on hold hears until the call goes on, in place of what the holder sends;

@@ -69,6 +69,8 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.sections_rtpp", 0),
     ("edgesip.lending", 4),
     ("edgesip.subscribing", 4),
+    ("edgesip.relaying", 4),
+    ("edgesip.forms_relay", 0),
     ("edgesip.publicity", 4),
     ("edgesip.doctor", 4),
     ("edgesip.securing", 4),

@@ -233,6 +233,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "ban.size=999",
         "ban.scanners=scan",
         "rtpproxy.moh=hold",
+        "rtpproxy.nortpproxy_str=a=mine:1",
+        "rtpproxy.extra_id_pv=$fU",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

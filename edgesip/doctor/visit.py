@@ -18,6 +18,7 @@ from edgesip.doctor.finding import Finding, fail, ok
 from edgesip.naming import resolver_for
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
+from edgesip.relaying import ranges_of
 from edgesip.reloading import script_of
 from edgesip.securing import certificates_of, pairs_of
 from edgesip.signal.nat.public import Public, Undecided
@@ -53,7 +54,7 @@ def findings(profile: Profile, version: str = "", pid: int = 0) -> Iterator[Find
     yield host.kernel_path(profile.relay.enabled)
     yield host.buffers(probe.rmem_max(), RECEIVE_BUFFER)
     wanted = [str(addr.port) for _, addr in listens]
-    wanted += [str(profile.relay.ports)] if profile.relay.enabled else []
+    wanted += sorted(map(str, ranges_of(profile))) if profile.relay.enabled else []
     yield network.firewall(rules, list(dict.fromkeys(wanted)))
     yield probe.sip_helper(rules)
     yield from host.clock(probe.clock())

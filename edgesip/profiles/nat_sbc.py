@@ -33,7 +33,7 @@ def request(call: Call) -> Decision:
     call.strip_identity()
     if call.nat_uac_test(NATED):
         call.set_contact_alias()
-    call.rtpproxy_manage()
+    call.rtpproxy_manage("f")
     return route(call)
 
 

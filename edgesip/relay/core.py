@@ -117,6 +117,7 @@ class RelayCore:
         alarm: Callable[[float], None] = no_alarm,
     ) -> None:
         self.settings = settings
+        self.mark = settings.mark
         self.path = path
         self._entropy = entropy
         usual = Interface("", settings.address, settings.advertise, settings.low, settings.high)
@@ -186,7 +187,7 @@ class RelayCore:
                     return self._full("Too many media sessions")
                 sip = source if side == CALLER else toward
                 session = Session(key, self.leg(CALLER, caller_seat, sip), now)
-                session.style = Style(mark=self.settings.mark)
+                session.style = Style(mark=self.mark)
             if place is not None and place.leg.host != callee_seat.host:  # the next hop leaves elsewhere
                 session.close(place, self, now)
                 place = None

@@ -35,8 +35,10 @@ class Seat(NamedTuple):
 
 
 class Interfaces:
-    """All of them. `hosts` are the addresses that SIP is listened for on: the usual interface's, where it
-    says none of its own. `bind`, `unbind` and `entropy` are what `Ports` needs.
+    """All of them; those with one range of ports share its pool.
+
+    `hosts` are the addresses that SIP is listened for on: the usual interface's, where it has none of its
+    own. `bind`, `unbind` and `entropy` are what `Ports` needs.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Interfaces:
         self._named = {one.name: one for one in named}
         self._hosts = tuple(hosts)
         every = (usual, *named)
-        self._ports = {one.name: Ports(one.low, one.high, entropy, bind, unbind) for one in every}
+        ranges = {(one.low, one.high) for one in every}
+        self._pools = {each: Ports(*each, entropy, bind, unbind) for each in ranges}
+        self._ports = {one.name: self._pools[one.low, one.high] for one in every}
         self.own = frozenset(host for one in every for host in (*one.address, *one.advertise))
         self.low, self.high = min(one.low for one in every), max(one.high for one in every)
 
@@ -90,12 +94,12 @@ class Interfaces:
 
     def release(self, pair: Pair, now: float) -> None:
         """Unbind a pair and let it rest."""
-        for ports in self._ports.values():
+        for ports in self._pools.values():
             ports.release(pair, now)
 
     def counts(self, now: float) -> Counts:
         """The ports of all interfaces together."""
-        counts = [ports.counts(now) for ports in self._ports.values()]
+        counts = [ports.counts(now) for ports in self._pools.values()]
         return Counts(*(sum(column) for column in zip(*counts, strict=True)))
 
     @staticmethod

@@ -252,8 +252,7 @@ class Calls:
             return
         if request.method == "INVITE":
             dialog.preview = b""
-        living = dialog.relayed and dialog.state is not DialogState.DELETED
-        if self.media is None or not living or request.method not in OFFERING:
+        if self.media is None or not _has_media(dialog) or request.method not in OFFERING:
             return
         if has_sdp(request.headers, request.body):
             self.media.reject(dialog.media_key, dialog.branch, fork.side, now)
@@ -395,3 +394,8 @@ def _is_repeated(first: Headers, again: Headers) -> bool:
     """True when both are of one response: to one request, by one answerer (RFC 3261 §13.3.1.4)."""
     tags = (first.from_.tag, first.to.tag) == (again.from_.tag, again.to.tag)
     return tags and first.cseq == again.cseq
+
+
+def _has_media(dialog: Dialog) -> bool:
+    """True while the call's media is ours to move: what comes after its end opens nothing."""
+    return dialog.relayed and dialog.state is not DialogState.DELETED

@@ -18,7 +18,7 @@ from typing import Any
 from edgesip import lending, pinging, prompting, publicity, relaying, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, nathelper, prompts, reload, subscriptions, tm, ul
+from edgesip.control import dns, log, nathelper, prompts, record, reload, subscriptions, tm, ul
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -37,11 +37,13 @@ from edgesip.locating import Registered, usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
 from edgesip.proving import digest_of, rooms_of, users_of
+from edgesip.recording import recorder_for
 from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.commands import Commands
 from edgesip.relay.moments import Moment
 from edgesip.relay.packets import StrangeSource
+from edgesip.relay.recorder import Recorder
 from edgesip.relay.service import RelayService, limits
 from edgesip.relay.shelf import Shelf
 from edgesip.reloading import Reloading, script_of, tm_of
@@ -163,6 +165,7 @@ class Edge:
             raise ConfigError(f"{profile.state_dir}: the state directory cannot be used: {error}") from None
         shelf = prompting.shelf_of(profile)
         media = self._media(loop, max_sessions, shelf) if profile.relay.enabled else None
+        recorder: Recorder | None = None
         resolver = resolver_for(profile.dns, self._listens, log.writer("edgesip.dns"))
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, digest, store, media, resolver, blocklist)
@@ -178,6 +181,8 @@ class Edge:
         if media is not None:
             media.start()
             stack.callback(media.stop)
+            recorder = recorder_for(profile, media, loop, log.writer("edgesip.record"))
+            stack.callback(recorder.close)
         self._commands = lending.commands_of(profile, media)
         if store is not None:
             rules = LoadRules(profile.usrloc.db_mode, profile.usrloc.db_load, profile.usrloc.db_clean_tcp)
@@ -195,6 +200,7 @@ class Edge:
         if self.certificates is not None:
             _background(stack, self.certificates.watch(self._log))
         sources = sources_of(service, media, resolver, blocklist, collector, self._ring, self.certificates)
+        sources += (lambda: recorder.counters,) if recorder is not None else ()
         answers = Answers(time.monotonic(), service, media, sources)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
@@ -204,6 +210,7 @@ class Edge:
             service.core.guard, lambda: self._reloading.profile, lambda: answers.wall_offset, self._log
         )
         methods += reload.methods_for(self._reload)
+        methods += record.methods_for(recorder) if recorder is not None else ()
         methods += tm.methods_for(service, time.monotonic)
         methods += nathelper.methods_for(service)
         methods += prompts.methods_for(self._media_core, shelf, time.monotonic)

@@ -320,3 +320,9 @@ class Relay(Section):
     """What carries media. There is one path in this version, so both words mean the same."""
     timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
     """Seconds without any media, either way, that end an answered call; 3600 while it is on hold."""
+    record_dir: Annotated[Path | None, PlainValidator(forms.path)] = None
+    """The folder for recordings; without it `recordings` in `state_dir`."""
+    record_max_size: Annotated[int, Field(ge=1, le=4000)] = 1000
+    """Megabytes of one recording at most; it ends there, the call goes on. A WAV takes 115 an hour."""
+    record_min_free: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """Megabytes of the disk that recordings leave free: with less they end, and none begins."""

@@ -42,6 +42,8 @@ COMPILED = (
     "relay/listing.py",
     "relay/chain.py",
     "relay/resize.py",
+    "relay/record.py",
+    "relay/sinks.py",
     "relay/switches.py",
     "relay/packets.py",
     "relay/prompt.py",

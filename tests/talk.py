@@ -304,6 +304,9 @@ class MediaTwin:
         self.log.append((f"play {name} {count}", side, ""))
         return "" if count and name != "missing" else "no such prompt"
 
+    def record(self, key: tuple[str, str], kind: str, now: float) -> None:
+        self.log.append(("record", kind, key[1]))
+
     def end(self, key: tuple[str, str], now: float) -> None:
         for open_key, branch in sorted(self.open):
             if open_key == key:

@@ -24,6 +24,7 @@ from edgesip.cli import (
     nathelper,
     profiles,
     prompt,
+    record,
     reload,
     route,
     rpc,
@@ -59,6 +60,7 @@ app.add_typer(route.app, name="route")
 app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(ul.app, name="ul")
 app.add_typer(dlg.app, name="dlg")
+rtp.app.command()(record.record)
 app.add_typer(rtp.app, name="rtp")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(core.app, name="core")

@@ -15,13 +15,14 @@ from typing import Annotated, Any, Self
 
 import typer
 
-from edgesip.cli import pcap
+from edgesip import pcap
 from edgesip.cli.client import ask
 from edgesip.cli.fail import FAILED, NOT_FOUND, Fail
 from edgesip.cli.ladder import Event, Ladder, Style, drawn
 from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOption
 from edgesip.cli.output import put, say, show_json, show_table
 from edgesip.cli.paths import socket_of
+from edgesip.cli.pcap import record
 
 POLL = 0.3
 """Seconds between two questions for what is new."""
@@ -123,7 +124,7 @@ class _Capture:
         """Add the messages among these; how many."""
         messages = [event for event in events if event["kind"] == "message"]
         for message in messages:
-            self._put(pcap.record(message))
+            self._put(record(message))
         return len(messages)
 
     def _put(self, data: bytes) -> None:

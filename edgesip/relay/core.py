@@ -26,6 +26,7 @@ from edgesip.relay.prompt import Prompt
 from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
 from edgesip.relay.silence import TIMEOUT, Limits, judge
+from edgesip.relay.sinks import Sinks
 from edgesip.relay.watch import Look
 from edgesip.wish import Wish
 
@@ -127,6 +128,7 @@ class RelayCore:
         self.playing = Playing(self.packets, entropy, prompts, alarm)
         self._past = Past()
         self.desk = Desk(self._sessions, self._past, self.packets, settings.limits)
+        self.sinks = Sinks(self._sessions, self.packets)
         self._due: list[tuple[float, Key]] = []
         self.drained: frozenset[str] = frozenset()
         self.moments = self.packets.moments
@@ -254,6 +256,7 @@ class RelayCore:
     def end(self, key: Key, now: float) -> None:
         """The call is over, with every branch that it still has."""
         session = self._sessions.get(key)
+        self.sinks.over(key, None, now)
         for branch in list(session.branches) if session is not None else ():
             self.close(key, branch, now)
 
@@ -266,6 +269,10 @@ class RelayCore:
             session.close(place, self, now)
             self._keep(session, now)
             self.packets.settle(session)
+
+    def record(self, key: Key, kind: str, now: float) -> None:
+        """Record the call from now on, or once it is there: "wav" or "pcap"; "" for no longer."""
+        self.sinks.record(key, kind, now)
 
     def _parse(self, body: bytes) -> Sdp | Refusal:
         try:
@@ -280,12 +287,14 @@ class RelayCore:
         return Refusal(503, reason, 1 + self._entropy(1)[0] % 10)
 
     def _keep(self, session: Session, now: float) -> None:
-        """A session lives as long as it has a branch."""
+        """A session lives as long as it has a branch; what was wished of it before it was there is done."""
         if session.branches:
             self._past.counts["sessions_total"] += session.key not in self._sessions
             self._sessions[session.key] = session
+            self.sinks.begun(session, now)
         elif self._sessions.pop(session.key, None) is not None:
             self._past.add(session, now)
+            self.sinks.over(session.key, session, now)
 
     def _seats(self, sdp: Sdp, source: Flow, toward: Flow, wish: Wish) -> tuple[Seat, Seat] | Refusal:
         """Where the sender of an offer gets its ports, and where its receiver does."""

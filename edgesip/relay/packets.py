@@ -222,8 +222,8 @@ class Packets:
         """Put and drop rules until the path carries exactly the streams whose both ends are locked."""
         heard = session.audible() if session.active is not None else None
         for branch, leg, line in session.lines():
-            if leg.ptime or line.chain:
-                arrange(leg, line)
+            if leg.ptime or line.chain or session.sink is not None:
+                arrange(session, leg, line)
             peer = None
             if heard is not None and branch in (None, heard):
                 peer = (heard.leg if branch is None else session.caller).lines.get(line.index)

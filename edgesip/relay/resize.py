@@ -16,12 +16,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from edgesip.address import Addr
-from edgesip.relay.rtp import RTP_MINIMUM, header
+from edgesip.relay.rtp import RTP_MINIMUM, header, payload_of
 
-SHORTEST, LONGEST = 10, 60
-"""Milliseconds per packet that can be asked for."""
-LONGEST_PAYLOAD = 200
-"""Milliseconds in one packet; what claims more than this is no speech, and passes as it is."""
+SHORTEST, LONGEST = 10, 200
+"""Milliseconds per packet that can be asked for; what is longer is no speech, and passes as it is."""
 JUMP = 3000
 """Packets that may be lost in a row (RFC 3550 §A.1, MAX_DROPOUT); beyond it the sender has begun anew."""
 _SENDER_REPORT, _RECEIVER_REPORT = 200, 201
@@ -54,7 +52,7 @@ UNIT = 80
 
 
 class Resizer:
-    """One direction of one stream. `milliseconds` per packet is what is wanted, 10 to 60 (else ValueError).
+    """One direction of one stream. `milliseconds` per packet is what is wanted, 10 to 200 (else ValueError).
 
     `dropped` counts packets that came too late, or twice.
     """
@@ -120,7 +118,7 @@ class Resizer:
             else:
                 lost = step - 1
             self._in_sequence += step
-        payload = _payload(data)
+        payload = payload_of(data)
         codec = CODECS.get(fields.payload_type)
         self._in_count += 1
         self._in_octets += len(payload) if payload is not None else len(data) - RTP_MINIMUM
@@ -239,22 +237,9 @@ def _wanted(codec: Codec, milliseconds: int) -> int:
 def _samples(codec: Codec, payload: bytes) -> int:
     """How many samples a payload is; 0 when it is no whole number of frames, or too long for speech."""
     frames, rest = divmod(len(payload), codec.octets)
-    if (rest and rest != codec.tail) or frames * codec.samples > LONGEST_PAYLOAD * 8:
+    if (rest and rest != codec.tail) or frames * codec.samples > LONGEST * 8:
         return 0
     return (frames + (1 if rest else 0)) * codec.samples
-
-
-def _payload(data: bytes) -> bytes | None:
-    """What is behind the header of an RTP packet, without padding; None when its lengths do not hold."""
-    first, end = data[0], len(data)
-    start = RTP_MINIMUM + 4 * (first & 0x0F)
-    if first & 0x10:
-        if start + 4 > end:
-            return None
-        start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
-    if first & 0x20:
-        end -= data[-1]
-    return data[start:end] if start <= end else None
 
 
 def _parts(data: bytes) -> list[tuple[int, int, int]]:

@@ -65,6 +65,19 @@ def header(packet: bytes) -> Header:
     return Header(second & 0x7F, second >= 0x80, sequence, timestamp, ssrc)
 
 
+def payload_of(data: bytes) -> bytes | None:
+    """The payload of what `classify` calls RTP, without padding; None when its lengths do not hold."""
+    first, end = data[0], len(data)
+    start = RTP_MINIMUM + 4 * (first & 0x0F)
+    if first & 0x10:
+        if start + 4 > end:
+            return None
+        start += 4 + 4 * int.from_bytes(data[start + 2 : start + 4], "big")
+    if first & 0x20:
+        end -= data[-1]
+    return data[start:end] if start <= end else None
+
+
 def is_valid_rtcp(packet: bytes, secured: bool = False) -> bool:
     """Whether the octets hold together as RTCP (RFC 3550 §A.2; reduced-size packets too, RFC 5506 §3.4.3).
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from edgesip.relay.leg import Leg, Line
+from edgesip.relay.record import Sink
 from edgesip.relay.sdp import PLAIN, Media, Sdp, Style
 from edgesip.wish import Wish
 
@@ -86,7 +87,7 @@ class Session:
     of others are re-addressed but change nothing. `style` is how descriptions are rewritten. `partner` is the
     leg of the first final answer, given at `answered_at` by `partner_tag`; `signalled` is the last answer;
     `past` are lines that have lost their ports; `condemned` is what ends the call if not signalling; media of
-    the `blocked` sides goes nowhere.
+    the `blocked` sides goes nowhere; `sink` is where packets gather while they are recorded.
     """
 
     key: Key
@@ -105,6 +106,7 @@ class Session:
     past: list[tuple[Leg, Line]] = field(default_factory=list)
     condemned: str = ""
     blocked: frozenset[str] = frozenset()
+    sink: Sink | None = None
 
     @property
     def answered(self) -> bool:

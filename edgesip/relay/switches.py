@@ -5,17 +5,55 @@ Makes and takes away links, so that a chain is as it should be. Refuses to know 
 
 from __future__ import annotations
 
+from edgesip.address import Addr
+from edgesip.relay.chain import Link
 from edgesip.relay.leg import Leg, Line
+from edgesip.relay.record import WAV, Sink, Tap
 from edgesip.relay.resize import Resizer
+from edgesip.relay.session import CALLER, Session
+from edgesip.relay.wav import HEARD
 
 
-def arrange(leg: Leg, line: Line) -> None:
+def arrange(session: Session, leg: Leg, line: Line) -> None:
     """Give the line the chain that it is to have; what stays in it goes on where it was.
 
-    Encrypted media cannot be cut into other packets, nor what is no RTP.
+    Recorded is what came, before anything is done to it. Encrypted media cannot be cut into other packets,
+    nor what is no RTP.
     """
+    links: list[Link] = []
+    sink = session.sink
+    if sink is not None and (sink.kind != WAV or line is _heard(leg)):
+        taps = [link for link in line.chain if isinstance(link, Tap) and link.sink is sink]
+        links += taps or [_tap(sink, leg, line)]
     wanted = leg.ptime if line.is_rtp and not line.secured else 0
-    resizers = [link for link in line.chain if isinstance(link, Resizer)]
-    if [one.milliseconds for one in resizers] != ([wanted] if wanted else []):
-        others = tuple([link for link in line.chain if not isinstance(link, Resizer)])
-        line.chain = (*others, Resizer(wanted)) if wanted else others
+    if wanted:
+        resizers = [x for x in line.chain if isinstance(x, Resizer) and x.milliseconds == wanted]
+        links += resizers or [Resizer(wanted)]
+    line.chain = tuple(links)
+
+
+def why_not(session: Session) -> str:
+    """Why a call has no sound that a WAV file could hold; empty when it has, or may still have."""
+    lines = [
+        leg.lines[index] for _, leg, line in session.lines() for index in (line.index,) if line.described
+    ]
+    heard = [line for line in lines if line.kind == "audio"]
+    if lines and not heard:
+        return "there is no sound in it"
+    if heard and all(line.secured for line in heard):
+        return "its sound is encrypted"
+    if heard and not any(line.codes & HEARD for line in heard):
+        return "its sound is no G.711"
+    return ""
+
+
+def _heard(leg: Leg) -> Line | None:
+    """The line whose sound is recorded: the first with any that is not encrypted."""
+    sound = [line for line in leg.lines.values() if line.kind == "audio" and line.is_rtp and not line.secured]
+    return min(sound, key=lambda line: line.index, default=None)
+
+
+def _tap(sink: Sink, leg: Leg, line: Line) -> Tap:
+    pair = line.pair
+    channel = 0 if leg.side == CALLER else 1
+    return Tap(sink, channel, Addr(pair.host, pair.rtp), Addr(pair.host, pair.rtcp))

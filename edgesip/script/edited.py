@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from edgesip.script import recorded
 from edgesip.script.message import Message, compiled
 from edgesip.script.transform import substitution
 from edgesip.signal.proxy.changes import (
@@ -68,6 +69,7 @@ class Edited(Message):
         asked += [f"rtpproxy_manage({_quoted(edits.wish)})"] if edits.relay else []
         asked += ["rtpproxy_destroy()"] if edits.relay is False else []
         asked += [str(play) for play in edits.plays]
+        asked += recorded.asked(edits.record)
         asked += ["nat_keepalive()"] if edits.keepalive else []
         asked += [f"add_path({entry.user!r}, {entry.tail!r})" for entry in edits.path]
         asked += [f"remove_hf({name!r})" for name in edits.remove]

@@ -13,6 +13,7 @@ from edgesip.address import parse_ip
 from edgesip.relay.flags import read
 from edgesip.relay.sdp import has_line
 from edgesip.script.nated import Nated
+from edgesip.script.recorded import STOP, form_of
 from edgesip.signal.nat.sdp_seen import place_of_sdp
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.message import Request
@@ -99,6 +100,14 @@ class Relayed(Nated):
             return ERROR
         self._edits.wish = replace(self._edits.wish or Wish(), sender=names[0], receiver=names[1])
         return DONE
+
+    def start_recording(self, kind: str = "wav") -> None:
+        """rtpproxy: the call is recorded from here on: "wav", the sound of both, or "pcap", every packet."""
+        self._edits.record = form_of(kind)
+
+    def stop_recording(self) -> None:
+        """The call is recorded no longer."""
+        self._edits.record = STOP
 
     # -- other names ---------------------------------------------------------------------------------
 

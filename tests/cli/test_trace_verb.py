@@ -17,7 +17,8 @@ import pytest
 from terminal import Terminal, answering
 from test_ladder import nated_call
 
-from edgesip.cli import pcap
+from edgesip import pcap
+from edgesip.cli.pcap import record
 
 CALL = {
     "time": 1_000_000_000.0,
@@ -171,14 +172,14 @@ def ones_sum(data: bytes) -> int:
 def test_checksums_are_right_in_both_families(text: str, direction: str) -> None:
     event = {"time": 1.5, "direction": direction, "text": text}
     data = text.encode("utf-8", "surrogateescape")[: pcap.LONGEST]
-    packet = pcap.record(event | {"local": "192.0.2.1:5060", "remote": "203.0.113.7:40000"})[16:]
+    packet = record(event | {"local": "192.0.2.1:5060", "remote": "203.0.113.7:40000"})[16:]
     assert ones_sum(packet[:20]) == 0xFFFF
     assert ones_sum(packet[12:20] + struct.pack("!HH", 17, len(packet) - 20) + packet[20:]) == 0xFFFF
     hosts = (socket.inet_ntoa(packet[12:16]), socket.inet_ntoa(packet[16:20]))
     ends = ("203.0.113.7", "192.0.2.1")
     assert hosts == (ends if direction == "in" else ends[::-1])
     assert packet[28:] == data
-    packet = pcap.record(event | {"local": "[2001:db8::1]:5060", "remote": "[2001:db8::7]:5060"})[16:]
+    packet = record(event | {"local": "[2001:db8::1]:5060", "remote": "[2001:db8::7]:5060"})[16:]
     assert packet[0] >> 4 == 6
     assert ones_sum(packet[8:40] + struct.pack("!IxxxB", len(packet) - 40, 17) + packet[40:]) == 0xFFFF
     assert packet[48:] == data

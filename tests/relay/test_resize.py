@@ -247,9 +247,9 @@ def test_any_stream_comes_out_in_order_with_nothing_said_twice(seed: int) -> Non
             assert frames_in.pop(begin + index * ticks) == payload[index * octets : (index + 1) * octets]
 
 
-@pytest.mark.parametrize("milliseconds", [0, 9, 61, 200])
+@pytest.mark.parametrize("milliseconds", [0, 9, 201])
 def test_other_lengths_are_refused(milliseconds: int) -> None:
-    with pytest.raises(ValueError, match="10 to 60"):
+    with pytest.raises(ValueError, match="10 to 200"):
         Resizer(milliseconds)
 
 

@@ -105,6 +105,10 @@ class Media(Protocol):
         """The call is over, with every branch that it still has."""
         ...
 
+    def record(self, key: MediaKey, kind: str, now: float) -> None:
+        """Record the call from now on, or from its first offer on: "wav" or "pcap"; "" for no longer."""
+        ...
+
 
 def request_role(method: str, has_sdp: bool, late: str, side: str) -> Role:
     """The role of a request's SDP; `late` is the side whose offer stood in a response, `side` the sender."""

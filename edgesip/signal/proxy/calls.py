@@ -81,6 +81,11 @@ class Calls:
             self.traversal.calls(call, inbound.flow, now)
         return call
 
+    def record(self, dialog: Dialog | None, what: str, now: float) -> None:
+        """A script wants the call recorded in this form, with "stop" no longer; with "" as it is."""
+        if what and self.media is not None and dialog is not None and _has_media(dialog):
+            self.media.record(dialog.media_key, "" if what == "stop" else what, now)
+
     def follow_request(self, dialog: Dialog, side: str, request: Request, now: float) -> None:
         """A request inside a dialog passes."""
         self._dialogs.request(dialog, side, request, now)
@@ -113,6 +118,7 @@ class Calls:
             self._unrelay(dialog, now)
         if not dialog.relayed:
             return body
+        self.record(dialog, edits.record, now)
         tag = (request.headers.to.tag if side == "caller" else request.headers.from_.tag) or ""
         if request.method == "INVITE":
             dialog.wish = wish if role is Role.NONE else None

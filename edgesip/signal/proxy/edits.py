@@ -20,7 +20,8 @@ class Edits:
     `rtpproxy_destroy()`, None while neither was called; `wish`: what was wanted of the relay; headers to
     remove, rarer changes, then headers to append; `answer` are headers of an answer that we make ourselves,
     `body` is a new body and its type, `rr` are parameters of our Record-Route; `keepalive`:
-    `nat_keepalive()`; `path`: `add_path()`; `plays`: prompts.
+    `nat_keepalive()`; `path`: `add_path()`; `plays`: prompts; `record`: `start_recording()`, its form, or
+    "stop".
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Edits:
         "keepalive",
         "path",
         "plays",
+        "record",
         "relay",
         "remove",
         "rr",
@@ -52,6 +54,7 @@ class Edits:
         path: tuple[PathEntry, ...] = (),
         plays: tuple[Play, ...] = (),
         wish: Wish | None = None,
+        record: str = "",
     ) -> None:
         self.alias = alias
         self.relay = relay
@@ -65,6 +68,7 @@ class Edits:
         self.path = path
         self.plays = plays
         self.wish = wish
+        self.record = record
 
     def with_body(self, request: Request) -> Request:
         """The request with the body that the script wants; without one, without Content-Type."""
@@ -99,6 +103,7 @@ class Edits:
             self.path,
             self.plays,
             self.wish,
+            self.record,
         )
 
     def apply(self, headers: Headers, source: Flow) -> Headers:

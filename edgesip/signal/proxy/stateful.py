@@ -464,6 +464,7 @@ class StatefulProxy:
             name = dialog.branch if dialog is not None and fork.in_dialog else branch.name
             self.calls.play(edits.plays, dialog, name, fork.side, now)
         stripped = edits.replied(stripped, branch.flow, body)
+        self.calls.record(dialog, edits.record, now)
         if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
             dialog.success = stripped
         self._transactions.respond(fork.server, stripped, now, True)

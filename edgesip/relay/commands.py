@@ -218,14 +218,12 @@ class Commands:
             return "0"
         if isinstance(command, rtpp.Totals):
             found = self._tally.totals(self._core)
-            return tally.told(command.counters, command.verbose, found, rtpp.TOTALS_FAILED)
+            return tally.told(command.counters or tuple(found), command.verbose, found, rtpp.TOTALS_FAILED)
         if isinstance(command, rtpp.Info):
             return self._tally.info(self._core, list(self._keys), command.brief, now)
+        if isinstance(command, rtpp.Play | rtpp.Stop):
+            return self._play(command, now)
         self._found(command.who)
-        if isinstance(command, rtpp.Stop):
-            return "0"
-        if isinstance(command, rtpp.Play):
-            raise RtppError(rtpp.PLAY_FAILED, "nothing can be played here")
         raise RtppError(rtpp.COPY_FAILED, "nothing can be recorded here")
 
     def _place(self, command: Place, controller: str, now: float) -> str:
@@ -376,6 +374,24 @@ class Commands:
         else:
             self._calls.pop(call.call_id, None)
 
+    def _play(self, command: rtpp.Play | rtpp.Stop, now: float) -> str:
+        call, playing = self._found(command.who), self._core.playing
+        session, side = self._core.session(call.key), call.side_of(command.who) or CALLER
+        if session is None or command.who.media not in (None, 1):
+            raise RtppError(rtpp.PLAY_FAILED, "prompts play to the first stream")
+        branch = session.branches[stated.BRANCH]
+        if isinstance(command, rtpp.Stop) or command.count == 0:
+            playing.stop(session, branch, side, now)
+            return "0"
+        leg = session.caller if side == CALLER else branch.leg
+        if command.codecs is None and not any(line.fmts for line in leg.lines.values()):
+            raise RtppError(rtpp.NO_CODECS, "nobody told the codecs of this session")
+        why = playing.play(session, branch, side, command.name, command.count, now, codecs=command.codecs)
+        if why:
+            raise RtppError(rtpp.PLAY_FAILED, why)
+        self._tally.counts["nplrs_created"] += 1
+        return "0"
+
     def _query(self, command: Query, now: float) -> str:
         call, index = self._found(command.who), (command.who.media or 1) - 1
         session = self._core.session(call.key)
@@ -383,7 +399,7 @@ class Commands:
             raise RtppError(rtpp.SESSION_UNKNOWN, f"there is no stream {index + 1}")
         side = call.side_of(command.who) or CALLER
         found = tally.stream(self._core, session, index, side, now)
-        text = tally.told(command.counters, command.verbose, found, rtpp.QUERY_FAILED)
+        text = tally.told(command.counters or tally.SIMPLE, command.verbose, found, rtpp.QUERY_FAILED)
         if command.then is not None:
             self._delete(command.then, now)
         return text

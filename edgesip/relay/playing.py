@@ -65,8 +65,12 @@ class Playing:
         count: int,
         now: float,
         is_music: bool = False,
+        codecs: tuple[int, ...] | None = None,
     ) -> str:
-        """Play a prompt to `side`, `count` times or for ever (-1); 0 stops. Another that plays there ends."""
+        """Play a prompt to `side`, `count` times or for ever (-1); 0 stops. Another that plays there ends.
+
+        `codecs` are the payload types to choose from, in order; None: those of the side's SDP.
+        """
         leg, other = _legs(session, branch, side)
         line = _audio(leg)
         if count == 0:
@@ -81,7 +85,7 @@ class Playing:
         if prompt is None:
             return f"there is no prompt {name}"
         peer = other.lines.get(line.index)
-        code = chosen(prompt, line.fmts, () if peer is None else peer.codes)
+        code = chosen(prompt, line.fmts if codecs is None else codecs, () if peer is None else peer.codes)
         if code is None:
             return f"{name} is in none of the {side}'s codecs"
         self._end(session, line, now)

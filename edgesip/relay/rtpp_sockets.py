@@ -63,7 +63,7 @@ class CommandSockets:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients = 0
-        self._strangers = 0
+        self.strangers = 0
         self._told_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._allowed = lru_cache(maxsize=4096)(self._may_ask)
@@ -113,9 +113,9 @@ class CommandSockets:
         return ip is not None and any(ip.version == net.version and ip in net for net in self._allow)
 
     def _strange(self, host: str, now: float) -> None:
-        self._strangers += 1
+        self.strangers += 1
         if self._told_at is None or now - self._told_at >= QUIET:
-            self._log("warning", "rtpp stranger", {"from": host, "so_far": self._strangers})
+            self._log("warning", "rtpp stranger", {"from": host, "so_far": self.strangers})
             self._told_at = now
 
     # Streams.

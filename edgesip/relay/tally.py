@@ -14,8 +14,10 @@ from edgesip.relay.core import RelayCore
 from edgesip.relay.leg import Leg
 from edgesip.relay.rtpp import RtppError
 from edgesip.relay.session import CALLEE, Key, Session
+from edgesip.relay.track import Track
 
-_STREAM = ("ttl", "npkts_ina", "npkts_ino", "nrelayed", "ndropped")
+SIMPLE = ("ttl", "npkts_ina", "npkts_ino", "nrelayed", "ndropped")
+"""The numbers of a stream that are told when none is named."""
 _COUNTED = (
     "nsess_created",
     "nsess_destroyed",
@@ -23,6 +25,7 @@ _COUNTED = (
     "nsess_complete",
     "nsess_nortp",
     "nsess_owrtp",
+    "nplrs_created",
     "ncmds_rcvd",
     "ncmds_rcvd_ndups",
     "ncmds_succd",
@@ -58,6 +61,7 @@ class Tally:
             "total_duration": round(self._duration),
             "npkts_rcvd": received,
             "npkts_relayed": received - lost,
+            "npkts_played": core.playing.sent,
             "npkts_discard": lost + relay["rtp:rtp_src_mismatch"] + relay["rtp:rtp_invalid"],
         }
 
@@ -78,21 +82,33 @@ class Tally:
         return "\n".join(lines)
 
 
-def stream(core: RelayCore, session: Session, index: int, side: str, now: float) -> dict[str, int]:
-    """The numbers of one stream as `side` sees it, by name; `ttl` in seconds."""
+def stream(core: RelayCore, session: Session, index: int, side: str, now: float) -> dict[str, float]:
+    """The numbers of one stream as `side` sees it, by name; `ttl` in seconds.
+
+    What begins with `rtpa_` is about the RTP of `side`, as of the last look at it; jitter in milliseconds.
+    """
     counts = stated.counts(core, session, index)
     own, other = (counts.callee, counts.caller) if side == CALLEE else (counts.caller, counts.callee)
     values = (_ttl(core, session, now), own, other, own + other, counts.dropped)
-    return dict(zip(_STREAM, values, strict=True))
+    leg = session.branches[stated.BRANCH].leg if side == CALLEE else session.caller
+    track = leg.lines[index].track or Track()
+    return {
+        **dict(zip(SIMPLE, values, strict=True)),
+        "rtpa_nsent": track.packets - track.duplicates + max(0, track.lost),
+        "rtpa_nrcvd": track.packets,
+        "rtpa_ndups": track.duplicates,
+        "rtpa_nlost": max(0, track.lost),
+        "rtpa_jlast": 0 if track.current is None else round(track.current.jitter * 1000, 2),
+        "rtpa_jmax": round(track.jitter_max * 1000, 2),
+    }
 
 
-def told(names: Sequence[str], verbose: bool, found: Mapping[str, int], code: int) -> str:
-    """The numbers asked for, all when none is named; `RtppError` with `code` when one is unknown."""
-    wanted = names or tuple(found)
-    unknown = next((name for name in wanted if name not in found), None)
+def told(names: Sequence[str], verbose: bool, found: Mapping[str, float], code: int) -> str:
+    """The numbers asked for; `RtppError` with `code` when one is unknown."""
+    unknown = next((name for name in names if name not in found), None)
     if unknown is not None:
         raise RtppError(code, f"there is no counter {unknown}")
-    return " ".join(f"{name}={found[name]}" if verbose else str(found[name]) for name in wanted)
+    return " ".join(f"{name}={found[name]}" if verbose else str(found[name]) for name in names)
 
 
 def _ttl(core: RelayCore, session: Session, now: float) -> int:

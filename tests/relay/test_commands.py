@@ -14,7 +14,10 @@ from edgesip.relay.commands import KEPT, Commands, Notice
 from edgesip.relay.core import MediaTimeout, RelayCore, Settings
 from edgesip.relay.interface import Interface
 from edgesip.relay.latch import Rank
+from edgesip.relay.mos import Sums
 from edgesip.relay.path import UserPath
+from edgesip.relay.prompt import Prompt
+from edgesip.relay.quality import look
 
 OURS = "192.0.2.1"
 ALICE, BOB = Addr("198.51.100.10", 4000), Addr("203.0.113.20", 5000)
@@ -30,6 +33,7 @@ class Controller:
         notify: tuple[str, ...] = (),
         max_sessions: int = 100,
         interfaces: tuple[Interface, ...] = (),
+        prompts: tuple[Prompt, ...] = (),
     ) -> None:
         usual = addresses or (() if interfaces else (OURS,))
         settings = Settings(True, usual, (), 20000, 20099, 60.0, max_sessions, interfaces=interfaces)
@@ -40,6 +44,7 @@ class Controller:
             unbind=self.binder.unbind,
             path=UserPath(),
             entropy=Random(6).randbytes,
+            prompts={prompt.name: prompt for prompt in prompts}.get,
         )
         self.commands = Commands(self.core, lambda host: OURS, notify)
         self.now = 1000.0
@@ -427,11 +432,70 @@ def test_packets_of_another_size() -> None:
     assert [len(octets) for each in sent for _, octets in each] == [12 + 320] * 3
 
 
-def test_what_cannot_be_done_here_says_so() -> None:
+def test_loss_and_jitter_are_those_of_the_first_tag() -> None:
     controller = Controller()
-    assert controller.ask("P1 call moh session a;1") == "E50"
+    _, at_alice = controller.call()
+    for number in (1, 2, 3, 5, 5, 6):
+        controller.now += 0.02
+        controller.send(at_alice, ALICE, rtp(number))
+    look(controller.core.looks(), Sums())
+    names = "rtpa_nsent rtpa_nrcvd rtpa_ndups rtpa_nlost"
+    assert controller.ask(f"Q call a;1 b;1 {names}") == "6 6 1 1"
+    assert controller.ask(f"Q call b;1 a;1 {names}") == "0 0 0 0"
+
+
+MUSIC = Prompt("music", {0: b"\x11" * 1600, 8: b"\x22" * 1600})
+
+
+def paced(controller: Controller, seconds: float) -> list[tuple[Addr, bytes]]:
+    """What prompts send within this time."""
+    found = []
+    until = controller.now + seconds
+    while controller.now < until:
+        controller.now += 0.005
+        found += [(to, octets) for _, to, octets in controller.core.pace(controller.now)]
+    return found
+
+
+def test_music_for_one_side_in_place_of_the_other() -> None:
+    """What Kamailio's rtpproxy_stream2uas and rtpproxy_stop_stream2uas send: the first tag is who hears."""
+    controller = Controller(prompts=(MUSIC,))
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice)
+    assert controller.ask("P-1 call music session b;1 a;1") == "0"
+    heard = paced(controller, 1.0)
+    assert {to for to, _ in heard} == {BOB}
+    assert len(heard) in (49, 50, 51)
+    assert heard[0][1][12:] == b"\x11" * 160
+    assert controller.send(at_alice, ALICE, rtp(90)) == [], "covered by the music"
+    assert controller.send(at_bob, BOB, rtp(90, ssrc=2))[0][0] == ALICE
+    assert controller.ask("S call b;1 a;1") == "0"
+    assert paced(controller, 0.1) == []
+    assert controller.send(at_alice, ALICE, rtp(91))[0][0] == BOB
+    assert controller.ask("G nplrs_created npkts_played") == f"1 {len(heard)}"
+
+
+def test_a_prompt_plays_so_often_in_the_codec_that_was_asked_for() -> None:
+    controller = Controller(prompts=(MUSIC,))
     controller.call()
-    assert controller.ask("S call a;1") == "0"
+    assert controller.ask("P2 call music 8 a;1") == "0"
+    heard = paced(controller, 1.0)
+    assert len(heard) == 20, "twice two hundred milliseconds"
+    assert {octets[1] & 0x7F for _, octets in heard} == {8}
+    assert controller.ask("P0 call music session a;1") == "0"
+
+
+def test_what_cannot_be_played_has_its_number() -> None:
+    controller = Controller(prompts=(MUSIC,))
+    assert controller.ask("P1 call music session a;1") == "E50"
+    controller.call()
+    assert controller.ask("P1 call nothing session a;1") == "E60"
+    assert controller.ask("P1 call music 18 a;1") == "E60"
+    assert controller.ask("P1 call music session a;2") == "E60"
+    assert controller.ask("S call a;1") == "0", "nothing plays, nothing is wrong"
+    untold = Controller(prompts=(MUSIC,))
+    untold.call("")
+    assert untold.ask("P1 call music session a;1") == "E35"
 
 
 @pytest.mark.parametrize("junk", [b"", b" ", b"cookie", b"\xff\xfe\0", b"k U" + b" x" * 5000, b"k && D"])

@@ -52,9 +52,10 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
         ignore: str = "",
         descriptors: int = 0,
         profile: str = "nat-sbc",
+        sip: bool = True,
     ) -> Server:
         host = network.public_host(name, number)
-        server = Server(network, host, settings, ignore, descriptors, profile)
+        server = Server(network, host, settings, ignore, descriptors, profile, sip)
         servers.append(server)
         server.start()
         return server

@@ -16,6 +16,7 @@ _PROGRAMS = {
     "conntrack": "conntrack",
     "linphonec": "linphone-cli",
     "dnsmasq": "dnsmasq-base",
+    "kamailio": "kamailio",
 }
 
 

@@ -36,6 +36,7 @@ class Verb(Exception):
 
 class Server:
     """One edgesip with profile nat-sbc on `host`: UDP and TCP, IPv4 and IPv6; with a certificate TLS too.
+    Without `sip` it listens where its profile says.
 
     `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open, `profile`
     another profile than nat-sbc.
@@ -49,9 +50,11 @@ class Server:
         ignore: str = "",
         descriptors: int = 0,
         profile: str = "nat-sbc",
+        sip: bool = True,
     ) -> None:
         self.network = network
         self._profile = profile
+        self._sip = sip
         self.host = host
         self.settings = {**_SETTINGS, **(settings or {})}
         self._limit = ("prlimit", f"--nofile={descriptors}") if descriptors else ()
@@ -67,11 +70,12 @@ class Server:
         settings = [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
         log = self.network.directory / f"edgesip-{self.host.name}.log"
         seen = len(log.read_text(errors="replace")) if log.exists() else 0
+        listens = () if not self._sip else ("--listen", ",".join(self._listens()))
         self.process = self.network.start(
             self.host,
             f"edgesip-{self.host.name}",
             *(*self._limit, EDGESIP, "run", "--profile", self._profile),
-            *("--listen", ",".join(self._listens()), "--state-dir", str(self.state), *settings),
+            *(*listens, "--state-dir", str(self.state), *settings),
         )
         self.ready_line = self.process.wait_for(r"^ready.*$", deadline=20.0, after=seen)[0]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from pathlib import Path
 
 import pytest
 from conftest import Start
@@ -21,12 +20,12 @@ from lab.sipp_media import echo, speaks
 from lab.stream import playing
 from lab.tones import seconds_of, tone, write_wav
 
-import edgesip.profiles
+from edgesip.profile import BUILT_IN
 
 pytestmark = pytest.mark.wire
 
 MUSIC = 1333.0
-ROUTE = Path(edgesip.profiles.__file__ or "").parent / "rtp_relay.py"
+ROUTE = BUILT_IN / "rtp_relay.py"
 
 
 @pytest.fixture

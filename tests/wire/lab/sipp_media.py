@@ -61,11 +61,51 @@ Content-Length: 0
 </scenario>
 """
 
+_ANSWER = """<?xml version="1.0" encoding="ISO-8859-1"?>
+<scenario name="echo">
+  <recv request="INVITE" rrs="true"/>
+  <send retrans="500"><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=echo[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+[last_Record-Route:]
+Contact: <sip:[local_ip]:[local_port]>
+Content-Type: application/sdp
+Content-Length: [len]
+
+v=0
+o=echo 1 1 IN IP4 [local_ip]
+s=-
+c=IN IP4 [local_ip]
+t=0 0
+m=audio [media_port] RTP/AVP 0
+a=rtpmap:0 PCMU/8000
+]]></send>
+  <recv request="ACK"/>
+  <recv request="BYE"/>
+  <send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+]]></send>
+</scenario>
+"""
+
 
 def echo(network: Network, host: Host) -> Process:
     """It answers every call, and returns its media."""
+    scenario = network.directory / "echo.xml"
+    scenario.write_text(_ANSWER)
     where = ("-i", host.address, "-mi", host.address, "-p", "5060", "-nostdin", "-timeout", "120")
-    return network.start(host, f"sipp-{host.name}", "sipp", "-sn", "uas", "-rtp_echo", *where)
+    return network.start(host, f"sipp-{host.name}", "sipp", "-sf", str(scenario), "-rtp_echo", *where)
 
 
 def speaks(network: Network, host: Host, callee: Host, calls: int, rate: int) -> Process:

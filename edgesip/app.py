@@ -18,7 +18,7 @@ from typing import Any
 from edgesip import lending, pinging, prompting, publicity, relaying, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, nathelper, prompts, record, reload, subscriptions, tm, ul
+from edgesip.control import dns, log, nathelper, prompts, record, reload, subscriptions, tm, ul, why
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -40,11 +40,12 @@ from edgesip.proving import digest_of, rooms_of, users_of
 from edgesip.recording import recorder_for
 from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
+from edgesip.relay.cases import Media
 from edgesip.relay.commands import Commands
 from edgesip.relay.moments import Moment
 from edgesip.relay.packets import StrangeSource
 from edgesip.relay.recorder import Recorder
-from edgesip.relay.service import RelayService, limits
+from edgesip.relay.service import News, RelayService, limits
 from edgesip.relay.shelf import Shelf
 from edgesip.reloading import Reloading, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
@@ -68,6 +69,7 @@ from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.uri import parse_uri
 from edgesip.store.api import StoreError, Users
 from edgesip.store.sqlite import SqliteStore
+from edgesip.whying import Whys
 
 
 def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> Edge:
@@ -170,6 +172,7 @@ class Edge:
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, digest, store, media, resolver, blocklist)
         self._service = service
+        self._whys = Whys(profile.relay, service.core.dialogs, media, self._ring, self._log)
         self._reloading = reloading = Reloading(self._wanted, self._again, service, self._log)
         if publicity.is_auto(self._wanted):
             told = next((one.host for one in profile.advertise), "")
@@ -213,6 +216,7 @@ class Edge:
         methods += record.methods_for(recorder) if recorder is not None else ()
         methods += tm.methods_for(service, time.monotonic)
         methods += nathelper.methods_for(service)
+        methods += why.methods_for(self._whys.why)
         methods += prompts.methods_for(self._media_core, shelf, time.monotonic)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
@@ -263,7 +267,7 @@ class Edge:
         prompting.use(self.profile, media.core)
         return media
 
-    def _media_events(self, events: Sequence[relay.Event | Moment]) -> None:
+    def _media_events(self, events: Sequence[News]) -> None:
         now = time.monotonic()
         for event in events:
             if isinstance(event, Moment):
@@ -274,6 +278,8 @@ class Edge:
                 if self._commands is not None and self._commands.timed_out(event.key, now):
                     continue
                 self._service.step(self._service.core.media_timeout(event.key, event.branch, now))
+            elif isinstance(event, Media):
+                self._whys.ended(event)
             else:
                 fields = _fields(event)
                 self._ring.note(now, "warning", "media from a stranger", event.key[0], tuple(fields.items()))

@@ -326,3 +326,7 @@ class Relay(Section):
     """Megabytes of one recording at most; it ends there, the call goes on. A WAV takes 115 an hour."""
     record_min_free: Annotated[int, Field(ge=0, le=1_000_000)] = 500
     """Megabytes of the disk that recordings leave free: with less they end, and none begins."""
+    remember_calls: Annotated[int, Field(ge=0, le=100_000)] = 1000
+    """Calls that ended and whose media `edgesip call why` still tells of; some 5 kB each."""
+    remember_minutes: Annotated[int, Field(ge=1, le=10_080)] = 60
+    """Minutes for which it does."""

@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.lasting", 4),
     ("edgesip.keeping", 4),
     ("edgesip.guarding", 4),
+    ("edgesip.whying", 4),
     ("edgesip.signal.net", 3),
     ("edgesip.relay.service", 3),
     ("edgesip.relay.links", 3),

@@ -17,6 +17,7 @@ from edgesip.cli import (
     background,
     ban,
     blocklist,
+    call,
     core,
     dlg,
     dns,
@@ -61,6 +62,7 @@ app.add_typer(subscriber.app, name="subscriber")
 app.add_typer(ul.app, name="ul")
 app.add_typer(dlg.app, name="dlg")
 rtp.app.command()(record.record)
+app.add_typer(call.app, name="call")
 app.add_typer(rtp.app, name="rtp")
 app.add_typer(prompt.app, name="prompt")
 app.add_typer(core.app, name="core")

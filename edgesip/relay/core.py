@@ -27,7 +27,6 @@ from edgesip.relay.sdp import Sdp, SdpError, Style, parse
 from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
 from edgesip.relay.silence import TIMEOUT, Limits, judge
 from edgesip.relay.sinks import Sinks
-from edgesip.relay.watch import Look
 from edgesip.wish import Wish
 
 PORTS_A_SESSION = 4
@@ -124,7 +123,8 @@ class RelayCore:
         usual = Interface("", settings.address, settings.advertise, settings.low, settings.high)
         self._ports = Interfaces(usual, settings.interfaces, settings.hosts, entropy, bind, unbind)
         self._sessions: dict[Key, Session] = {}
-        self.packets = Packets(path)
+        self.packets = Packets(path, self._sessions)
+        self.watch = self.packets.watch
         self.playing = Playing(self.packets, entropy, prompts, alarm)
         self._past = Past()
         self.desk = Desk(self._sessions, self._past, self.packets, settings.limits)
@@ -395,17 +395,6 @@ class RelayCore:
     def pace_at(self) -> float | None:
         """When `pace` has something to send; None while nothing plays."""
         return self.playing.pace_at()
-
-    # Quality.
-
-    @property
-    def is_idle(self) -> bool:
-        """True while there is no call."""
-        return not self._sessions
-
-    def looks(self) -> list[Look]:
-        """The packets that are to be looked at now; to be asked `watch.PARTS` times a second."""
-        return self.packets.watch.looks(self._sessions.values())
 
     # Orders.
 

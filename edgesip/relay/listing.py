@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from edgesip.address import Addr
+from edgesip.relay.figures import figures
 from edgesip.relay.latch import Latch
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.past import Ended
@@ -89,6 +90,7 @@ def _more(
         "relatches": line.rtp.relatches,
         "withheld": line.withheld,
         "invalid": line.invalid,
+        "quality": figures(line),
     }
 
 

@@ -6,7 +6,7 @@ the streams that are settled. Refuses to know offers and answers, the pool, sock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from edgesip.address import Addr
@@ -55,10 +55,10 @@ class Packets:
     `counts` are totals since the start; `moments` is what became of each call's media.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sessions: Mapping[Key, Session]) -> None:
         self.path = path
         self.moments = Moments()
-        self.watch = Watch(path)
+        self.watch = Watch(path, sessions)
         self._places: dict[Addr, _Place] = {}
         self._events: list[StrangeSource] = []
         names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven blocked"
@@ -156,7 +156,8 @@ class Packets:
             self.settle(session)
         if judgement is not Judgement.TAKEN:
             if judgement is Judgement.MISMATCH:
-                line.strange, line.strange_at = source, now
+                if latch is line.rtp:
+                    line.strange, line.strange_at = source, now
                 if latch.mismatches == 1:
                     self.moments.refused(now, session.key[0], leg, line, source)
                 self._strange(session, leg, line, source, now)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from edgesip.address import Addr
+from edgesip.relay.cases import Media
 from edgesip.relay.core import PORTS_A_SESSION, Event, RelayCore, Settings, no_prompts
 from edgesip.relay.links import Link, SocketPath, bound
 from edgesip.relay.moments import Moment
@@ -29,6 +30,9 @@ SLICE = 0.001  # seconds of a loop turn that packets may take before the loop lo
 WAKES = 64  # sockets looked at in one poll
 LARGEST = 65535
 SWEEP = 1.0
+
+News = Event | Moment | Media
+"""What the loop is told; `Media` is that of a call that is over, after the last look at it."""
 FLOOD = 500  # packets that one port refused between two sweeps
 TRIES = 4  # more ICMP errors may come while the first is told: somebody may be making them up
 RESERVE = 2000
@@ -67,7 +71,7 @@ class RelayService:
         self,
         settings: Settings,
         loop: asyncio.AbstractEventLoop,
-        on_events: Callable[[Sequence[Event | Moment]], None],
+        on_events: Callable[[Sequence[News]], None],
         *,
         path: Path | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -244,10 +248,20 @@ class RelayService:
             self._alarm(at)
 
     def _watch(self) -> None:
-        self._looker = self._loop.call_later(SWEEP if self.core.is_idle else SWEEP / PARTS, self._watch)
-        looks = self.core.looks()
+        self._looker = self._loop.call_later(SWEEP if self.core.watch.is_idle else SWEEP / PARTS, self._watch)
+        looks = self.core.watch.looks()
         if looks and self._look is not None:
             self._look(looks, self.sums)
+        over = self.core.watch.ended(self._clock())
+        if over:
+            self._on_events(over)
+
+    def media(self, call: str) -> list[Media]:
+        """The media of living calls as it is now, by the beginning of their Call-ID."""
+        looks, found = self.core.watch.living(call, self._clock())
+        if looks and self._look is not None:
+            self._look(looks, self.sums)
+        return found
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)

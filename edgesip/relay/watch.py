@@ -6,52 +6,61 @@ lines that are gone the next time. Refuses to know what is made of them (`qualit
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Mapping
 
+from edgesip.relay.cases import Media, Part, ended, living
 from edgesip.relay.figures import codecs_in
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.path import Path
-from edgesip.relay.session import Branch, Session
+from edgesip.relay.session import Branch, Key, Session
 from edgesip.relay.track import Heads, Track
 
 PARTS = 8
 """In how many parts a second is looked at everything."""
 FEWEST = 16
 """Sessions that are worth a part of their own."""
-MOST_GONE = 256
-"""Lines of ended calls that are looked at in one part."""
-
 Look = tuple[Track, Heads]
-
-
-class Gone(NamedTuple):
-    """A line that has given its ports back."""
-
-    session: Session
-    branch: Branch | None
-    leg: Leg
-    line: Line
 
 
 class Watch:
     """Whose turn it is, and lines that were given back since."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sessions: Mapping[Key, Session]) -> None:
         self._path = path
+        self._sessions = sessions
         self._turn: list[Session] = []
         self._size = 0
         self._part = 0
-        self._gone: list[Gone] = []
+        self._new: list[Part] = []
+        self._gone: dict[int, tuple[Session, list[Part]]] = {}
 
     def gone(self, session: Session, branch: Branch | None, leg: Leg, line: Line) -> None:
         """These ports are given back; the path has dropped them already."""
-        self._gone.append(Gone(session, branch, leg, line))
+        part = Part(branch, leg, line)
+        self._new.append(part)
+        self._gone.setdefault(id(session), (session, []))[1].append(part)
 
-    def looks(self, sessions: Iterable[Session]) -> list[Look]:
+    def ended(self, now: float) -> list[Media]:
+        """The media of calls that are over, once it was looked at to its end."""
+        over = [place for place, (session, _) in self._gone.items() if not session.branches]
+        found = [ended(*self._gone.pop(place), now) for place in over]
+        return [media for media in found if media.matters]
+
+    @property
+    def is_idle(self) -> bool:
+        """True while there is no call."""
+        return not self._sessions
+
+    def living(self, call: str, now: float) -> tuple[list[Look], list[Media]]:
+        """What is to be looked at first, and the media of living calls whose Call-ID begins like this."""
+        found = [session for key, session in self._sessions.items() if key[0].startswith(call)]
+        looks = [one for session in found for one in self.of(session)]
+        return looks, [living(session, now) for session in found]
+
+    def looks(self) -> list[Look]:
         """What is to be looked at now; to be asked `PARTS` times a second."""
         if self._part % PARTS == 0:
-            self._turn = list(sessions)
+            self._turn = list(self._sessions.values())
             self._size = max(FEWEST, -(-len(self._turn) // PARTS))
         self._part += 1
         now, self._turn = self._turn[: self._size], self._turn[self._size :]
@@ -78,14 +87,14 @@ class Watch:
         return found
 
     def over(self) -> list[Look]:
-        """What of ended lines is to be looked at."""
-        gone, self._gone = self._gone[:MOST_GONE], self._gone[MOST_GONE:]
+        """What of lines that are gone is to be looked at."""
+        gone, self._new = self._new, []
         found = []
-        for each in gone:
-            track = each.line.track
+        for part in gone:
+            track = part.line.track
             if track is not None and not track.idle:
                 if not track.meaning:
-                    _meaning(track, each.line, None)
+                    _meaning(track, part.line, None)
                 found.append((track, track.take()))
         return found
 

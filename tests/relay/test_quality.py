@@ -27,7 +27,7 @@ class Watched(Talk):
     def look(self) -> None:
         """A second's worth of looks."""
         for _ in range(PARTS):
-            look(self.core.looks(), self.sums)
+            look(self.core.watch.looks(), self.sums)
 
     def line(self, side: str) -> Line:
         [session] = self.core.named(KEY[0])
@@ -187,6 +187,6 @@ def test_each_stream_of_many_calls_has_its_turn_once_a_second() -> None:
         talk.invite(key=key)
         talk.answer(key=key)
         talk.caller.speak(2)
-    counts = [len(talk.core.looks()) for _ in range(PARTS)]
+    counts = [len(talk.core.watch.looks()) for _ in range(PARTS)]
     assert sum(counts) == 40
     assert max(counts) < 40

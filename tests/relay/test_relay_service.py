@@ -14,11 +14,12 @@ import uvloop
 from relay_talk import ports_in, rtcp, rtp, sdp
 
 from edgesip.address import Addr, Flow
+from edgesip.relay.cases import Media
 from edgesip.relay.core import Event, MediaTimeout, Settings
 from edgesip.relay.moments import Moment
 from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Prompt
-from edgesip.relay.service import RelayService, limits
+from edgesip.relay.service import News, RelayService, limits
 
 HOST = "127.0.0.1"
 KEY = ("call-1", "a")
@@ -76,12 +77,15 @@ class House:
         prompts = {"hold": Prompt("hold", {0: b"m" * 8000})}
         self.service = RelayService(settings, loop, self.hear, clock=clock, prompts=prompts.get)
         self.alice, self.bob = Phone(0xA), Phone(0xB)
+        self.ended: list[Media] = []
         self.clock = clock
 
-    def hear(self, events: Sequence[Event | Moment]) -> None:
+    def hear(self, events: Sequence[News]) -> None:
         for event in events:
             if isinstance(event, Moment):
                 self.moments.append(event)
+            elif isinstance(event, Media):
+                self.ended.append(event)
             else:
                 self.events.append(event)
 
@@ -340,7 +344,7 @@ def test_the_sweep_tells_of_silence_and_survives_its_listener() -> None:
         house.service._sweep()
         assert house.events == [MediaTimeout(KEY, "b1")]
 
-        def broken(events: Sequence[Event | Moment]) -> None:
+        def broken(events: Sequence[News]) -> None:
             raise RuntimeError("the listener fails")
 
         house.service._on_events = broken

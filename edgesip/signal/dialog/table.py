@@ -101,6 +101,12 @@ class Dialogs:
         group = self._by_call.get((key[0], key[1].partition(";")[0]), ())
         return [one for one in group if one.branch == branch and one.state is not DialogState.DELETED]
 
+    def of_media(self, key: tuple[str, str]) -> Dialog | None:
+        """The dialog whose media session this is or was, of several the answered one."""
+        group = self._by_call.get((key[0], key[1].partition(";")[0]), ())
+        mine = [one for one in group if one.media_key == key]
+        return max(mine, key=lambda one: one.start, default=None)
+
     # -- the life of a dialog ----------------------------------------------------------------------
 
     def create(self, request: Request, flow: Flow, now: float, nated: bool, ruid: str = "") -> Dialog:

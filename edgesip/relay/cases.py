@@ -121,7 +121,6 @@ def _side(part: Part, agreed: frozenset[int], hint: str, path: Path | None) -> S
         said=Addr(expect.host, expect.port) if said and expect and expect.host else None,
         target=latch.target,
         locked=latch.locked,
-        is_rtp=line.is_rtp,
         packets=line.packets + (0 if last is None else last.packets),
         first_at=first_at,
         last_at=last_at,

@@ -46,7 +46,6 @@ class Side:
     said: Addr | None
     target: Addr | None
     locked: Addr | None = None
-    is_rtp: bool = True
     packets: int = 0
     first_at: float | None = None
     last_at: float | None = None

@@ -15,7 +15,6 @@ from lab.server import Server, Verb
 from lab.stream import playing
 
 pytestmark = pytest.mark.wire
-SILENT = 5.0  # seconds after which the server calls it silence
 PATIENCE = 40.0
 
 

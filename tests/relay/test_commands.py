@@ -438,7 +438,7 @@ def test_loss_and_jitter_are_those_of_the_first_tag() -> None:
     for number in (1, 2, 3, 5, 5, 6):
         controller.now += 0.02
         controller.send(at_alice, ALICE, rtp(number))
-    look(controller.core.looks(), Sums())
+    look(controller.core.watch.looks(), Sums())
     names = "rtpa_nsent rtpa_nrcvd rtpa_ndups rtpa_nlost"
     assert controller.ask(f"Q call a;1 b;1 {names}") == "6 6 1 1"
     assert controller.ask(f"Q call b;1 a;1 {names}") == "0 0 0 0"

@@ -171,7 +171,7 @@ def test_an_ordinary_binding_packs_with_every_field() -> None:
 def test_flows_whose_hashes_meet_are_told_apart() -> None:
     usrloc = Usrloc()
     usrloc.put(binding("a"))
-    usrloc._flows[hash(FLOWS[0])] = "a"
+    usrloc._flows.of(hash(FLOWS[0]))[hash(FLOWS[0])] = "a"
     assert usrloc.by_flow(FLOWS[0]) == []
     assert usrloc.one_by_flow(FLOWS[0]) is None
     assert usrloc.one_by_flow(FLOW) is not None

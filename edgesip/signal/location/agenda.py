@@ -10,7 +10,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from math import floor
 
-SLICE = 1000  # entries sorted exactly in one go, so that a second with very many does not stop the loop
+SLICE = 250  # entries sorted exactly in one go, so that a second with very many does not stop the loop
 
 
 class Agenda:

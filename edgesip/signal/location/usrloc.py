@@ -17,6 +17,7 @@ from edgesip.signal.location.agenda import SLICE, Agenda
 from edgesip.signal.location.binding import Binding, aor_key
 from edgesip.signal.location.glance import Glance, Part, at_a_glance, whole
 from edgesip.signal.location.packed import expires_of, pack, with_keepalive
+from edgesip.signal.location.shards import Shards
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.uri import parse_uri
 
@@ -62,13 +63,13 @@ class Usrloc:
     ) -> None:
         self.settings = settings
         self._most_warm = warm
-        self._aors: dict[str, str | tuple[str, ...]] = {}
+        self._aors: Shards[str, str | tuple[str, ...]] = Shards()
         self._parts: list[dict[str, Binding | bytes]] = [{} for _ in range(PARTS)]
         # By the hash of the flow: whoever shares one with another flow is found out when he is looked at.
-        self._flows: dict[int, str | dict[str, None]] = {}
+        self._flows: Shards[int, str | dict[str, None]] = Shards()
         self._warm: dict[str, None] = {}
         # How many bindings a source has, by its hash: sharing one with another source spares both a ban.
-        self._sources: dict[int, int] = {}
+        self._sources: Shards[int, int] = Shards()
         # One entry per binding as a rule. A refresh leaves it alone: a later expiry is looked up when the
         # entry comes up, and only an earlier one is added.
         self._agenda = Agenda()
@@ -84,9 +85,10 @@ class Usrloc:
     @property
     def counters(self) -> dict[str, int]:
         """Kamailio's statistics of the group `usrloc` (location.md §1.7)."""
+        users = len(self._aors)
         return {
-            "usrloc:registered_users": len(self._aors),
-            "usrloc:location-users": len(self._aors),
+            "usrloc:registered_users": users,
+            "usrloc:location-users": users,
             "usrloc:location-contacts": self._size,
             "usrloc:location-expires": self._expired,
         }
@@ -152,7 +154,7 @@ class Usrloc:
 
         The table may change meanwhile.
         """
-        for aor in list(self._aors):
+        for aor in self._aors:
             row = self._row(aor)
             if row:
                 yield aor, tuple(row)
@@ -174,11 +176,13 @@ class Usrloc:
 
     def occupied(self, flow: Flow) -> bool:
         """True when a phone is registered over this flow: by its hash alone, for who asks all the time."""
-        return hash(flow) in self._flows
+        key = hash(flow)
+        return key in self._flows.of(key)
 
     def shares(self, source: str) -> bool:
         """True when any phone is registered from this source (`address.source_of`)."""
-        return hash(source) in self._sources
+        key = hash(source)
+        return key in self._sources.of(key)
 
     def lives(self, user: str, source: str) -> bool:
         """True when this user has a phone at this source, or with `use_domain` anybody has."""
@@ -190,12 +194,12 @@ class Usrloc:
         """True when so many are registered over the flow of this hash that none speaks for the others: a
         front proxy.
         """
-        there = self._flows.get(flow)
+        there = self._flows.of(flow).get(flow)
         return isinstance(there, dict) and len(there) > CROWD
 
     def alone(self, flow: int) -> bool:
         """True when one binding at most is registered over the flow of this hash."""
-        return not isinstance(self._flows.get(flow), dict)
+        return not isinstance(self._flows.of(flow).get(flow), dict)
 
     def put(self, binding: Binding) -> None:
         """Insert, or replace the binding of the same ruid; a changed q puts it behind its equals (§1.2)."""
@@ -303,10 +307,11 @@ class Usrloc:
         for binding in bindings:
             count += 1
             part = self._parts[_part_of(binding.ruid)]
-            if binding.aor not in self._aors and binding.ruid not in part:
+            aors = self._aors.of(binding.aor)
+            if binding.aor not in aors and binding.ruid not in part:
                 self._size += 1
                 part[binding.ruid] = pack(binding) or binding
-                self._aors[binding.aor] = binding.ruid
+                aors[binding.aor] = binding.ruid
                 self._arrive(binding)
                 self._note(binding)
             else:
@@ -321,12 +326,13 @@ class Usrloc:
         return count
 
     def _row(self, key: str) -> list[Binding]:
-        ruids = self._aors.get(key, ())
+        ruids = self._aors.of(key).get(key, ())
         found = [self.get(ruid) for ruid in ((ruids,) if isinstance(ruids, str) else ruids)]
         return [binding for binding in found if binding is not None]
 
     def _at(self, flow: Flow) -> Iterator[Binding]:
-        ruids = self._flows.get(hash(flow), ())
+        key = hash(flow)
+        ruids = self._flows.of(key).get(key, ())
         for ruid in (ruids,) if isinstance(ruids, str) else ruids:
             binding = self.get(ruid)
             if binding is not None:
@@ -395,49 +401,54 @@ class Usrloc:
 
     def _insert(self, binding: Binding) -> None:
         """Find the place among the contacts of its address of record."""
-        ruids = self._aors.get(binding.aor)
-        if ruids is None:
-            self._aors[binding.aor] = binding.ruid
+        aors = self._aors.of(binding.aor)
+        if binding.aor not in aors:
+            aors[binding.aor] = binding.ruid
             return
         row = self._row(binding.aor)
         place = next((index for index, one in enumerate(row) if one.q < binding.q), len(row))
         if self.settings.desc_time_order:
             place = 0
         names = [one.ruid for one in row]
-        self._aors[binding.aor] = (*names[:place], binding.ruid, *names[place:])
+        aors[binding.aor] = (*names[:place], binding.ruid, *names[place:])
 
     def _cut(self, old: Binding) -> None:
-        ruids = self._aors[old.aor]
+        aors = self._aors.of(old.aor)
+        ruids = aors[old.aor]
         rest = () if isinstance(ruids, str) else tuple([ruid for ruid in ruids if ruid != old.ruid])
         if not rest:
-            del self._aors[old.aor]
+            del aors[old.aor]
         else:
-            self._aors[old.aor] = rest[0] if len(rest) == 1 else rest
+            aors[old.aor] = rest[0] if len(rest) == 1 else rest
 
     def _arrive(self, binding: Binding) -> None:
         """Most flows carry one phone, kept as its bare ruid; a front proxy's carries thousands."""
         source = hash(source_of(binding.flow.remote.host))
-        self._sources[source] = self._sources.get(source, 0) + 1
+        sources = self._sources.of(source)
+        sources[source] = sources.get(source, 0) + 1
         key = hash(binding.flow)
-        there = self._flows.get(key)
+        flows = self._flows.of(key)
+        there = flows.get(key)
         if there is None:
-            self._flows[key] = binding.ruid
+            flows[key] = binding.ruid
         elif isinstance(there, str):
-            self._flows[key] = {there: None, binding.ruid: None}
+            flows[key] = {there: None, binding.ruid: None}
         else:
             there[binding.ruid] = None
 
     def _leave(self, old: Binding) -> None:
         source = hash(source_of(old.flow.remote.host))
-        self._sources[source] -= 1
-        if not self._sources[source]:
-            del self._sources[source]
+        sources = self._sources.of(source)
+        sources[source] -= 1
+        if not sources[source]:
+            del sources[source]
         key = hash(old.flow)
-        there = self._flows.get(key)
+        flows = self._flows.of(key)
+        there = flows.get(key)
         if isinstance(there, dict):
             there.pop(old.ruid, None)
         if not there or there == old.ruid:
-            self._flows.pop(key, None)
+            flows.pop(key, None)
 
 
 def _expires(row: Binding | bytes) -> float:

@@ -113,7 +113,8 @@ class SignalCore:
         rooms = (self.subscriptions, pinger, self.liveness, self.traversal, self.guard)
         self._chores = Chores(usrloc, self.saver, *rooms)
         known = (transactions.by_key, self._waiting)
-        self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known)
+        at_home = self.guard.at_home
+        self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known, at_home)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -183,8 +184,7 @@ class SignalCore:
         if self.admission.closed:
             if request.method == "ACK" and self._stateless.is_answered(request):
                 return []
-            known = request.method == "REGISTER" and self.registered(flow)
-            wait = self.admission.refusal(request, known, self._stateless.lot(request))
+            wait = self.admission.refusal(request, self.guard.at_home(flow), self._stateless.lot(request))
             if wait:
                 if wait > 0 or flow.transport != "udp":  # over a connection nobody asks again
                     headers = (("Retry-After", str(abs(wait))),)

@@ -42,22 +42,25 @@ def test_a_pause_closes_nothing_and_a_queue_does() -> None:
     assert guard.closed
     assert 0 < guard.part < 0.5
     busy(guard, 0.2, 200, 102.0)
-    assert guard.part == 1.0
+    assert guard.part == 2.0
 
 
 def test_it_opens_when_the_queue_is_gone() -> None:
     guard = admission()
     now = busy(guard, 0.5, 30)
-    assert guard.part == 1.0
+    assert guard.part == 2.0
     now = busy(guard, 0.06, 3, now)
-    assert 0.3 < guard.part < 0.7
+    assert 1.3 < guard.part < 1.7, "those who are at home are let in again first"
+    now = busy(guard, 0.06, 40, now)
+    assert guard.part < 1.0
     guard.measure(0.0, now + 0.2)
     guard.measure(0.0, now + 20)
     assert not guard.closed
 
 
+@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize(("load", "least"), [(0.5, 0.49), (0.95, 0.94), (1.3, 0.9), (2.0, 0.9), (4.0, 0.75)])
-def test_goodput_under_load(load: float, least: float) -> None:
+def test_goodput_under_load(load: float, least: float, known: bool) -> None:
     """A queue that serves 200 calls a second; turning one away costs a twentieth of a call."""
     guard, request, dice = admission(), invite(), random.Random(3)
     now, arrival, served = 0.0, 0.0, 0
@@ -72,7 +75,7 @@ def test_goodput_under_load(load: float, least: float) -> None:
             continue
         waited = now - queue.popleft()
         guard.measure(waited, now)
-        if guard.closed and guard.refusal(request, False, dice.randrange(65536)):
+        if guard.closed and guard.refusal(request, known, dice.randrange(65536)):
             now += 0.05 / 200
             continue
         now += 1 / 200
@@ -95,13 +98,48 @@ def test_the_part_that_is_turned_away_is_the_part_that_was_said() -> None:
     assert guard.counters["core:overload_rejected"] == 4000 - waits[0]
 
 
-def test_a_phone_that_refreshes_goes_before_what_is_new() -> None:
+def turned(guard: Admission, request: Request, known: bool) -> float:
+    """The part of such requests that is turned away."""
+    lots = range(0, 65536, 64)
+    return sum(guard.refusal(request, known, lot) != 0 for lot in lots) / len(lots)
+
+
+@pytest.mark.parametrize(
+    ("part", "strangers", "calls", "refreshes"),
+    [
+        (0.5, 0.5, 0.0, 0.0),
+        (1.0, 1.0, 0.0, 0.0),
+        (1.4, 1.0, 0.4, 0.0),
+        (1.75, 1.0, 0.75, 0.5),
+        (2.0, 1.0, 1.0, 1.0),
+    ],
+)
+def test_strangers_are_turned_away_first_and_refreshes_last(
+    part: float, strangers: float, calls: float, refreshes: float
+) -> None:
     guard = admission()
-    guard.part, guard.closed = 0.5, True
-    request = invite()
-    assert [guard.refusal(request, True, lot) for lot in range(0, 65536, 328)] == [0] * 200
-    guard.part = 1.0
-    assert guard.refusal(request, True, 65535) > 0
+    guard.part, guard.closed = part, True
+    talk = Talk()
+    refresh = parse(talk.phone("alice").request("REGISTER", f"sip:{SERVER.host}").octets)
+    assert isinstance(refresh, Request)
+    assert turned(guard, invite(), False) == pytest.approx(strangers, abs=0.01)
+    assert turned(guard, refresh, False) == pytest.approx(strangers, abs=0.01)
+    assert turned(guard, invite(), True) == pytest.approx(calls, abs=0.01)
+    assert turned(guard, refresh, True) == pytest.approx(refreshes, abs=0.01)
+
+
+def test_one_long_pause_turns_away_strangers_and_nobody_who_is_at_home() -> None:
+    """A neighbour on the same machine takes the processor for two seconds: what that leaves in the queue is
+    short work once strangers are dropped.
+    """
+    guard = admission()
+    guard.measure(0.11, 100.0)
+    guard.measure(2.0, 102.0)
+    assert guard.part == 1.0
+    guard.measure(1.9, 102.11)
+    guard.measure(0.3, 102.22)
+    guard.measure(0.01, 102.33)
+    assert turned(guard, invite(), True) == 0.0
 
 
 def test_what_waited_too_long_is_not_even_answered() -> None:
@@ -113,7 +151,7 @@ def test_what_waited_too_long_is_not_even_answered() -> None:
 
 
 def shut(talk: Talk) -> None:
-    talk.core.admission.part, talk.core.admission.closed = 1.0, True
+    talk.core.admission.part, talk.core.admission.closed = 2.0, True
 
 
 def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
@@ -143,7 +181,7 @@ def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
     stranger = talk.phone("carol", transport="tcp")
     talk >> stranger.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:carol@{SERVER.host}>")
     talk << (stranger, 503)
-    talk.core.admission.part = 0.9
+    talk.core.admission.part = 1.5
     talk >> alice.request("REGISTER", f"sip:{SERVER.host}", to=f"<sip:alice@{SERVER.host}>") << (alice, 401)
     talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
 
@@ -153,7 +191,7 @@ def test_a_repeated_invite_hears_the_same_as_before() -> None:
     talk = Talk()
     alice, bob = talk.phone("alice"), talk.phone("bob")
     talk.register(alice, bob)
-    talk.core.admission.part, talk.core.admission.closed = 0.5, True
+    talk.core.admission.part, talk.core.admission.closed = 1.5, True
     turned_away = 0
     for _ in range(40):
         invite = alice.invite("bob")

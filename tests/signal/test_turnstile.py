@@ -73,7 +73,7 @@ class Gate:
         self.stateless = Stateless(Talk().core.myself, lambda n: b"\x07" * n, self.sends)
         self.counts = {"core:rcv_requests": 0}
         table = (dict.fromkeys(known),)
-        self.turnstile = Turnstile(self.admission, self.stateless, self.counts, table)
+        self.turnstile = Turnstile(self.admission, self.stateless, self.counts, table, lambda flow: False)
 
     def stops(self, text: str, flow: Flow = FLOW) -> bool:
         return self.turnstile.stops(text.encode("utf-8", "surrogateescape"), flow)
@@ -155,6 +155,10 @@ def test_a_call_in_a_server_that_is_full() -> None:
     alice, bob = talk.phone("alice", nat=True), talk.phone("bob", nat=True)
     talk.register(alice, bob)
     talk.core.admission.part, talk.core.admission.closed = 1.0, True
+    talk >> talk.phone("carol").invite("bob")
+    assert b" 503 " in talk.sent.pop()[1], "a stranger"
+    talk >> alice.invite("bob") << (alice, 407)
+    talk.core.admission.part = 2.0
     talk >> alice.invite("bob") << (alice, 503)
     talk.core.admission.part = 0.0
     talk >> alice.invite("bob") << (alice, 407)

@@ -2,6 +2,8 @@
 
 Told how long messages have waited before they are read, it turns away the part of what opens something new
 that keeps this wait near a target, as PIE does with packets (RFC 8033 §4.2): what is under way ends well.
+Strangers go first. Only when all of them are turned away and messages still wait, so are calls of those who
+are at home here (registered over this flow, or trusted), and last of all their refreshes.
 Measures nothing itself, knows no socket, and keeps nothing for a caller but when its next error is due.
 """
 
@@ -18,6 +20,12 @@ ALPHA, BETA = 0.3, 1.3
 """How much the part changes at a look for a second above the target, and for a second more than before."""
 CALM = 0.95
 """What is left of the part after a look at less than half of the target."""
+ALL, MOST = 1.0, 2.0
+"""The part at which every stranger is turned away, and the one at which everybody is."""
+REFRESHES = 1.5
+"""The part from which on phones that refresh are turned away as well."""
+SLOWLY = 0.2
+"""What the part may grow at a look beyond `ALL`: the queue of strangers has to be gone first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class Admission:
         self._errors: dict[str, tuple[float, float]] = {}
         self.closed = False
         self.delay = 0.0
-        self.part = 0.0
+        self.part = 0.0  # of strangers as it stands up to ALL, of the others by what is beyond
         self.counters: dict[str, int] = {
             "core:overload_rejected": 0,
             "core:overload_dropped": 0,
@@ -52,10 +60,11 @@ class Admission:
         }
 
     def gauges(self) -> dict[str, int]:
-        """The delay in milliseconds and the part that is turned away in per cent, now."""
+        """The delay in milliseconds and the parts that are turned away in per cent, now."""
         return {
             "core:overload_delay_ms": int(self.delay * 1000),
-            "core:overload_percent": int(self.part * 100),
+            "core:overload_percent": int(min(self.part, ALL) * 100),
+            "core:overload_known_percent": int(max(self.part - ALL, 0.0) * 100),
         }
 
     def measure(self, waited: float, now: float) -> None:
@@ -72,22 +81,27 @@ class Admission:
         part = self.part + ALPHA * (delay - target) + BETA * (delay - before)
         if max(before, delay) < target / 2:
             part = min(part, self.part * CALM ** min(passed / INTERVAL, 200.0))
-        self.part = min(1.0, max(0.0, part if part > 0.005 else 0.0))
+        self.part = min(MOST, max(ALL, self.part + SLOWLY), max(0.0, part if part > 0.005 else 0.0))
         self.closed = self.part > 0
 
     def refusal(self, request: Request, known: bool, lot: int) -> int:
         """0 for what is let in; else the seconds for its Retry-After, -1 when not even that makes sense.
 
-        What belongs to something is always let in; `known` (a phone that refreshes what it has) goes before
-        what is new. `lot` (0..65535) is drawn once for a request: when it is repeated in a full queue, the
-        second copy of one that was turned away must not open a call that nobody waits for.
+        What belongs to something is always let in; `known` is who is at home here. `lot` (0..65535) is drawn
+        once for a request: when it is repeated in a full queue, the second copy of one that was turned away
+        must not open a call that nobody waits for.
         """
         if request.method in ("ACK", "BYE", "CANCEL", "PRACK", "UPDATE") or request.headers.to.tag:
             return 0
-        return self.turned(lot, max(0.0, 10 * self.part - 9) if known else self.part)
+        if known and request.method == "REGISTER":
+            return self._turned(lot, (self.part - REFRESHES) / (MOST - REFRESHES))
+        return self.turned(lot, known)
 
-    def turned(self, lot: int, part: float) -> int:
-        """The same for what is new, when this part (0..1) of its kind is turned away."""
+    def turned(self, lot: int, known: bool) -> int:
+        """The same for a new call."""
+        return self._turned(lot, self.part - ALL if known else self.part)
+
+    def _turned(self, lot: int, part: float) -> int:
         if lot >= part * 65536:
             return 0
         if self.delay > self._settings.stale:

@@ -82,6 +82,10 @@ class Guard:
         upstream = self._upstream
         return (upstream is not None and host in upstream.hosts) or self.permissions.trusts(host)
 
+    def at_home(self, flow: Flow) -> bool:
+        """True for who goes before strangers when there is too much: registered over this flow or trusted."""
+        return self._occupied(flow) or self.trusts(flow.remote.host)
+
     def is_scanner(self, agent: str) -> bool:
         """True for the User-Agent of a scanner; what was said of those that were heard of lately is kept."""
         found = self._agents.get(agent)
@@ -105,7 +109,7 @@ class Guard:
             return True
         if not admission.closed or flow.transport != "udp" or not data.startswith(b"REGISTER "):
             return False
-        return not self._occupied(flow) and admission.sheds()
+        return not self.at_home(flow) and admission.sheds()
 
     def refuses_request(self, request: Request, flow: Flow, now: float) -> bool:
         """True when what this request would open is not heard: its user is banned at this source."""

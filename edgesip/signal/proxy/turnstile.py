@@ -8,7 +8,7 @@ plain form, belongs to something, or is let in, takes the usual way and is read 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from edgesip.address import Flow
@@ -28,7 +28,10 @@ _SHORT: Final = {"v": "via", "f": "from", "t": "to", "i": "call-id"}
 
 
 class Turnstile:
-    """Where new calls are counted off; `known` hold the keys of requests that something is done for."""
+    """Where new calls are counted off; `known` hold the keys of requests that something is done for.
+
+    `at_home` says who goes before strangers.
+    """
 
     def __init__(
         self,
@@ -36,7 +39,9 @@ class Turnstile:
         stateless: Stateless,
         counts: dict[str, int],
         known: Sequence[Mapping[TxKey, object]],
+        at_home: Callable[[Flow], bool],
     ) -> None:
+        self._at_home = at_home
         self._admission = admission
         self._stateless = stateless
         self._counts = counts
@@ -89,7 +94,7 @@ class Turnstile:
             return True
         if "tag" in to.lower():
             return False
-        wait = self._admission.turned(self._stateless.lot_of(tag), self._admission.part)
+        wait = self._admission.turned(self._stateless.lot_of(tag), self._at_home(flow))
         if not wait:
             return False
         self._counts["core:rcv_requests"] += 1

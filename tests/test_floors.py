@@ -40,6 +40,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.relay.stated", 2),
     ("edgesip.relay.tally", 2),
     ("edgesip.relay.commands", 2),
+    ("edgesip.relay.seating", 2),
     ("edgesip.script", 2),
     ("edgesip.testing", 2),
     ("edgesip.profiles", 2),

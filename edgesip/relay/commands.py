@@ -14,11 +14,11 @@ from typing import NamedTuple
 from edgesip.address import Addr, bracketed, is_private
 from edgesip.relay import rtpp, stated, tally
 from edgesip.relay.core import RelayCore
-from edgesip.relay.flags import EXTERNAL, INTERNAL
-from edgesip.relay.interface import Seat
+from edgesip.relay.record import PCAP, WAV
 from edgesip.relay.rtpp import Command, Delete, Notify, Place, Query, RtppError, Who
-from edgesip.relay.session import CALLEE, CALLER, Key, Session
-from edgesip.relay.stated import Seats
+from edgesip.relay.seating import seats_for
+from edgesip.relay.session import CALLEE, CALLER, Key
+from edgesip.relay.switches import why_not
 from edgesip.relay.tally import Tally
 from edgesip.wish import Wish
 
@@ -46,13 +46,10 @@ _EXTENSIONS = frozenset(
         "20141004",  # Q and G with names
         "20150330",  # new ports for a stream
         "20191015",  # sub-commands
+        "20200226",  # N
+        "20230314",  # Q and the end in one
     }
 )
-_ELSEWHERE = {"0.0.0.0": "192.0.2.1", "::": "2001:db8::1"}
-"""Addresses far away (RFC 5737, RFC 3849): the way to them is the default route."""
-_OTHER_FAMILY = {"0.0.0.0": "::", "::": "0.0.0.0"}
-_NETWORKS = {"i": (INTERNAL, rtpp.INTERNAL), "e": (EXTERNAL, rtpp.EXTERNAL)}
-"""What the letters stand for, and the error when it is not there."""
 _NOTIFYING = frozenset({"20081224", "20150617"})
 
 
@@ -223,21 +220,24 @@ class Commands:
             return self._tally.info(self._core, list(self._keys), command.brief, now)
         if isinstance(command, rtpp.Play | rtpp.Stop):
             return self._play(command, now)
-        self._found(command.who)
+        return self._record(command, now)
         raise RtppError(rtpp.COPY_FAILED, "nothing can be recorded here")
 
     def _place(self, command: Place, controller: str, now: float) -> str:
         call, who = self._find(command.who), command.who
         if call is None and not command.create:
             return "0"
-        notify = self._wish(command.notify, controller)
+        notify = self._told(command.notify, controller)
         tagged = CALLER if call is None else call.side_of(who) or CALLER
         side = tagged if command.create else _other(tagged)
-        seats = self._seats(command, side, None if call is None else self._core.session(call.key))
+        session = None if call is None else self._core.session(call.key)
+        seats = seats_for(self._core, self._toward, command, side, session)
         fresh = call is None
         if call is None:
             call = _Call((who.call_id, OWNER + who.first), who.call_id, who.first, None)
-            if self._core.session(call.key) is None and not self._core.has_room():
+            if not self._core.drained.isdisjoint(seat.interface for seat in seats):
+                raise RtppError(rtpp.DRAINING, "no new sessions are taken")
+            if not self._core.has_room():
                 raise RtppError(rtpp.OVERLOADED, "too many sessions")
         if who.second is not None and (not command.create or tagged == CALLEE):
             call.second = who.first if tagged == CALLEE else who.second
@@ -278,7 +278,7 @@ class Commands:
             del self._unanswered[call.key]  # to the end of the line
             self._unanswered[call.key] = now
 
-    def _wish(self, notify: Notify | None, controller: str) -> Notify | None:
+    def _told(self, notify: Notify | None, controller: str) -> Notify | None:
         """Who wants to be told, if he may be."""
         if notify is None:
             return None
@@ -289,62 +289,6 @@ class Commands:
         if name not in self._notify or not socket:
             raise RtppError(rtpp.NOTIFY_DISABLED, f"{notify.socket} may not be told")
         return Notify(socket, notify.tag)
-
-    def _seats(self, command: Place, side: str, session: Session | None) -> Seats:
-        """Where each leg's ports shall be: where they are, or where the command wants those that it asks for.
-
-        Networks are looked at when a session begins, the sender's first; later they change nothing.
-        """
-        wanted = self._seat_wanted(command)
-        if session is not None:
-            caller, callee = session.caller, session.branches[stated.BRANCH].leg
-            seats = [Seat(leg.host, leg.written, leg.interface) for leg in (caller, callee)]
-            if wanted is not None:
-                seats[0 if side == CALLEE else 1] = wanted
-            own = seats[0 if side == CALLER else 1]
-        else:
-            own = wanted or self._seat_in(command.networks[:1], command)
-            other = wanted or (self._seat_in(command.networks[1:], command) if command.networks[1:] else own)
-            seats = [own, other] if side == CALLER else [other, own]
-        if command.host and (":" in command.host) != (":" in own.host):
-            raise RtppError(rtpp.FAMILY, f"{command.host} cannot be reached from {own.host}")
-        return seats[0], seats[1]
-
-    def _seat_wanted(self, command: Place) -> Seat | None:
-        """The address that the command names for its ports, by itself or by where it leads."""
-        seats = self._core.seats
-        if command.label:
-            found = seats.seat(command.label, _family(command), "")
-        elif command.local:
-            found = seats.seat_on(command.local)
-        elif command.toward:
-            local = self._toward(command.toward)
-            if not local:
-                raise RtppError(rtpp.NO_WAY, f"no way to {command.toward}")
-            found = seats.seat_on(local)
-        else:
-            return None
-        if found is None:
-            what = command.label or command.local or command.toward
-            raise RtppError(rtpp.NO_SUCH_LOCAL, f"the relay has no address for {what}")
-        return found
-
-    def _seat_in(self, network: str, command: Place) -> Seat:
-        """A seat on the network that a letter stands for; without one where the command's address leads."""
-        seats = self._core.seats
-        if network:
-            name, code = _NETWORKS[network]
-            found = seats.seat(name, _family(command), "")
-            if found is None:  # bridges between families: the one that this network has
-                found = seats.seat(name, _OTHER_FAMILY[_family(command)], "")
-            if found is None:
-                raise RtppError(code, f"there is no interface {name}")
-            return found
-        local = self._toward(command.host or _ELSEWHERE[_family(command)])
-        found = seats.seat("", _family(command), local)
-        if found is None or not found.host:
-            raise RtppError(rtpp.NO_WAY, f"no way to {command.host}")
-        return found
 
     def _delete(self, command: Delete, now: float) -> str:
         call, media = self._found(command.who), command.who.media
@@ -392,6 +336,18 @@ class Commands:
         self._tally.counts["nplrs_created"] += 1
         return "0"
 
+    def _record(self, command: rtpp.Record | rtpp.Unrecord, now: float) -> str:
+        """Both sides are recorded in one file, as sound where it can be, where our recordings are."""
+        call = self._found(command.who)
+        session = self._core.session(call.key)
+        if isinstance(command, rtpp.Record) and command.target:
+            raise RtppError(rtpp.COPY_FAILED, "nobody chooses where recordings go")
+        kind = ""
+        if isinstance(command, rtpp.Record) and session is not None:
+            kind = PCAP if why_not(session) else WAV
+        self._core.record(call.key, kind, now)
+        return "0"
+
     def _query(self, command: Query, now: float) -> str:
         call, index = self._found(command.who), (command.who.media or 1) - 1
         session = self._core.session(call.key)
@@ -421,12 +377,6 @@ class Commands:
 
 def _other(side: str) -> str:
     return CALLEE if side == CALLER else CALLER
-
-
-def _family(command: Place) -> str:
-    """Any address of the family that the command is about."""
-    six = ":" in command.host if command.host else command.six
-    return "::" if six else "0.0.0.0"
 
 
 def _wish(command: Place) -> Wish:

@@ -36,7 +36,7 @@ class Desk:
     def show(self, call_id: str, now: float) -> list[dict[str, Any]]:
         """All that is known of a call's media, also of one that ended within half a minute (`rtp.show`)."""
         path = self._packets.path
-        living = [shown(one, path, now, left=self._left(one, now)) for one in self.named(call_id)]
+        living = [shown(one, path, now, left=self.left(one, now)) for one in self.named(call_id)]
         return living + [shown(one.session, path, now, ended=one) for one in self._past.named(call_id)]
 
     def query(self, key: Key, now: float) -> str:
@@ -45,7 +45,7 @@ class Desk:
         """
         session = self._sessions.get(key)
         if session is not None:
-            return queried(session, self._packets.path, self._left(session, now))
+            return queried(session, self._packets.path, self.left(session, now))
         ended = self._past.get(key)
         return "" if ended is None else queried(ended.session, self._packets.path, 0)
 
@@ -64,7 +64,7 @@ class Desk:
             self._packets.block(session, session.blocked | asked if wanted else session.blocked - asked)
         return len(found)
 
-    def _left(self, session: Session, now: float) -> int:
+    def left(self, session: Session, now: float) -> int:
         """Seconds until it has been silent for too long."""
         for _, _, line in session.lines():
             self._packets.read(session, line)

@@ -112,7 +112,10 @@ def told(names: Sequence[str], verbose: bool, found: Mapping[str, float], code: 
 
 
 def _ttl(core: RelayCore, session: Session, now: float) -> int:
-    return max(0, round(core.patience(session) - (now - session.heard)))
+    """Seconds until the session ends if nothing more is heard."""
+    if session.answered:
+        return core.desk.left(session, now)
+    return max(0, round(core.desk.limits.timeout - (now - session.heard)))
 
 
 def _line(core: RelayCore, session: Session, index: int, now: float) -> str:

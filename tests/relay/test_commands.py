@@ -194,6 +194,17 @@ def test_a_reinvite_by_the_callee_keeps_the_ports_and_moves_only_him() -> None:
     assert controller.send(at_alice, ALICE, rtp(9))[0][0] == moved
 
 
+def test_a_late_offer_names_the_callee_first() -> None:
+    """The 200 offers, the ACK answers: Kamailio sends U and L with the tags turned round."""
+    controller = Controller()
+    at_alice = controller.port(f"Uc0 call {BOB.host} {BOB.port} b;1 a;1")
+    at_bob = controller.port(f"Lc0 call {ALICE.host} {ALICE.port} b;1 a;1")
+    controller.talk(at_bob, at_alice)
+    assert controller.port(f"Uc0 call {ALICE.host} {ALICE.port} a;1 b;1") == at_bob
+    assert controller.ask("D call a b") == "0"
+    assert controller.leased == 0
+
+
 def test_hold_by_the_null_address_changes_nothing_that_was_learned() -> None:
     controller = Controller()
     at_bob, at_alice = controller.call()
@@ -483,6 +494,38 @@ def test_a_prompt_plays_so_often_in_the_codec_that_was_asked_for() -> None:
     assert len(heard) == 20, "twice two hundred milliseconds"
     assert {octets[1] & 0x7F for _, octets in heard} == {8}
     assert controller.ask("P0 call music session a;1") == "0"
+
+
+def test_a_recording_is_begun_and_ended() -> None:
+    controller = Controller()
+    assert controller.ask("R call a b") == "E50"
+    at_bob, at_alice = controller.call()
+    assert controller.ask("R call a b") == "0"
+    assert controller.ask("Rs call b a") == "0"
+    [sink] = controller.core.sinks.take()
+    assert sink.kind == "wav"
+    controller.talk(at_bob, at_alice)
+    assert len(sink.take()) == 6
+    assert controller.ask("N call a b") == "0"
+    assert sink.ended is not None
+    controller.talk(at_bob, at_alice)
+    assert sink.take() == []
+    assert controller.ask("C call /etc/passwd a b") == "E65"
+
+
+def test_what_is_no_g711_is_recorded_as_packets() -> None:
+    controller = Controller()
+    controller.call("c9,18")
+    assert controller.ask("R call a b") == "0"
+    assert [sink.kind for sink in controller.core.sinks.take()] == ["pcap"]
+
+
+def test_a_relay_that_is_to_be_empty_takes_no_new_sessions() -> None:
+    controller = Controller()
+    at_bob, _ = controller.call()
+    controller.core.drained = frozenset({""})
+    assert controller.ask(f"Uc0 other {ALICE.host} {ALICE.port} a;1") == "E99"
+    assert controller.port(f"Uc0 call {ALICE.host} {ALICE.port} a;1 b;1") == at_bob
 
 
 def test_what_cannot_be_played_has_its_number() -> None:

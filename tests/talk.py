@@ -34,8 +34,10 @@ from edgesip.script import (
     load,
     refusal_for,
 )
+from edgesip.script.rooms import RtpproxyRules
 from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
 from edgesip.signal.decision import Forward
+from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.guard.digest import Digest
 from edgesip.signal.guard.guard import Guard, GuardSettings
@@ -344,6 +346,7 @@ class Talk:
         rules: registrar.Settings | None = None,
         lookup: LookupSettings | None = None,
         guard: GuardSettings | None = None,
+        media: Media | None = None,
     ) -> None:
         self.now = 1000.0
         self.ring = Ring(True, 1 << 22, 5000)
@@ -373,7 +376,9 @@ class Talk:
         )
         self.guard = Guard(guard or GuardSettings(), usrloc, upstream)
         self.rooms = Rooms(
-            myself, usrloc, Users(*users), digest, self.guard, upstream, auth, self.kept, lookup, seals
+            *(myself, usrloc, Users(*users), digest, self.guard, upstream, auth, self.kept, lookup, seals),
+            media=(media or self.media) if relay else None,
+            rtpproxy=RtpproxyRules(b"a=nortpproxy:yes", "$ci"),
         )
         self.blocklist = Blocklist(BlocklistSettings())
         self.locator = Locator(
@@ -387,7 +392,7 @@ class Talk:
             Dialogs(dialog or DialogSettings()),
             digest,
             Pinger(PingSettings(ping), entropy, myself.address_for),
-            self.media if relay else None,
+            self.rooms.media,
             entropy,
             hooks_of(self.script, self.rooms, lambda: self.now),
             traversal=self.kept,

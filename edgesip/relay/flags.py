@@ -146,4 +146,4 @@ def _nearest(token: str) -> str:
     close = difflib.get_close_matches(token.lower(), names, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {names[close[0]]}?"
-    return f"; there are the letters {' '.join(_LETTERS)}, and words: docs/media.md"
+    return f"; there are the letters {' '.join(_LETTERS)}, and words (docs/route-scripts.md)"

@@ -114,7 +114,7 @@ def request_role(method: str, has_sdp: bool, late: str, side: str) -> Role:
     """The role of a request's SDP; `late` is the side whose offer stood in a response, `side` the sender."""
     if not has_sdp:
         return Role.NONE
-    if method in ("ACK", "PRACK") and late and late != side:
+    if method == "ACK" or (method == "PRACK" and late and late != side):
         return Role.ANSWER
     return Role.OFFER if method in ("INVITE", "UPDATE", "PRACK") else Role.NONE
 

@@ -125,9 +125,10 @@ class Calls:
         if role is Role.OFFER:
             return media.offer(dialog.media_key, branch, tag, side, body, source, toward, now, wish)
         if role is Role.ANSWER:
-            dialog.late = ""
+            late, dialog.late = dialog.late, ""  # an ACK that comes again only reads as the first did
             wish, dialog.wish = wish or (dialog.wish if side == "caller" else None), None
-            return media.answer(dialog.media_key, branch, tag, side, body, source, toward, True, now, wish)
+            final = bool(late)
+            return media.answer(dialog.media_key, branch, tag, side, body, source, toward, final, now, wish)
         return body
 
     def _relay(self, dialog: Dialog, edits: Edits) -> None:

@@ -75,8 +75,8 @@ def test_marks_and_names_of_sessions(tmp_path: Path) -> None:
         ),
         ('[relay.interface.lan]\naddress = "10.0.0.1"\nports = "1-2"\n', "2: relay.interface: 1-2: LOW"),
         (
-            '[relay]\naddress = "10.0.0.1"\n[relay.interface.x]\naddress = "10.0.0.1"\nports = "20000-40000"\n',
-            "4: relay.interface.x: its ports 20000-40000 and those of relay.address, 16384-32767, are",
+            TWO.replace("40000-42000", "20000-40000").replace("192.0.2.1", "10.0.0.1"),
+            "3: relay.interface.external: its ports 20000-40000 and those of relay.interface.internal, ",
         ),
         (
             '[relay.interface.lan]\naddress = "192.0.2.9"\nports = "20000-40000"\n',

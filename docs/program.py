@@ -24,6 +24,7 @@ from edgesip.app import provision
 from edgesip.cli.client import ask
 from edgesip.cli.main import app
 from edgesip.control import subscriptions, views
+from edgesip.control.rtp import methods_for as rtp_methods_for
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
 from edgesip.signal.dialog.state import Dialog, Leg
@@ -139,6 +140,8 @@ def answer_fields() -> dict[str, list[str]]:
     sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nm=audio 4000 RTP/AVP 0\r\n"
     media.offer(("c", "f"), "b", "", "caller", sdp, flow, flow, 0.0)
     session = media.sessions(0.0)[0]
+    [shown] = media.desk.show("c", 0.0)
+    rtp = {method.name: method for method in rtp_methods_for(media, lambda: 0.0)}
     head = b"Via: SIP/2.0/UDP a;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:b@b>\r\nCall-ID: c\r\n"
     asked = parse(b"SUBSCRIBE sip:b@b SIP/2.0\r\n" + head + b"CSeq: 1 SUBSCRIBE\r\n\r\n")
     assert isinstance(asked, Request)
@@ -149,4 +152,10 @@ def answer_fields() -> dict[str, list[str]]:
         "dlg.subscriptions": list(subscriptions.view(Subscription(asked, End(flow), 0.0), 0.0, 0.0)),
         "rtp.list": [*session, *session["legs"][0]],
         "rtp.ports": list(media.ports(0.0)),
+        "rtp.show": [
+            *(name for name in shown if name not in session),
+            *(name for name in shown["legs"][0] if name not in session["legs"][0]),
+        ],
+        "rtp.stats": list(rtp["rtp.stats"].call([])),
+        "rtpproxy.list": list(rtp["rtpproxy.list"].call([])[0]),
     }

@@ -108,4 +108,5 @@ def sources_of(
         sources.append(lambda: dict.fromkeys((*TLS_COUNTERS, *TLS_GAUGES), 0))
     if media is not None:
         sources.append(lambda: media.counters)
+        sources.append(lambda: media.core.desk.gauges(media.core.ports(time.monotonic())))
     return tuple(sources)

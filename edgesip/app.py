@@ -15,10 +15,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import lending, pinging, prompting, publicity, relaying, subscribing
+from edgesip import lending, pinging, prompting, publicity, relaying, silencing, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
-from edgesip.control import dns, log, nathelper, prompts, record, reload, subscriptions, tm, ul, why
+from edgesip.control import dns, log, nathelper, prompts, record, reload, rtp, subscriptions, tm, ul, why
 from edgesip.control.collector import Collector
 from edgesip.control.holder import bind_failure, not_ours
 from edgesip.control.methods import methods_for
@@ -149,6 +149,7 @@ class Edge:
         if self._media_core is not None:
             prompting.use(self._reloading.profile, self._media_core)
             relaying.use(self._reloading.profile, self._media_core)
+            silencing.use(self._reloading.profile, self._media_core)
         if self._publicity is not None:
             self._publicity.again()
 
@@ -217,6 +218,7 @@ class Edge:
         methods += tm.methods_for(service, time.monotonic)
         methods += nathelper.methods_for(service)
         methods += why.methods_for(self._whys.why)
+        methods += rtp.methods_for(self._media_core, time.monotonic)
         methods += prompts.methods_for(self._media_core, shelf, time.monotonic)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
@@ -265,6 +267,7 @@ class Edge:
         media = RelayService(settings, loop, self._media_events, prompts=shelf.find)
         self._media_core = media.core
         prompting.use(self.profile, media.core)
+        silencing.use(self.profile, media.core)
         return media
 
     def _media_events(self, events: Sequence[News]) -> None:
@@ -273,17 +276,23 @@ class Edge:
             if isinstance(event, Moment):
                 self._ring.note(event.at, "debug", event.event, event.call_id, event.fields)
             elif isinstance(event, relay.MediaTimeout):
-                self._ring.note(now, "warning", "media timeout", event.key[0], ())
-                self._log("warning", "media timeout", {"call_id": event.key[0]})
+                fields = silencing.fields_of(event)
+                self._ring.note(now, "warning", "media timeout", event.key[0], tuple(fields.items()))
+                self._log("warning", "media timeout", {"call_id": event.key[0], **fields})
                 if self._commands is not None and self._commands.timed_out(event.key, now):
                     continue
-                self._service.step(self._service.core.media_timeout(event.key, event.branch, now))
+                self._silent(event, now)
             elif isinstance(event, Media):
                 self._whys.ended(event)
             else:
                 fields = _fields(event)
                 self._ring.note(now, "warning", "media from a stranger", event.key[0], tuple(fields.items()))
                 self._log("warning", "media from a stranger", {"call_id": event.key[0], **fields})
+
+    def _silent(self, event: relay.MediaTimeout, now: float) -> None:
+        assert self._media_core is not None  # it has said so
+        core, profile = self._service.core, self._reloading.profile
+        self._service.step(silencing.acted(event, profile, self._media_core, core, now))
 
     def _signal(
         self,

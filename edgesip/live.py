@@ -19,6 +19,8 @@ LOCATION = (
     *(key for key in Usrloc.model_fields if key.startswith("ka_")),
 )
 """Keys of `[usrloc]` that are looked at each time."""
+TIMEOUTS = ("timeout", "hold_timeout", "final_timeout")
+"""Keys of `[relay]` that are looked at each time."""
 LIVE = (
     "route",
     "upstream_users",
@@ -77,6 +79,11 @@ LIVE = (
     "rtpproxy.moh",
     "rtpproxy.nortpproxy_str",
     "rtpproxy.extra_id_pv",
+    "rtpproxy.timeout_action",
+    "rtpproxy.timeout_either",
+    "relay.timeout",
+    "relay.hold_timeout",
+    "relay.final_timeout",
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -110,6 +117,7 @@ def taken(old: Profile, new: Profile) -> Profile:
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),
             "rtpproxy": new.rtpproxy.model_copy(update={"prompt_dir": old.rtpproxy.prompt_dir}),
+            "relay": old.relay.model_copy(update={key: getattr(new.relay, key) for key in TIMEOUTS}),
             "dialog": new.dialog.model_copy(update={"default_timeout": old.dialog.default_timeout}),
         }
     )

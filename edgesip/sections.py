@@ -298,7 +298,7 @@ class Tls(Section):
 
 
 class Relay(Section):
-    """The media relay; `timeout` in seconds without accepted media either way.
+    """The media relay; its timeouts in seconds.
 
     `address`: None of a family means the local address of each leg's SIP flow. `advertise` is what
     stands in SDP; after `load` it holds the top key's addresses where the section has none.
@@ -319,7 +319,12 @@ class Relay(Section):
     path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
     """What carries media. There is one path in this version, so both words mean the same."""
     timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
-    """Seconds without any media, either way, that end an answered call; 3600 while it is on hold."""
+    """Seconds without any media, either way, that end an answered call (see `rtpproxy.timeout_action` and
+    `timeout_either`). A new answer counts as media; one that rings is not judged."""
+    hold_timeout: Annotated[int, Field(ge=1, le=86_400)] = 3600
+    """Seconds of that while the call is on hold; RTCP counts as media then."""
+    final_timeout: Annotated[int, Field(ge=0, le=2_592_000)] = 0
+    """Seconds after the answer that end a call whatever media it has; 0 for never."""
     record_dir: Annotated[Path | None, PlainValidator(forms.path)] = None
     """The folder for recordings; without it `recordings` in `state_dir`."""
     record_max_size: Annotated[int, Field(ge=1, le=4000)] = 1000

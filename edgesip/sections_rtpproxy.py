@@ -6,7 +6,7 @@ What a key means stands below it; the documentation is made of that. Knows no fi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import PlainValidator
 
@@ -15,7 +15,7 @@ from edgesip.sections import Section
 
 
 class Rtpproxy(Section):
-    """Marks of what is relayed, music on hold and prompts."""
+    """Marks of what is relayed, music on hold, prompts, and what becomes of calls without media."""
 
     nortpproxy_str: Annotated[str, PlainValidator(forms_nat.sdp_line)] = "a=nortpproxy:yes"
     """The line that the relay adds to SDP, so that a relay further on leaves it alone; a call that comes with
@@ -29,3 +29,10 @@ class Rtpproxy(Section):
     prompt_dir: Annotated[Path, PlainValidator(forms.path)] = Path("prompts")
     """Where prompts are looked for before those of the package, see `edgesip prompt`. A relative path starts
     at the state directory."""
+    timeout_action: Literal["bye", "log", "event"] = "bye"
+    """What becomes of a call that has been without media for `relay.timeout`. `bye`: both sides get BYE, and
+    the script's `rtp_timeout` is called; `event`: that alone; `log`: a line in the log alone. A call that is
+    not ended so is looked at again after as long a time."""
+    timeout_either: bool = False
+    """`true`: one silent side is enough, as with rtpproxy's `-i`; save one that said
+    it would not send."""

@@ -66,6 +66,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.sections_location", 0),
     ("edgesip.pinging", 4),
     ("edgesip.prompting", 4),
+    ("edgesip.silencing", 4),
     ("edgesip.sections_rtpproxy", 0),
     ("edgesip.forms_rtp", 0),
     ("edgesip.forms_nat", 0),

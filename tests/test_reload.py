@@ -235,6 +235,11 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "rtpproxy.moh=hold",
         "rtpproxy.nortpproxy_str=a=mine:1",
         "rtpproxy.extra_id_pv=$fU",
+        "rtpproxy.timeout_action=log",
+        "rtpproxy.timeout_either=true",
+        "relay.timeout=9",
+        "relay.hold_timeout=99",
+        "relay.final_timeout=999",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

@@ -18,6 +18,7 @@ from edgesip.relay.record import PCAP, WAV
 from edgesip.relay.rtpp import Command, Delete, Notify, Place, Query, RtppError, Who
 from edgesip.relay.seating import seats_for
 from edgesip.relay.session import CALLEE, CALLER, Key
+from edgesip.relay.silence import TIMEOUT
 from edgesip.relay.switches import why_not
 from edgesip.relay.tally import Tally
 from edgesip.wish import Wish
@@ -178,12 +179,13 @@ class Commands:
         self._tally.counts["nsess_timeout"] += 1
         if call.notify is not None:
             self._notices.append(Notice(call.notify.socket, call.notify.tag.encode("latin-1") + b"\n"))
+        self._core.condemn(key, TIMEOUT)
         self._end(call, now)
         return True
 
     def tick(self, now: float) -> None:
         """End what nobody has answered within the relay's timeout; forget what others have ended."""
-        timeout = self._core.settings.timeout
+        timeout = self._core.desk.limits.timeout
         if now >= self._review_at:
             self._review_at = now + REVIEW
             for call in [call for key, call in self._keys.items() if self._core.session(key) is None]:

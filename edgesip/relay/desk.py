@@ -57,6 +57,19 @@ class Desk:
             session = None if ended is None else ended.session
         return "" if session is None else told(session, self._packets.path)
 
+    def gauges(self, ports: Mapping[str, int]) -> dict[str, int]:
+        """How things are now, by `rtp:` names; `ports` is the pool."""
+        lines = [line for session in self._sessions.values() for _, _, line in session.lines()]
+        settled = sum(line.rule is not None for line in lines)
+        return {
+            "rtp:rtp_sessions": len(self._sessions),
+            "rtp:rtp_mediastreams_userspace": settled,
+            "rtp:rtp_mediastreams_slow": len(lines) - settled,
+            "rtp:rtp_ports": ports["total"],
+            "rtp:rtp_ports_used": ports["leased"],
+            "rtp:rtp_ports_free": ports["free"],
+        }
+
     def block(self, call_id: str, sides: Sequence[str], wanted: bool) -> int:
         """What these sides of a call say goes nowhere, or on again: how many sessions it has."""
         found, asked = self.named(call_id), frozenset(sides)

@@ -438,13 +438,12 @@ class SignalCore:
         """True when a phone is registered over this flow."""
         return self.usrloc.one_by_flow(flow) is not None
 
-    def media_timeout(self, key: tuple[str, str], branch: str, now: float) -> list[Event]:
-        """No media passed either way for too long: BYE to both legs."""
-        silent = list(self.dialogs.by_media(key, branch))
-        events: list[Event] = [Happened("rtp_timeout", dialog) for dialog in silent]
-        for dialog in silent:
-            self._proxy.calls.terminate(dialog, "RTP Timeout", now)
-        return self._gather(events)
+    def media_timeout(
+        self, key: tuple[str, str], branch: str, now: float, sides: Sequence[str] = (), ends: bool = True
+    ) -> list[Event]:
+        """No media of these sides for too long: the script is told; if that `ends` it, BYE to both legs."""
+        self._proxy.calls.silent(key, branch, sides, ends, now)
+        return self._gather([])
 
     def tick(self, now: float) -> list[Event]:
         """Do all that has become due."""

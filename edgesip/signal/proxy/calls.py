@@ -10,7 +10,14 @@ from typing import Final
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.dialog.local import ack_for_answer, bye_for
-from edgesip.signal.dialog.offer_answer import Media, MediaRefusal, Role, request_role, response_role
+from edgesip.signal.dialog.offer_answer import (
+    Media,
+    MediaKey,
+    MediaRefusal,
+    Role,
+    request_role,
+    response_role,
+)
 from edgesip.signal.dialog.state import Dialog, DialogState, On, other
 from edgesip.signal.dialog.table import LIFETIME, MOST_ANSWERS, Dialogs, callee_leg
 from edgesip.signal.location.usrloc import Binding
@@ -27,6 +34,8 @@ from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
 OFFERING: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
+RTP_TIMEOUT: Final = "rtp_timeout"
+"""The hook, and the variable of the dialog that says which sides are silent."""
 
 
 class Calls:
@@ -356,6 +365,19 @@ class Calls:
             self._bye(dialog, side, why, now)
         self._dialogs.end(dialog, On.TIMEOUT, why, now)
         self._over(dialog, now)
+
+    def silent(self, key: MediaKey, branch: str, sides: Sequence[str], ends: bool, now: float) -> None:
+        """No media of these `sides` for too long. Where that ends the call all of it goes, and the media of a
+        call that nobody knows any more.
+        """
+        found = list(self._dialogs.by_media(key, branch))
+        for dialog in found:
+            dialog.variables[RTP_TIMEOUT] = " ".join(sides)
+            self._said.append(Happened(RTP_TIMEOUT, dialog))
+        for dialog in found if ends else ():
+            self.terminate(dialog, "RTP Timeout", now)
+        if ends and not found and self.media is not None:
+            self.media.close(key, branch, now)
 
     def _bye(self, dialog: Dialog, side: str, why: str, now: float) -> None:
         bye = bye_for(dialog, side, self._branch_id(), self._myself, why)

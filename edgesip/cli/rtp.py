@@ -64,6 +64,20 @@ def show(
         rows = [_leg(leg) for leg in session["legs"]]
         titles = ("Side", "Media", "Says", "Is told", "Sent to", "State", "Rank", "Packets", "Heard")
         show_table((*titles, "Dropped", "Direction", "Carried by", "Because"), rows)
+        if heard := [leg for leg in session["legs"] if leg["quality"]]:
+            titles = (
+                "Side",
+                "Media",
+                "Codec",
+                "SSRC",
+                "Lost",
+                "Late",
+                "Twice",
+                "Jitter",
+                "Round trip",
+                "MOS",
+            )
+            show_table((*titles, "Lowest", "Keys"), [_quality(leg, leg["quality"]) for leg in heard])
 
 
 @app.command()
@@ -193,6 +207,14 @@ def _leg(leg: dict[str, Any]) -> tuple[object, ...]:
         leg["carried_by"],
         leg["because"],
     )
+
+
+def _quality(leg: dict[str, Any], how: dict[str, Any]) -> tuple[object, ...]:
+    trip = "-" if how["rtt"] is None else f"{how['rtt']:g} ms"
+    lowest = "-" if how["mos_lowest"] is None else how["mos_lowest"]
+    lost = f"{how['lost']} ({how['loss']:g} %)" if how["lost"] else 0
+    numbers = (lost, how["reordered"], how["duplicates"], f"{how['jitter']:g} ms", trip, how["mos"], lowest)
+    return (leg["side"], leg["media"], how["codec"], how["ssrc"], *numbers, how["dtmf"])
 
 
 def _number(value: object) -> object:

@@ -25,6 +25,20 @@ LEG = {
     "direction": "sendrecv",
     "carried_by": "user",
     "because": "both ends are settled",
+    "quality": {},
+}
+HOW = {
+    "codec": "PCMU",
+    "ssrc": "0000000a",
+    "lost": 2,
+    "loss": 0.4,
+    "reordered": 1,
+    "duplicates": 0,
+    "jitter": 3.25,
+    "rtt": None,
+    "mos": 4.38,
+    "mos_lowest": 4.1,
+    "dtmf": 5,
 }
 SESSION: dict[str, Any] = {
     "call-id": "c1",
@@ -89,6 +103,15 @@ def test_a_call_has_a_sentence_and_a_line_for_each_side(terminal: Terminal, path
         "    Dropped  Direction  Carried by  Because",
         "caller  audio  192.168.1.9:4000  192.0.2.1:20000  203.0.113.7:7078  locked  2a    500      3 s ago"
         "  3        sendrecv   user        both ends are settled",
+    ]
+
+
+def test_how_it_came_in_is_a_table_of_its_own(terminal: Terminal, path: Path) -> None:
+    with answering(path, [SESSION | {"legs": [LEG | {"quality": HOW}, LEG | {"side": "callee"}]}]):
+        lines = terminal("rtp", "show", "c1", "--socket", path).out.splitlines()
+    assert lines[3:] == [
+        "Side    Media  Codec  SSRC      Lost       Late  Twice  Jitter   Round trip  MOS   Lowest  Keys",
+        "caller  audio  PCMU   0000000a  2 (0.4 %)  1     0      3.25 ms  -           4.38  4.1     5",
     ]
 
 

@@ -22,6 +22,10 @@ ENDS = {
 }
 """What ended a session, in words."""
 
+QUALITY = tuple(
+    ["Side", "Media", "Codec", "SSRC", "Lost", "Late", "Twice", "Jitter", "Trip", "MOS", "Lowest", "Keys"]
+)
+
 app = typer.Typer(help="The media relay.", no_args_is_help=True)
 
 CallArgument = Annotated[str, typer.Argument(metavar="CALL-ID", show_default=False)]

@@ -110,8 +110,8 @@ def test_how_it_came_in_is_a_table_of_its_own(terminal: Terminal, path: Path) ->
     with answering(path, [SESSION | {"legs": [LEG | {"quality": HOW}, LEG | {"side": "callee"}]}]):
         lines = terminal("rtp", "show", "c1", "--socket", path).out.splitlines()
     assert lines[3:] == [
-        "Side    Media  Codec  SSRC      Lost       Late  Twice  Jitter   Round trip  MOS   Lowest  Keys",
-        "caller  audio  PCMU   0000000a  2 (0.4 %)  1     0      3.25 ms  -           4.38  4.1     5",
+        "Side    Media  Codec  SSRC      Lost       Late  Twice  Jitter   Trip  MOS   Lowest  Keys",
+        "caller  audio  PCMU   0000000a  2 (0.4 %)  1     0      3.25 ms  -     4.38  4.1     5",
     ]
 
 

@@ -108,7 +108,7 @@ def open_call(
     alice: Agent, bob: Agent, says: Stream, hears: Stream, extra: tuple[tuple[str, str], ...] = ()
 ) -> Call:
     """INVITE with an offer, 200 with the answer, ACK; media goes where the SDP said."""
-    invite = alice.invite("bob", alice.offer(says), extra=extra)
+    invite = alice.invite(bob.user, alice.offer(says), extra=extra)
     ring = bob.expect("INVITE")
     tag = token()
     bob.respond(ring, 200, tag, bob.offer(hears))

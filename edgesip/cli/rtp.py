@@ -22,9 +22,8 @@ ENDS = {
 }
 """What ended a session, in words."""
 
-QUALITY = tuple(
-    ["Side", "Media", "Codec", "SSRC", "Lost", "Late", "Twice", "Jitter", "Trip", "MOS", "Lowest", "Keys"]
-)
+_FIRST = ("Side", "Media", "Codec", "SSRC", "Lost", "Late", "Twice")
+QUALITY = (*_FIRST, "Jitter", "Trip", "MOS", "Lowest", "Keys")
 
 app = typer.Typer(help="The media relay.", no_args_is_help=True)
 
@@ -69,19 +68,7 @@ def show(
         titles = ("Side", "Media", "Says", "Is told", "Sent to", "State", "Rank", "Packets", "Heard")
         show_table((*titles, "Dropped", "Direction", "Carried by", "Because"), rows)
         if heard := [leg for leg in session["legs"] if leg["quality"]]:
-            titles = (
-                "Side",
-                "Media",
-                "Codec",
-                "SSRC",
-                "Lost",
-                "Late",
-                "Twice",
-                "Jitter",
-                "Round trip",
-                "MOS",
-            )
-            show_table((*titles, "Lowest", "Keys"), [_quality(leg, leg["quality"]) for leg in heard])
+            show_table(QUALITY, [_quality(leg, leg["quality"]) for leg in heard])
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from edgesip import pcap
 from edgesip.address import Addr
@@ -107,7 +107,7 @@ class Tap:
 class WavFile:
     """Two channels of sound. `suffix` is the end of its name."""
 
-    suffix = ".wav"
+    suffix: ClassVar[str] = ".wav"
 
     def __init__(self, sink: Sink) -> None:
         self._mixer = Mixer(sink.since)
@@ -138,7 +138,7 @@ class WavFile:
 class PcapFile:
     """Every datagram, with the headers that it had or could have had."""
 
-    suffix = ".pcap"
+    suffix: ClassVar[str] = ".pcap"
 
     def __init__(self, sink: Sink, wall_offset: float) -> None:
         self._offset = wall_offset

@@ -11,11 +11,11 @@ from edgesip.relay.packets import Packets
 from edgesip.relay.record import KINDS, Sink
 from edgesip.relay.session import Key, Session
 
+MOST_WISHES = 10_000
+
 
 class Sinks:
     """The recordings of all `sessions`. MOST_WISHES calls may be wished for before they are there."""
-
-    MOST_WISHES = 10_000
 
     def __init__(self, sessions: Mapping[Key, Session], packets: Packets) -> None:
         self._sessions = sessions
@@ -33,7 +33,7 @@ class Sinks:
         session = self._sessions.get(key)
         if session is None:
             self._wishes.pop(key, None)
-            if kind and len(self._wishes) < self.MOST_WISHES:
+            if kind and len(self._wishes) < MOST_WISHES:
                 self._wishes[key] = kind
             return
         if session.sink is not None:

@@ -16,7 +16,7 @@ from relay_talk import KEY, Talk, rtcp
 from edgesip import pcap
 from edgesip.address import Addr
 from edgesip.relay.record import MOST_WAITING, PCAP, WAV, PcapFile, Sink, Taken, WavFile, name_of
-from edgesip.relay.sinks import Sinks
+from edgesip.relay.sinks import MOST_WISHES
 from edgesip.relay.wav import RATE, Mixer, wav_header
 
 START = 100.0
@@ -230,9 +230,9 @@ def test_wishes_of_calls_that_never_came_are_forgotten() -> None:
     talk.core.end(KEY, talk.now)
     talk.connect()
     assert talk.core.sinks.take() == []
-    for number in range(Sinks.MOST_WISHES + 5):
+    for number in range(MOST_WISHES + 5):
         talk.core.record((str(number), ""), WAV, talk.now)
-    for number in (0, Sinks.MOST_WISHES):
+    for number in (0, MOST_WISHES):
         talk.invite(key=(str(number), ""))
     assert [sink.key[0] for sink in talk.core.sinks.take()] == ["0"]
     with pytest.raises(ValueError, match="mp3"):

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from edgesip.address import Addr
-from edgesip.relay.rtp import RTP_MINIMUM, header, payload_of
+from edgesip.relay.rtp import RTP, RTP_MINIMUM, classify, header, payload_of
 
 SHORTEST, LONGEST = 10, 200
 """Milliseconds per packet that can be asked for; what is longer is no speech, and passes as it is."""
@@ -102,6 +102,8 @@ class Resizer:
 
     def carry(self, data: bytes, source: Addr, now: float) -> Sequence[bytes]:
         """What leaves for one packet: none while it waits to be filled up, one, or some."""
+        if classify(data) is not RTP:
+            return (data,)
         fields = header(data)
         out: list[bytes] = []
         if fields.ssrc != self._ssrc:

@@ -9,7 +9,7 @@ from edgesip.address import Addr
 from edgesip.relay.chain import Link
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.record import WAV, Sink, Tap
-from edgesip.relay.resize import Resizer
+from edgesip.relay.resize import LONGEST, SHORTEST, Resizer
 from edgesip.relay.session import CALLER, Session
 from edgesip.relay.wav import HEARD
 
@@ -18,15 +18,15 @@ def arrange(session: Session, leg: Leg, line: Line) -> None:
     """Give the line the chain that it is to have; what stays in it goes on where it was.
 
     Recorded is what came, before anything is done to it. Encrypted media cannot be cut into other packets,
-    nor what is no RTP.
+    nor what is no RTP. A wish for packets that are too short or too long gets the nearest that can be.
     """
     links: list[Link] = []
     sink = session.sink
     if sink is not None and (sink.kind != WAV or line is _heard(leg)):
         taps = [link for link in line.chain if isinstance(link, Tap) and link.sink is sink]
         links += taps or [_tap(sink, leg, line)]
-    wanted = leg.ptime if line.is_rtp and not line.secured else 0
-    if wanted:
+    if leg.ptime and line.is_rtp and not line.secured:
+        wanted = max(SHORTEST, min(LONGEST, leg.ptime))
         resizers = [x for x in line.chain if isinstance(x, Resizer) and x.milliseconds == wanted]
         links += resizers or [Resizer(wanted)]
     line.chain = tuple(links)
@@ -34,9 +34,7 @@ def arrange(session: Session, leg: Leg, line: Line) -> None:
 
 def why_not(session: Session) -> str:
     """Why a call has no sound that a WAV file could hold; empty when it has, or may still have."""
-    lines = [
-        leg.lines[index] for _, leg, line in session.lines() for index in (line.index,) if line.described
-    ]
+    lines = [line for _, _, line in session.lines() if line.described]
     heard = [line for line in lines if line.kind == "audio"]
     if lines and not heard:
         return "there is no sound in it"

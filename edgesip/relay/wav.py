@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 
-from edgesip.relay.rtp import header, payload_of
+from edgesip.relay.rtp import RTP, classify, header, payload_of
 
 RATE = 8000
 FRAME = 4
@@ -88,8 +88,9 @@ class Mixer:
 
     def add(self, channel: int, data: bytes, now: float) -> None:
         """One RTP packet of the caller (0) or the callee (1), that came at `now`."""
-        fields = header(data)
-        payload = payload_of(data)
+        if classify(data) is not RTP:
+            return
+        fields, payload = header(data), payload_of(data)
         tables = _TABLES.get(fields.payload_type)
         if payload is None or tables is None or len(payload) > _LONGEST:
             self.unheard[fields.payload_type] = self.unheard.get(fields.payload_type, 0) + 1

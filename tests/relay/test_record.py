@@ -136,6 +136,8 @@ def test_what_is_no_g711_is_counted_and_silent() -> None:
     mixer = Mixer(START)
     for kind, size in ((9, 160), (101, 4), (101, 4), (0, 1601), (0, 0)):
         mixer.add(0, packet(1, 0x80, kind=kind, size=size), START + 0.5)
+    for odd in (b"", bytes(5), bytes(40)):
+        mixer.add(0, odd, START + 0.5)
     assert mixer.unheard == {9: 1, 101: 2, 0: 1}
     assert not any(mixer.finish(START + 1.0))
 

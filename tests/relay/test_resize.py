@@ -314,6 +314,23 @@ def test_each_side_is_resized_as_it_was_asked_and_the_path_stays_out() -> None:
     assert len(talk.callee.inbox[-1]) == 172
 
 
+@pytest.mark.parametrize(("asked", "given"), [(1, 10), (15, 20), (300, 200), (999, 200)])
+def test_what_no_packet_can_hold_is_brought_within_what_one_can(asked: int, given: int) -> None:
+    talk = Talk()
+    talk.connect()
+    talk.session().caller.ptime = asked
+    talk.core.packets.settle(talk.session())
+    before = len(talk.callee.inbox)
+    talk.caller.speak(20)
+    assert {len(packet) - 12 for packet in talk.callee.inbox[before:]} == {given * 8}
+
+
+def test_what_is_no_rtp_passes_whole() -> None:
+    resizer = Resizer(40)
+    for odd in (b"", b"\r\n", bytes(20), b"\x80\xc8" + bytes(30)):
+        assert resizer.carry(odd, PHONE, 0.0) == (odd,)
+
+
 def test_encrypted_media_is_left_alone() -> None:
     talk = Talk()
     secured = talk.caller.sdp().replace(b"RTP/AVP", b"RTP/SAVP")

@@ -185,7 +185,7 @@ class Edge:
         if media is not None:
             media.start()
             stack.callback(media.stop)
-            recorder = recorder_for(profile, media, loop, log.writer("edgesip.record"))
+            recorder = recorder_for(lambda: reloading.profile, media, loop, log.writer("edgesip.record"))
             stack.callback(recorder.close)
         self._commands = lending.commands_of(profile, media)
         if store is not None:

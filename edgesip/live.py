@@ -19,7 +19,10 @@ LOCATION = (
     *(key for key in Usrloc.model_fields if key.startswith("ka_")),
 )
 """Keys of `[usrloc]` that are looked at each time."""
-TIMEOUTS = ("timeout", "hold_timeout", "final_timeout")
+RELAY = (
+    *("timeout", "hold_timeout", "final_timeout"),
+    *("record_dir", "record_max_size", "record_min_free"),
+)
 """Keys of `[relay]` that are looked at each time."""
 LIVE = (
     "route",
@@ -81,9 +84,7 @@ LIVE = (
     "rtpproxy.extra_id_pv",
     "rtpproxy.timeout_action",
     "rtpproxy.timeout_either",
-    "relay.timeout",
-    "relay.hold_timeout",
-    "relay.final_timeout",
+    *(f"relay.{key}" for key in RELAY),
 )
 """Keys that `edgesip reload` takes up. All others are read at the start alone."""
 
@@ -117,7 +118,7 @@ def taken(old: Profile, new: Profile) -> Profile:
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),
             "rtpproxy": new.rtpproxy.model_copy(update={"prompt_dir": old.rtpproxy.prompt_dir}),
-            "relay": old.relay.model_copy(update={key: getattr(new.relay, key) for key in TIMEOUTS}),
+            "relay": old.relay.model_copy(update={key: getattr(new.relay, key) for key in RELAY}),
             "dialog": new.dialog.model_copy(update={"default_timeout": old.dialog.default_timeout}),
         }
     )

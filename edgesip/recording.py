@@ -21,12 +21,12 @@ def settings_of(profile: Profile) -> RecordSettings:
 
 
 def recorder_for(
-    profile: Profile,
+    profile: Callable[[], Profile],
     media: RelayService,
     loop: asyncio.AbstractEventLoop,
     log: Callable[[str, str, dict[str, Any]], None],
 ) -> Recorder:
-    """Who records the calls of this relay, from now until it is closed."""
-    recorder = Recorder(settings_of(profile), media.core, loop, log)
+    """Who records the calls of this relay, from now until it is closed, as the profile of the moment says."""
+    recorder = Recorder(lambda: settings_of(profile()), media.core, loop, log)
     recorder.begin()
     return recorder

@@ -240,6 +240,9 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "relay.timeout=9",
         "relay.hold_timeout=99",
         "relay.final_timeout=999",
+        "relay.record_dir=recorded",
+        "relay.record_max_size=9",
+        "relay.record_min_free=9",
         "tm.fr_timer=2000",
     ]
     text = profile.find("nat-sbc").read_text()

@@ -64,20 +64,20 @@ class _Recording:
 
 
 class Recorder:
-    """All recordings of one relay. `log(level, event, fields)` writes a line.
+    """All recordings of one relay. `settings` is asked each time, `log(level, event, fields)` writes a line.
 
     Construct and use it in the loop's thread.
     """
 
     def __init__(
         self,
-        settings: RecordSettings,
+        settings: Callable[[], RecordSettings],
         core: RelayCore,
         loop: asyncio.AbstractEventLoop,
         log: Log,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.settings = settings
+        self._settings = settings
         self._core = core
         self._loop = loop
         self._log = log
@@ -180,18 +180,18 @@ class Recorder:
                     raise OSError(errno.EMFILE, f"{MOST} calls are recorded already")
                 self._open(sink)
             except OSError as error:
-                refused = self._failed(self.settings.folder, error)
+                refused = self._failed(self._settings().folder, error)
                 self._core.record(sink.key, "", self._clock())
         return refused
 
     def _open(self, sink: Sink) -> None:
         file = PcapFile(sink, time.time() - self._clock()) if sink.kind == PCAP else WavFile(sink)
-        folder = self.settings.folder
+        folder = self._settings().folder
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         fd, path = _created(folder, name_of(sink.key), file.suffix)
         one = _Recording(sink, file, fd, path)
         try:
-            one.size = _append(fd, file.begin(), file, self.settings.min_free)
+            one.size = _append(fd, file.begin(), file, self._settings().min_free)
         except OSError:
             os.close(fd)
             path.unlink(missing_ok=True)
@@ -215,10 +215,10 @@ class Recorder:
         made = one.file.made(one.sink.take(), now)
         if ended is not None:
             made += one.file.finish(ended)
-        if one.size + len(made) > self.settings.max_size and ended is None:
+        if one.size + len(made) > self._settings().max_size and ended is None:
             one.why = "it is as long as relay.record_max_size lets it be"
             self._core.record(one.sink.key, "", now)
-        one.writing = self._writer.submit(_append, one.fd, made, one.file, self.settings.min_free)
+        one.writing = self._writer.submit(_append, one.fd, made, one.file, self._settings().min_free)
         one.writing.add_done_callback(lambda _: self._told(one, ended is not None))
 
     def _told(self, one: _Recording, last: bool) -> None:

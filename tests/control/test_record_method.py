@@ -35,7 +35,9 @@ async def asked(folder: Path, *questions: list[Any], codecs: str = "0", min_free
     )
     core.offer(KEY, "b1", "", "caller", sdp(codecs), CALLER, CALLEE, 0.0)
     settings = RecordSettings(folder, 10**9, min_free)
-    recorder = Recorder(settings, core, asyncio.get_running_loop(), lambda *line: None, clock=lambda: 0.0)
+    recorder = Recorder(
+        lambda: settings, core, asyncio.get_running_loop(), lambda *line: None, clock=lambda: 0.0
+    )
     rpc, found = Rpc(methods_for(recorder)), []
     for params in questions:
         request = {"jsonrpc": "2.0", "method": "rtp.record", "params": params, "id": 1}

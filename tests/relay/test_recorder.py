@@ -32,7 +32,7 @@ class Desk:
         self.log: list[tuple[str, str, dict[str, Any]]] = []
         settings = RecordSettings(folder, max_size, min_free)
         self.recorder = Recorder(
-            settings,
+            lambda: settings,
             self.talk.core,
             asyncio.get_running_loop(),
             lambda *line: self.log.append(line),

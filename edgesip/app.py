@@ -41,7 +41,6 @@ from edgesip.recording import recorder_for
 from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.cases import Media
-from edgesip.relay.commands import Commands
 from edgesip.relay.moments import Moment
 from edgesip.relay.packets import StrangeSource
 from edgesip.relay.recorder import Recorder
@@ -110,7 +109,7 @@ class Edge:
         self._wanted = wanted or profile
         self._publicity: publicity.Watch | None = None
         self._media_core: relay.RelayCore | None = None
-        self._commands: Commands | None = None
+        self._lent: lending.Lent | None = None
         self.certificates = certificates
         self._again = again
         self._script = script
@@ -187,7 +186,8 @@ class Edge:
             stack.callback(media.stop)
             recorder = recorder_for(lambda: reloading.profile, media, loop, log.writer("edgesip.record"))
             stack.callback(recorder.close)
-        self._commands = lending.commands_of(profile, media)
+        if media is not None:
+            self._lent = reloading.lent = lending.Lent(profile, media.core, log.writer("edgesip.rtpp"))
         if store is not None:
             rules = LoadRules(profile.usrloc.db_mode, profile.usrloc.db_load, profile.usrloc.db_clean_tcp)
             load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log, rules)
@@ -205,6 +205,7 @@ class Edge:
             _background(stack, self.certificates.watch(self._log))
         sources = sources_of(service, media, resolver, blocklist, collector, self._ring, self.certificates)
         sources += (lambda: recorder.counters,) if recorder is not None else ()
+        sources += (lambda: self._lent.counters if self._lent is not None else {},)
         answers = Answers(time.monotonic(), service, media, sources)
         methods = [*methods_for(answers), *trace_methods_for(self._ring, lambda: answers.wall_offset)]
         methods += transport_methods_for(self._sockets(), service.streams, self.certificates, self._log)
@@ -230,8 +231,8 @@ class Edge:
             _background(stack, refreshing(upstream, resolver, self._log))
         if store is not None:
             _background(stack, checkpoints(store, self._log))
-        if self._commands is not None:
-            await lending.serve(self._commands, profile, self._log, stack)
+        if self._lent is not None:
+            await self._lent.serve(stack)
         return self._ready(max_sessions)
 
     async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
@@ -279,7 +280,7 @@ class Edge:
                 fields = silencing.fields_of(event)
                 self._ring.note(now, "warning", "media timeout", event.key[0], tuple(fields.items()))
                 self._log("warning", "media timeout", {"call_id": event.key[0], **fields})
-                if self._commands is not None and self._commands.timed_out(event.key, now):
+                if self._lent is not None and self._lent.timed_out(event.key, now):
                     continue
                 self._silent(event, now)
             elif isinstance(event, Media):

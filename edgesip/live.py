@@ -79,6 +79,8 @@ LIVE = (
     "nat_traversal.adaptive_max_interval",
     "dialog.max_subscriptions",
     "dialog.max_user_subscriptions",
+    "rtpp.allow",
+    "rtpp.notify",
     "rtpproxy.moh",
     "rtpproxy.nortpproxy_str",
     "rtpproxy.extra_id_pv",
@@ -117,6 +119,7 @@ def taken(old: Profile, new: Profile) -> Profile:
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),
+            "rtpp": new.rtpp.model_copy(update={"listen": old.rtpp.listen}),
             "rtpproxy": new.rtpproxy.model_copy(update={"prompt_dir": old.rtpproxy.prompt_dir}),
             "relay": old.relay.model_copy(update={key: getattr(new.relay, key) for key in RELAY}),
             "dialog": new.dialog.model_copy(update={"default_timeout": old.dialog.default_timeout}),

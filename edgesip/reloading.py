@@ -12,6 +12,7 @@ from typing import Any
 
 from edgesip import keeping, live, pinging, proving, relaying, subscribing
 from edgesip.guarding import addresses_of, put, trusted_of
+from edgesip.lending import Lent
 from edgesip.locating import usrloc_of
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
@@ -79,6 +80,7 @@ class Reloading:
         self._again = again
         self._service = service
         self._log = log
+        self.lent: Lent | None = None
 
     def reload(self) -> dict[str, Any]:
         """Take up what can be: says which keys changed, and which take a restart.
@@ -108,6 +110,8 @@ class Reloading:
         pinging.use(profile, service.core)
         keeping.use(profile, service.core)
         subscribing.use(profile, service.core)
+        if self.lent is not None:
+            self.lent.use(profile)
         result = {
             "route": script.path,
             "changed": [key for key in keys if key in live.LIVE],

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgesip.address import bracketed, is_internal, is_loopback
-from edgesip.doctor.finding import Finding, fail, ok, warn
+from edgesip.doctor.finding import OK, Finding, fail, ok, warn
+from edgesip.forms import Network
 from edgesip.signal.nat.public import Public
 
 
@@ -58,6 +59,18 @@ def listener(bound: Bound, pid: int) -> Finding:
         errno.EACCES: "listen on a port above 1023, or use the service of the package, which may",
     }
     return fail(check, bound.told, do.get(bound.error, "correct listen"))
+
+
+def commands(bound: Bound, pid: int, allow: Sequence[Network]) -> Finding:
+    """Can commands of the rtpproxy protocol come here, and from this host alone?"""
+    found = listener(bound, pid)
+    if found.level == OK and not bound.listen.startswith(("udp:127.", "udp:[::1]")):
+        outside = [str(one) for one in allow if not one.is_loopback]
+        if outside:
+            text = f"whoever can write a source address of {', '.join(outside)} commands the relay"
+            do = "let the firewall stop others, or take a unix socket"
+            return warn(f"rtpp.{found.check}", text, do)
+    return found._replace(check=f"rtpp.{found.check}")
 
 
 def addresses(named: Sequence[str], local: Sequence[str]) -> list[Finding]:

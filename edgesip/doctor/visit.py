@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
 
 import edgesip
 from edgesip import publicity
@@ -22,7 +23,7 @@ from edgesip.relaying import ranges_of
 from edgesip.reloading import script_of
 from edgesip.securing import certificates_of, pairs_of
 from edgesip.signal.nat.public import Public, Undecided
-from edgesip.signal.net.links import RECEIVE_BUFFER, expand
+from edgesip.signal.net.links import RECEIVE_BUFFER, expand, local_addresses
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.whoami import look
 from edgesip.signal.proxy.hops import DEFAULT_PORTS, Name, Question, name_of
@@ -38,12 +39,17 @@ def findings(profile: Profile, version: str = "", pid: int = 0) -> Iterator[Find
     yield files.server(version, f"edgesip {edgesip.__version__}", pid)
     yield _profile(profile)
     listens = [(one.transport, addr) for one in profile.listen for addr in expand(Addr(one.host, one.port))]
-    if not listens:
+    if profile.listen and not listens:
         yield fail("listen", "this host has none of these addresses", "correct listen; ip address shows them")
     for transport, addr in dict.fromkeys(listens):
         yield network.listener(probe.bound(transport, addr), pid)
+    yield from _commands(profile, pid)
     local = list(dict.fromkeys(addr.host for _, addr in listens))
-    told = yield from _addresses(profile, local)
+    if profile.listen:
+        told = yield from _addresses(profile, local)
+    else:
+        local = [*profile.relay.address] or [host for family in (4, 6) for host in local_addresses(family)]
+        yield from network.addresses(profile.relay.advertise, local)
     rules = probe.ruleset()
     if profile.relay.enabled:
         ports = profile.relay.ports
@@ -56,11 +62,13 @@ def findings(profile: Profile, version: str = "", pid: int = 0) -> Iterator[Find
     wanted = [str(addr.port) for _, addr in listens]
     wanted += sorted(map(str, ranges_of(profile))) if profile.relay.enabled else []
     yield network.firewall(rules, list(dict.fromkeys(wanted)))
-    yield probe.sip_helper(rules)
     yield from host.clock(probe.clock())
-    yield from _certificates(profile, any(transport == "tls" for transport, _ in listens))
-    yield from asyncio.run(_names(profile, listens, [*local, *told]))
-    yield from _store(profile)
+    yield files.disk(probe.disk(profile.state_dir))
+    if profile.listen:
+        yield probe.sip_helper(rules)
+        yield from _certificates(profile, any(transport == "tls" for transport, _ in listens))
+        yield from asyncio.run(_names(profile, listens, [*local, *told]))
+        yield from _store(profile)
 
 
 def _profile(profile: Profile) -> Finding:
@@ -69,6 +77,15 @@ def _profile(profile: Profile) -> Finding:
     except ConfigError as error:
         return fail("profile", str(error), SCRIPT_HELP)
     return ok("profile", f"{profile.file} and {profile.route} can be read")
+
+
+def _commands(profile: Profile, pid: int) -> Iterator[Finding]:
+    """Where others command the relay, and who can."""
+    for one in profile.rtpp.listen:
+        for addr in () if one.addr is None else expand(one.addr):
+            yield network.commands(probe.bound("udp", addr), pid, profile.rtpp.allow)
+        if one.addr is None and not Path(one.path).parent.is_dir():
+            yield fail(f"rtpp.listen {one}", "there is no such directory", "make it, or name another")
 
 
 def _addresses(profile: Profile, local: Sequence[str]) -> Generator[Finding, None, list[str]]:
@@ -133,7 +150,6 @@ async def _looked(resolver: Resolver, name: Name, shown: str) -> network.Looked:
 
 
 def _store(profile: Profile) -> Iterator[Finding]:
-    yield files.disk(probe.disk(profile.state_dir))
     if profile.location_db is not None:
         trouble, rows = soundness(profile.location_db, "location")
         yield files.database(files.Database(str(profile.location_db), trouble, rows), "bindings")

@@ -116,6 +116,22 @@ class Commands:
         self._tally = Tally()
         self._review_at = 0.0
 
+    @property
+    def counters(self) -> dict[str, int]:
+        """Totals since the start, and the sessions that there are, by `rtpp:` names."""
+        counts = self._tally.counts
+        return {
+            "rtpp:commands": counts["ncmds_rcvd"],
+            "rtpp:repeated": counts["ncmds_rcvd"] - counts["ncmds_rcvd_ndups"],
+            "rtpp:refused": counts["ncmds_errs"],
+            "rtpp:sessions": len(self._keys),
+            "rtpp:sessions_total": counts["nsess_created"],
+        }
+
+    def may_be_told(self, notify: Sequence[str]) -> None:
+        """These sockets, from the next command on."""
+        self._notify = frozenset(notify)
+
     # What comes in.
 
     def receive(self, data: bytes, sender: Addr, now: float) -> bytes:

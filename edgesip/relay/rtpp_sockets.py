@@ -55,7 +55,6 @@ class CommandSockets:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._commands = commands
-        self._allow = tuple(allow)
         self._log = log
         self._clock = clock
         self._loop = asyncio.get_running_loop()
@@ -63,9 +62,19 @@ class CommandSockets:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients = 0
-        self.strangers = 0
         self._told_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self.strangers = self.lost = 0
+        self.allow(allow)
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Datagrams of those who may not ask, and notices that reached nobody, since the start."""
+        return {"rtpp:strangers": self.strangers, "rtpp:notices_lost": self.lost}
+
+    def allow(self, networks: Sequence[Network]) -> None:
+        """Answer datagrams from these networks from now on."""
+        self._allow = tuple(networks)
         self._allowed = lru_cache(maxsize=4096)(self._may_ask)
 
     async def open(self, datagrams: Sequence[Addr], streams: Sequence[Stream]) -> None:
@@ -76,7 +85,8 @@ class CommandSockets:
         for stream in streams:
             serve = self._lasting if stream.lasting else self._single
             self._servers.append(await asyncio.start_unix_server(serve, sock=stream.socket, limit=MAX_TEXT))
-        self._timer = self._loop.call_later(SWEEP, self._sweep)
+        if datagrams or streams:
+            self._timer = self._loop.call_later(SWEEP, self._sweep)
 
     async def close(self) -> None:
         """Close everything; nobody is told."""
@@ -176,6 +186,8 @@ class CommandSockets:
                 task = self._loop.create_task(self._tell(notice))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+            else:
+                self.lost += 1
 
     async def _tell(self, notice: Notice) -> None:
         error: BaseException | None = None
@@ -187,6 +199,7 @@ class CommandSockets:
                 return
             except (OSError, ValueError, TimeoutError) as failed:
                 error = failed
+        self.lost += 1
         self._log("warning", "rtpp notice lost", {"socket": notice.socket, "why": str(error)})
 
 

@@ -9,6 +9,7 @@ import pytest
 from edgesip.doctor import files, host, network
 from edgesip.doctor.finding import Finding, broken
 from edgesip.doctor.network import Bound, Looked, Media
+from edgesip.forms import networks
 from edgesip.signal.nat.public import Public
 from edgesip.signal.net.tls_files import Shown
 
@@ -256,3 +257,22 @@ def test_databases_users_and_the_server() -> None:
     told = [files.server(answer, "edgesip 2", 7) for answer in ("", "edgesip 2", "edgesip 1")]
     assert levels(*told) == ["ok", "ok", "warn"]
     assert not broken(told)
+
+
+# -- commands of others ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("listen", "error", "allow", "level"),
+    [
+        ("udp:127.0.0.1:22222", 0, "127.0.0.0/8,::1", "ok"),
+        ("udp:[::1]:22222", 0, "192.0.2.0/24", "ok"),
+        ("udp:192.0.2.1:22222", 0, "127.0.0.0/8,::1", "ok"),
+        ("udp:192.0.2.1:22222", 0, "192.0.2.0/24", "warn"),
+        ("udp:127.0.0.1:22222", errno.EADDRINUSE, "127.0.0.0/8", "fail"),
+    ],
+)
+def test_commands_from_elsewhere_are_worth_a_word(listen: str, error: int, allow: str, level: str) -> None:
+    found = network.commands(network.Bound(listen, error, "taken"), 0, networks(allow))
+    assert (found.level, found.check) == (level, f"rtpp.listen {listen}")
+    assert level != "warn" or "192.0.2.0/24" in found.text

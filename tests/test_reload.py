@@ -232,6 +232,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "ban.window=9",
         "ban.size=999",
         "ban.scanners=scan",
+        "rtpp.allow=192.0.2.0/24",
+        "rtpp.notify=unix:/t",
         "rtpproxy.moh=hold",
         "rtpproxy.nortpproxy_str=a=mine:1",
         "rtpproxy.extra_id_pv=$fU",

@@ -57,6 +57,7 @@ TABLE: tuple[Flag, ...] = (
     Flag(
         "", ("SIP-source-address",), {"trust": False}, "the usual way: the source of its SIP counts as well"
     ),
+    Flag("", ("media-handover",), {"handover": True}, "another stream may go on for one that fell silent"),
     Flag("", ("strict-source",), {}, "always so: once settled, no other source is heard"),
     Flag("", ("ICE=remove",), {}, "always so: candidates are taken out of what is relayed"),
     Flag("", ("address-family=IP4",), {"family": "IP4"}, "the other side gets an IPv4 address"),

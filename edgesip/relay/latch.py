@@ -100,7 +100,8 @@ class Expect(NamedTuple):
     """What signalling says of one component: its SDP address, and the IP its SIP came from.
 
     `host` None: no address, or a name. `port` 0: none known. Hosts are canonical IP literals. `trust`:
-    somebody vouches for the address (flag `r`).
+    somebody vouches for the address (flag `r`). `handover`: another stream than the
+    locked one may go on for it.
     """
 
     host: str | None
@@ -109,6 +110,7 @@ class Expect(NamedTuple):
     reach: Reach
     learn: Learn = Learn.NAT
     trust: bool = False
+    handover: bool = False
 
 
 def rank_of(source: Addr, expect: Expect) -> Rank:
@@ -295,10 +297,11 @@ class Latch:
             if sample is not None:
                 best.ssrc, best.sequence, best.at = sample.ssrc, sample.sequence, now
             return Judgement.TAKEN
-        if sample is None or now - best.at < SILENCE or sample.ssrc != best.ssrc:
+        if sample is None or now - best.at < SILENCE or (self.rtcp and source.host != self.tied):
             return Judgement.MISMATCH
         ahead = (sample.sequence - best.sequence) & 0xFFFF
-        if min(ahead, 0x10000 - ahead) > REBIND_STEP or (self.rtcp and source.host != self.tied):
+        same = sample.ssrc == best.ssrc and min(ahead, 0x10000 - ahead) <= REBIND_STEP
+        if not (same or (self.signalled is not None and self.signalled.handover)):
             return Judgement.MISMATCH
         rank = self._accepted(source)
         if rank is None or not self._proves(source, rank, sample, now):
@@ -398,9 +401,9 @@ class Latch:
 def _expect_record(expect: Expect) -> list[Any]:
     loopback, own, low, high = expect.reach
     reach = [loopback, sorted(own), low, high]
-    return [expect.host, expect.port, expect.sip, reach, expect.learn.value, expect.trust]
+    return [expect.host, expect.port, expect.sip, reach, expect.learn.value, expect.trust, expect.handover]
 
 
 def _expect_from(record: list[Any]) -> Expect:
-    host, port, sip, (loopback, own, low, high), learn, trust = record
-    return Expect(host, port, sip, Reach(loopback, frozenset(own), low, high), Learn(learn), trust)
+    host, port, sip, (loopback, own, low, high), learn, trust, handover = record
+    return Expect(host, port, sip, Reach(loopback, frozenset(own), low, high), Learn(learn), trust, handover)

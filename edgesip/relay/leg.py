@@ -88,7 +88,14 @@ class Line:
         self.secured = media.proto.upper().startswith("RTP/SAVP")
 
     def describe(
-        self, media: Media, sip: str, reach: Reach, learn: Learn, now: float, trust: bool = False
+        self,
+        media: Media,
+        sip: str,
+        reach: Reach,
+        learn: Learn,
+        now: float,
+        trust: bool = False,
+        handover: bool = False,
     ) -> None:
         """The SDP of this side says this of the line; a null address changes nothing that was learned."""
         self.name(media)
@@ -102,8 +109,8 @@ class Line:
         rtp, rtcp = self.rtp.signalled, self.rtcp.signalled
         if not media.null or rtp is None or rtcp is None or not rtp.port:
             rtp, rtcp = _expectations(media, sip, reach, learn)
-        self.rtp.expect(Expect(rtp.host, rtp.port, sip, reach, learn, trust), now)
-        self.rtcp.expect(Expect(rtcp.host, rtcp.port, sip, reach, learn, trust), now)
+        self.rtp.expect(Expect(rtp.host, rtp.port, sip, reach, learn, trust, handover), now)
+        self.rtcp.expect(Expect(rtcp.host, rtcp.port, sip, reach, learn, trust, handover), now)
 
     def await_answer(self, sip: str, reach: Reach, learn: Learn, now: float) -> None:
         """No SDP of this side yet: all that is known is where its SIP goes (early media, rule 1)."""
@@ -190,9 +197,9 @@ class Line:
 class Leg:
     """One side of a call: `host` is where its ports are, `written` the address its peer is told.
 
-    `interface` is the named one that `host` is of, "" for the usual one. `learn`, `trust` and `ptime` are
-    what a script wished of this side (see `Wish`): who is believed, and the milliseconds of sound per packet
-    that its media is to leave in, 0 for as it comes.
+    `interface` is the named one that `host` is of, "" for the usual one. `learn`, `trust`, `handover` and
+    `ptime` are what a script wished of this side (see `Wish`): who is believed, and the milliseconds of sound
+    per packet that its media is to leave in, 0 for as it comes.
     """
 
     side: str
@@ -203,6 +210,7 @@ class Leg:
     interface: str = ""
     learn: Learn = Learn.NAT
     trust: bool = False
+    handover: bool = False
     ptime: int = 0
     lines: dict[int, Line] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
@@ -211,12 +219,12 @@ class Leg:
         """Whoever is at this side is treated so from its next SDP on; None changes nothing."""
         if wish is not None:
             self.learn = Learn(wish.learn) if wish.learn else Learn.NAT
-            self.trust, self.ptime = wish.trust, wish.ptime
+            self.trust, self.handover, self.ptime = wish.trust, wish.handover, wish.ptime
 
     def describe(self, index: int, media: Media, sip: str, now: float) -> Line:
         """Put in force what this side's SDP says of a line that it has."""
         line = self.lines[index]
-        line.describe(media, sip, self.reach, self.learn, now, self.trust)
+        line.describe(media, sip, self.reach, self.learn, now, self.trust, self.handover)
         return line
 
     def endpoint(self, index: int, media: Media, mux: bool) -> Endpoint | None:
@@ -247,6 +255,7 @@ class Leg:
             "interface": self.interface,
             "learn": self.learn.value,
             "trust": self.trust,
+            "handover": self.handover,
             "ptime": self.ptime,
             "lines": [line.record(wall_offset) for index, line in self.lines.items() if index not in without],
             "spent": dict(self.spent),
@@ -266,6 +275,7 @@ class Leg:
             interface=record["interface"],
             learn=Learn(record["learn"]),
             trust=record["trust"],
+            handover=record["handover"],
             ptime=record["ptime"],
             lines={line.index: line for line in lines},
             spent=dict(record["spent"]),

@@ -49,6 +49,7 @@ READ = {
     "endpoint-learning=off": replace(PLAIN, learn="strict"),
     "repacketize=30": replace(PLAIN, ptime=30),
     "trust-address SIP-source-address": PLAIN,
+    "media-handover": replace(PLAIN, handover=True),
     "strict-source": PLAIN,
     "ICE=remove": PLAIN,
     "address-family=IP4": replace(PLAIN, family="IP4"),

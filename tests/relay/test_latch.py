@@ -329,6 +329,20 @@ def test_rule_6b_silence_counts_what_a_path_carried() -> None:
     assert speak(made, PHONE["2b"], 2, 12.5, first=1450)[-1] is TAKEN
 
 
+@pytest.mark.parametrize("handover", [False, True])
+def test_rule_6_a_handover_needs_silence_and_an_accepted_source_but_not_the_same_stream(
+    handover: bool,
+) -> None:
+    made = latch(EXPECT._replace(handover=handover))
+    speak(made, PHONE["2a"], 2, 0.0)
+    made.judge(PHONE["2a"], Sample(7, 1000), 3.0)
+    assert speak(made, PHONE["2b"], 2, 4.9, ssrc=8, first=9000) == [MISMATCH] * 2, "the old one speaks"
+    assert speak(made, PHONE["3"], 2, 5.2, ssrc=8, first=9100) == [MISMATCH] * 2
+    after = speak(made, PHONE["2b"], 2, 5.3, ssrc=8, first=9200)
+    assert after == ([MISMATCH, TAKEN] if handover else [MISMATCH] * 2)
+    assert made.locked == (PHONE["2b"] if handover else PHONE["2a"])
+
+
 # Rule 6a.
 
 

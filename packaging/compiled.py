@@ -15,8 +15,6 @@ from pathlib import Path
 from mypyc.build import mypycify
 from setuptools import setup
 
-# Not relay/path.py: its entries are touched for each packet by the loop's own, interpreted code, for which
-# the slots of an interpreted class are faster.
 COMPILED = (
     "address.py",
     "script/*.py",

@@ -52,6 +52,9 @@ COMPILED = (
     "relay/figures.py",
     "relay/watch.py",
     "relay/core.py",
+    "relay/path.py",
+    "relay/links.py",
+    "relay/service.py",
 )
 
 

@@ -102,6 +102,8 @@ class Recorder:
         """End every recording, and wait until the files are whole. Safe to call twice."""
         if self._looking is not None:
             self._looking.cancel()
+            self._looking = None
+            self._adopt()
         now = self._clock()
         for one in list(self._recordings.values()):
             one.sink.end(now)

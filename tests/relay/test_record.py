@@ -119,6 +119,14 @@ def test_clocks_that_run_apart_are_brought_together(drift: float) -> None:
     assert abs(at / RATE - (end - 0.02)) < 0.06
 
 
+def test_what_was_said_before_the_beginning_is_cut_off() -> None:
+    mixer = Mixer(START)
+    mixer.add(0, packet(0, 0x80), START + 0.005)
+    mixer.add(0, packet(1, 0x80), START + 0.025)
+    left, _ = channels(mixer.finish(START + 0.03))
+    assert runs(left) == [(0, 200, 32124)]
+
+
 def test_what_is_given_out_does_not_change_any_more() -> None:
     mixer = Mixer(START)
     sound = b""

@@ -119,6 +119,18 @@ def test_a_script_wants_it_and_it_begins_with_the_first_packet(tmp_path: Path) -
     run(test)
 
 
+def test_the_server_stops_before_anybody_looked(tmp_path: Path) -> None:
+    async def test() -> None:
+        desk = Desk(tmp_path)
+        desk.talk.core.record(KEY, "wav", desk.talk.now)
+        desk.speak(0.4)
+        desk.recorder.close()
+        [path] = tmp_path.iterdir()
+        assert seconds_of(path) == pytest.approx(0.4, abs=0.05)
+
+    run(test)
+
+
 def test_the_server_stops_and_the_files_are_whole(tmp_path: Path) -> None:
     async def test() -> None:
         desk = Desk(tmp_path)

@@ -37,6 +37,7 @@ from edgesip.script.credentials import Identified
 from edgesip.script.described import Described
 from edgesip.script.edited import Edited
 from edgesip.script.hooks import PLAIN
+from edgesip.script.heard import Heard
 from edgesip.script.message import Message
 from edgesip.script.nated import Nated
 from edgesip.script.prompted import Prompted
@@ -340,6 +341,11 @@ def nated() -> str:
     return members(Nated)
 
 
+def heard() -> str:
+    """What is known of a call's media."""
+    return members(Heard)
+
+
 def relayed() -> str:
     """What is wanted of the media relay."""
     return members(Relayed)
@@ -491,6 +497,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     "edited": edited,
     "described": described,
     "prompted": prompted,
+    "heard": heard,
     "nated": nated,
     "relayed": relayed,
     "relay-flags": relay_flags,

@@ -243,11 +243,25 @@ class Phone:
         return Packet(self, bytes(Request(request.method, request.uri, Headers(tuple(fields)), request.body)))
 
 
+class DeskTwin:
+    """What the relay would tell of each call."""
+
+    def query(self, key: tuple[str, str], now: float) -> str:
+        return f"60 1 2 3 0 of {key[1]}"
+
+    def told(self, key: tuple[str, str]) -> str:
+        return f"in words, of {key[1]}"
+
+    def worst(self, key: tuple[str, str], figure: str) -> float | None:
+        return {"mos": 4.1, "loss": 0.5}.get(figure)
+
+
 class MediaTwin:
     """Stands in for the relay: writes down what it is asked, marks the bodies that it passed."""
 
     def __init__(self) -> None:
         self.log: list[tuple[str, str, str]] = []
+        self.desk = DeskTwin()
         self.wishes: list[Wish | None] = []
         self.interfaces: frozenset[str] = frozenset()
         self.full = False

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from edgesip.relay.listing import listed, queried, shown, told
+from edgesip.relay.figures import figures
+from edgesip.relay.listing import first, listed, queried, shown, told
 from edgesip.relay.packets import Packets
 from edgesip.relay.past import Past
 from edgesip.relay.session import Key, Session, call_id_of
@@ -51,10 +52,7 @@ class Desk:
 
     def told(self, key: Key) -> str:
         """The same in words."""
-        session = self._sessions.get(key)
-        if session is None:
-            ended = self._past.get(key)
-            session = None if ended is None else ended.session
+        session = self._known(key)
         return "" if session is None else told(session, self._packets.path)
 
     def gauges(self, ports: Mapping[str, int]) -> dict[str, int]:
@@ -69,6 +67,22 @@ class Desk:
             "rtp:rtp_ports_used": ports["leased"],
             "rtp:rtp_ports_free": ports["free"],
         }
+
+    def worst(self, key: Key, figure: str) -> float | None:
+        """The worse of both sides: "mos", "loss" in percent, "jitter" in milliseconds; None without RTP."""
+        session = self._known(key)
+        found = [figures(line) for line in first(session) if line is not None] if session is not None else []
+        values: list[float] = [one[figure] for one in found if one]
+        if not values:
+            return None
+        return min(values) if figure == "mos" else max(values)
+
+    def _known(self, key: Key) -> Session | None:
+        session = self._sessions.get(key)
+        if session is None:
+            ended = self._past.get(key)
+            session = None if ended is None else ended.session
+        return session
 
     def block(self, call_id: str, sides: Sequence[str], wanted: bool) -> int:
         """What these sides of a call say goes nowhere, or on again: how many sessions it has."""

@@ -104,7 +104,7 @@ def queried(session: Session, path: Path, left: int) -> str:
     """rtpproxy's answer to Q, of the first stream: seconds left, packets from callee and from caller, relayed
     and dropped.
     """
-    caller, callee = _first(session)
+    caller, callee = first(session)
     sides = [(0, 0, 0) if line is None else _taken(line, path) for line in (callee, caller)]
     relayed = sum(taken - withheld for taken, withheld, _ in sides)
     dropped = sum(withheld + unread for _, withheld, unread in sides)
@@ -112,20 +112,22 @@ def queried(session: Session, path: Path, left: int) -> str:
 
 
 def told(session: Session, path: Path) -> str:
-    """The same in words: `caller 192.0.2.7:4000 500 packets 0 dropped, callee ...`."""
+    """The same in words: `caller 192.0.2.7:4000 9 packets 0 dropped mos 4.4 loss 0 % jitter 1 ms, callee`."""
     words = []
-    for side, line in zip(("caller", "callee"), _first(session), strict=True):
+    for side, line in zip(("caller", "callee"), first(session), strict=True):
         if line is None:
             words.append(f"{side} no media")
             continue
         taken, withheld, unread = _taken(line, path)
         where = line.rtp.target or "nowhere"
-        words.append(f"{side} {where} {taken} packets {withheld + unread} dropped")
+        how = figures(line)
+        tail = f" mos {how['mos']} loss {how['loss']:g} % jitter {how['jitter']:g} ms" if how else ""
+        words.append(f"{side} {where} {taken} packets {withheld + unread} dropped{tail}")
     return ", ".join(words)
 
 
-def _first(session: Session) -> tuple[Line | None, Line | None]:
-    """The first stream's lines, of the caller and of who is heard, or was."""
+def first(session: Session) -> tuple[Line | None, Line | None]:
+    """The first stream's lines: of the caller, and of who is heard or was heard last."""
     branch = session.audible()
     callee = session.partner if branch is None else branch.leg
     found: list[Line | None] = []

@@ -10,6 +10,7 @@ from edgesip.script import located
 from edgesip.script.credentials import Identified
 from edgesip.script.edited import field
 from edgesip.script.events import dialog_value
+from edgesip.script.heard import Stat
 from edgesip.script.keeping import keepalive_socket, nat_keepalive
 from edgesip.script.rooms import Rooms
 from edgesip.script.transform import substitution
@@ -293,6 +294,10 @@ class Call(Identified):
         """`$DLG_lifetime`: whole seconds since its answer; empty outside of a call."""
         dialog = self._inbound.dialog
         return str(int(self._now - dialog.start) if dialog.start else 0) if dialog is not None else ""
+
+    def _stat(self) -> Stat:
+        dialog = self._inbound.dialog
+        return Stat(self._rooms.media, None if dialog is None else dialog.media_key, self._now)
 
     def dlg_set_var(self, name: str, value: str) -> None:
         """dialog's `$dlg_var(name) = "value"`: kept with the call; events read it, for CDRs say."""

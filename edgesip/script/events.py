@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgesip.script.heard import Stat
 from edgesip.script.rooms import Rooms
 from edgesip.script.template import filled
 from edgesip.script.transform import name_addr
+from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.dialog.state import Dialog, DialogState
 from edgesip.signal.location.binding import NAT_FLAG, Binding
 from edgesip.signal.proxy.inbound import Closed
@@ -18,11 +20,12 @@ from edgesip.signal.proxy.inbound import Closed
 class DialogEvent:
     """A call: what `dialog_start`, `dialog_end`, `dialog_failed`, `dialog_timeout` and `rtp_timeout` see."""
 
-    __slots__ = ("_dialog", "_now")
+    __slots__ = ("_dialog", "_media", "_now")
 
-    def __init__(self, dialog: Dialog, now: float) -> None:
+    def __init__(self, dialog: Dialog, now: float, media: Media | None = None) -> None:
         self._dialog = dialog
         self._now = now
+        self._media = media
 
     def fmt(self, text: str) -> str:
         """The text with its pseudo-variables filled in; ValueError for one that does not exist here."""
@@ -110,6 +113,36 @@ class DialogEvent:
     def ended_by(self) -> str:
         """What ended it: `caller`, `callee`, `486 Busy Here`, `RTP Timeout`...; empty while it lasts."""
         return self._dialog.ended_by
+
+    @property
+    def rtpstat(self) -> str:
+        """`$rtpstat`: rtpproxy's answer to Q: seconds left, packets from who answered, from who called,
+        relayed, dropped; empty half a minute after the end, and for media that we did not have.
+        """
+        return self._stat().numbers
+
+    @property
+    def rtpestat(self) -> str:
+        """`$rtpestat`: the same in words, for each side: address, packets, dropped, MOS, loss, jitter."""
+        return self._stat().words
+
+    @property
+    def rtp_mos(self) -> str:
+        """`$rtp_mos`: MOS, 1 to 4.5, of the side that came in worse."""
+        return self._stat().worst("mos")
+
+    @property
+    def rtp_loss(self) -> str:
+        """`$rtp_loss`: lost packets in percent, of the side that came in worse."""
+        return self._stat().worst("loss")
+
+    @property
+    def rtp_jitter(self) -> str:
+        """`$rtp_jitter`: jitter in milliseconds, of the side that came in worse."""
+        return self._stat().worst("jitter")
+
+    def _stat(self) -> Stat:
+        return Stat(self._media, self._dialog.media_key, self._now)
 
     def _end(self) -> float:
         return self._dialog.end if self._dialog.state is DialogState.DELETED else self._now
@@ -272,7 +305,7 @@ HookEvent = DialogEvent | ContactEvent | FlowEvent
 def event_for(about: Dialog | Binding | Closed, rooms: Rooms, now: float) -> HookEvent:
     """What a hook is given for what happened."""
     if isinstance(about, Dialog):
-        return DialogEvent(about, now)
+        return DialogEvent(about, now, rooms.media)
     if isinstance(about, Binding):
         return ContactEvent(about, now)
     return FlowEvent(about)

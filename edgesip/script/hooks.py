@@ -129,7 +129,7 @@ def hooks_of(script: Script, rooms: Rooms, clock: Callable[[], float]) -> Hooks:
         MEDIA_FAILED: script.media_failed,
     }
     return Hooks(
-        (lambda passing: reply(ReplyCall(passing, rooms))) if reply is not None else None,
+        (lambda passing: reply(ReplyCall(passing, rooms, clock()))) if reply is not None else None,
         (lambda leaving: not isinstance(branch(BranchCall(leaving, rooms, clock())), Drop))
         if branch is not None
         else None,

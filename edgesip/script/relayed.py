@@ -12,7 +12,7 @@ from dataclasses import replace
 from edgesip.address import parse_ip
 from edgesip.relay.flags import read
 from edgesip.relay.sdp import has_line
-from edgesip.script.nated import Nated
+from edgesip.script.heard import Heard
 from edgesip.script.recorded import STOP, form_of
 from edgesip.signal.nat.sdp_seen import place_of_sdp
 from edgesip.signal.wire.grammar import ParseError
@@ -37,7 +37,7 @@ TAKE_FLAGS = (
 """The functions whose first argument is flags."""
 
 
-class Relayed(Nated):
+class Relayed(Heard):
     """A message that goes on, and the media that it speaks of."""
 
     __slots__ = ()

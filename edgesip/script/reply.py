@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from edgesip.script.heard import Stat
 from edgesip.script.message import Message
 from edgesip.script.relayed import Relayed
 from edgesip.script.rooms import Rooms
@@ -49,9 +50,10 @@ class RequestSeen(Message):
 class ReplyCall(Relayed):
     """One response, read-only, and what shall be different when it goes on."""
 
-    __slots__ = ("_passing", "_rooms")
+    __slots__ = ("_now", "_passing", "_rooms")
 
-    def __init__(self, passing: Passing, rooms: Rooms) -> None:
+    def __init__(self, passing: Passing, rooms: Rooms, now: float) -> None:
+        self._now = now
         self._rooms = rooms
         self._message = passing.response
         self._flow = passing.flow
@@ -100,6 +102,10 @@ class ReplyCall(Relayed):
 
     def _is_relayed(self) -> bool:
         return any(dialog.relayed for dialog in self._passing.fork.dialogs)
+
+    def _stat(self) -> Stat:
+        dialogs = self._passing.fork.dialogs
+        return Stat(self._rooms.media, dialogs[0].media_key if dialogs else None, self._now)
 
     def check_status(self, pattern: str) -> bool:
         """tm's `t_check_status`: the whole status code matches, as in `check_status("4[0-9][0-9]")`."""

@@ -67,6 +67,13 @@ VARIABLES: dict[str, str] = {
     # a call
     "DLG_status": "dlg_status",
     "DLG_lifetime": "dlg_lifetime",
+    # its media
+    "rtpstat": "rtpstat",
+    "rtppstat": "rtpstat",
+    "rtpestat": "rtpestat",
+    "rtp_mos": "rtp_mos",
+    "rtp_loss": "rtp_loss",
+    "rtp_jitter": "rtp_jitter",
 }
 """`$name` to the attribute that has its value."""
 

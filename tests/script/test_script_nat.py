@@ -298,7 +298,7 @@ def asked_of(rooms: Rooms, packet: Packet, mode: int) -> bool:
     response = parse(packet.octets)
     assert isinstance(response, Response)
     passing = Passing(response, packet.phone.flow, None, False)  # type: ignore[arg-type]
-    return ReplyCall(passing, rooms).is_first_hop(mode)
+    return ReplyCall(passing, rooms, 0.0).is_first_hop(mode)
 
 
 @pytest.mark.pure

@@ -43,11 +43,32 @@ class MediaRefusal(Protocol):
         ...
 
 
+class MediaDesk(Protocol):
+    """What is known of the media of a call, also for half a minute after its end; empty for nothing."""
+
+    def query(self, key: MediaKey, now: float) -> str:
+        """rtpproxy's answer to Q: `ttl npkts_ina npkts_ino nrelayed ndropped` of the first stream."""
+        ...
+
+    def told(self, key: MediaKey) -> str:
+        """The same in words, with how well it came in."""
+        ...
+
+    def worst(self, key: MediaKey, figure: str) -> float | None:
+        """The worse of both sides: "mos", "loss" in percent, "jitter" in milliseconds; None without RTP."""
+        ...
+
+
 class Media(Protocol):
     """The media relay as signalling sees it. `key` is (Call-ID, caller's From tag); `branch` names the
     target; `side` says who sent this SDP; `source` and `toward` are the SIP flows it came in and leaves by;
     `wish` is what the script wants for it, None for what it wanted before in this call.
     """
+
+    @property
+    def desk(self) -> MediaDesk:
+        """Where questions about media are answered."""
+        ...
 
     @property
     def interfaces(self) -> frozenset[str]:

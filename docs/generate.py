@@ -36,8 +36,8 @@ from edgesip.script.aimed import Aimed
 from edgesip.script.credentials import Identified
 from edgesip.script.described import Described
 from edgesip.script.edited import Edited
-from edgesip.script.hooks import PLAIN
 from edgesip.script.heard import Heard
+from edgesip.script.hooks import PLAIN
 from edgesip.script.message import Message
 from edgesip.script.nated import Nated
 from edgesip.script.prompted import Prompted

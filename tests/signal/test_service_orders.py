@@ -152,9 +152,13 @@ def test_a_port_that_nobody_has_is_told_at_once() -> None:
     refused: list[bytes] = []
     heard: list[bytes] = []
 
+    def receive(data: bytes, flow: Flow) -> bool:
+        heard.append(data)
+        return True
+
     async def go() -> None:
         loop = asyncio.get_running_loop()
-        links = UdpLinks(lambda data, flow: heard.append(data), lambda age: None, refused.append)
+        links = UdpLinks(receive, lambda age: None, refused.append)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             ours = Addr("127.0.0.1", free.getsockname()[1])
@@ -180,7 +184,7 @@ def test_how_long_a_datagram_waited_is_known(host: str) -> None:
 
     async def go() -> None:
         loop = asyncio.get_running_loop()
-        links = UdpLinks(lambda data, flow: None, ages.append, lambda data: None)
+        links = UdpLinks(lambda data, flow: True, ages.append, lambda data: None)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_DGRAM) as free:
             free.bind((host, 0))
@@ -196,3 +200,28 @@ def test_how_long_a_datagram_waited_is_known(host: str) -> None:
 
     asyncio.run(go())
     assert 0.29 < ages[0] < 3.0
+
+
+def test_a_batch_that_was_dropped_is_followed_by_nothing() -> None:
+    rests: list[float] = []
+
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        links = UdpLinks(lambda data, flow: data == b"look", rests.append, lambda data: None)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            ours = Addr("127.0.0.1", free.getsockname()[1])
+        links.open([ours], loop)
+        for _ in range(2):  # the first one is asked how long it waited, the second is not
+            links.send(Flow("udp", ours, ours), b"drop")
+            await asyncio.sleep(0.01)
+        assert len(rests) == 1
+        links.send(Flow("udp", ours, ours), b"look")
+        for _ in range(100):
+            if len(rests) == 2:
+                break
+            await asyncio.sleep(0.01)
+        links.close(loop)
+
+    asyncio.run(go())
+    assert len(rests) == 2

@@ -129,23 +129,27 @@ def test_registers_from_everywhere_at_twice_the_capacity(
 def test_invites_from_one_address(server: Server, phones: list[Agent], flooding: Flood) -> None:
     """R17: limited within a second, then next to nothing a packet; nobody else notices."""
     begin = time.monotonic()
-    process = flooding("INVITE", 4000, 15.0, 0)
+    process = flooding("INVITE", 4000, 20.0, 0)
     eventually("the flood is banned", lambda: bool(server.ask("ban", "list")), 10.0, step=0.1)
     (ban,) = server.ask("ban", "list")
     assert (ban["source"], ban["why"]) == ("203.0.113.66", "flood")
+    time.sleep(0.5)
     spent, dropped = cpu(server), server.statistic("ban:dropped")
-    with ThreadPoolExecutor(PHONES) as pool:
-        found = list(pool.map(refreshed, phones, [begin + 12.0] * PHONES))
-    results = Counter(status for one in found for status in one)
+    time.sleep(6.0)
     spent, dropped = cpu(server) - spent, server.statistic("ban:dropped") - dropped
-    sent = sent_by(process, 15.0)
+    with ThreadPoolExecutor(PHONES) as pool:
+        found = list(pool.map(refreshed, phones, [begin + 17.0] * PHONES))
+    results = Counter(status for one in found for status in one)
+    sent = sent_by(process, 20.0)
     each = spent / max(dropped, 1) * 1e6
-    print(f"sent {sent}, {each:.1f} us CPU a dropped packet, phones included")
+    print(
+        f"sent {sent}, {dropped} dropped in six seconds, {each:.1f} us CPU each, the server's idle work included"
+    )
     print(f"refreshes {results}")
     assert set(results) == {200}
-    assert dropped > 0.5 * sent
+    assert dropped > 0.2 * sent
     assert server.statistic("sl:407_replies") <= 2000, "the limit of [pike] in two windows: half a second"
-    assert each <= 40.0
+    assert each <= 15.0
 
 
 def test_a_guesser_hears_nothing_after_his_twentieth_guess(

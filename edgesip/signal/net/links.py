@@ -97,15 +97,16 @@ def is_local(host: str) -> bool:
 
 
 class UdpLinks:
-    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest(age)` after each batch.
+    """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest(age)` after a batch.
 
-    `age` is how long a datagram had waited in its queue (seconds), 0 in a batch in which none was asked.
+    `age` is how long a datagram had waited in its queue (seconds), 0 in a batch in which none was asked: of
+    such a one `rest` is not told when every `receive` of it said False, that there was nothing to do.
     `refused(octets)` is told the beginning of a datagram that an ICMP error came back for.
     """
 
     def __init__(
         self,
-        receive: Callable[[bytes, Flow], None],
+        receive: Callable[[bytes, Flow], bool],
         rest: Callable[[float], None],
         refused: Callable[[bytes], None],
     ) -> None:
@@ -196,7 +197,7 @@ class UdpLinks:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
         start = time.monotonic()
         end = start + SLICE
-        age = 0.0
+        age, heard = 0.0, False
         for _ in range(BATCH):
             try:
                 if start < self._sample:
@@ -209,11 +210,12 @@ class UdpLinks:
             except OSError:
                 self._drain_errors(sock)
                 continue
-            if source[1]:
-                self._receive(data, self._flow(addr, source))
+            if source[1] and self._receive(data, self._flow(addr, source)):
+                heard = True
             if time.monotonic() > end:
                 break
-        self._rest(age)
+        if heard or age:
+            self._rest(age)
 
 
 def _family(host: str) -> socket.AddressFamily:

@@ -116,20 +116,21 @@ class SignalService:
         self._flush()
         self._arm()
 
-    def _datagram(self, data: bytes, flow: Flow) -> None:
-        """The same, for one of a batch: what it sends leaves, and the timer is armed, when that is over."""
+    def _datagram(self, data: bytes, flow: Flow) -> bool:
+        """The same, for one of a batch, at whose end what it sends leaves; False: it was dropped unread."""
         try:
             now = time.monotonic()
             if self.core.guard.unheard(data, flow, now, self.core.admission):
-                return
+                return False
             if data[:1] < b"\4":
                 self._stun(data, flow, now)
-                return
+                return True
             self._ring.message(now, True, flow, data)
             self._act(self.core.receive(data, flow, now))
             self._leaving += self.core.take_sends()
         except Exception as error:
             self._failed(flow, error)
+        return True
 
     def _failed(self, flow: Flow, error: Exception) -> None:
         self._log("error", "message failed", {"source": str(flow.remote), "error": repr(error), "exc": error})

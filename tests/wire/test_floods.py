@@ -143,7 +143,7 @@ def test_invites_from_one_address(server: Server, phones: list[Agent], flooding:
     sent = sent_by(process, 20.0)
     each = spent / max(dropped, 1) * 1e6
     print(
-        f"sent {sent}, {dropped} dropped in six seconds, {each:.1f} us CPU each, the server's idle work included"
+        f"sent {sent}, {dropped} dropped in six seconds, {each:.1f} us CPU each, idle work included"
     )
     print(f"refreshes {results}")
     assert set(results) == {200}

@@ -142,9 +142,7 @@ def test_invites_from_one_address(server: Server, phones: list[Agent], flooding:
     results = Counter(status for one in found for status in one)
     sent = sent_by(process, 20.0)
     each = spent / max(dropped, 1) * 1e6
-    print(
-        f"sent {sent}, {dropped} dropped in six seconds, {each:.1f} us CPU each, idle work included"
-    )
+    print(f"sent {sent}, {dropped} dropped in six seconds, {each:.1f} us CPU each, idle work included")
     print(f"refreshes {results}")
     assert set(results) == {200}
     assert dropped > 0.2 * sent

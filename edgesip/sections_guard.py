@@ -77,7 +77,8 @@ class Ban(Section):
     """Failures of a source within `window` that ban it: wrong passwords, unknown users, unreadable messages,
     refusals. A first 401 or 407 never counts; a scanner by its own name counts five, a flood at once."""
     user_failures: Annotated[int, Field(ge=1, le=100_000)] = 10
-    """Wrong passwords for one user from one source within `window` that ban this user at this source."""
+    """Wrong passwords for one user from one source within `window` after which none of this user is weighed
+    from there for the time of a ban. He goes on hearing that it is wrong; `failures` silence the source."""
     window: Annotated[int, Field(ge=1, le=86_400)] = 600
     """Seconds in which failures are added up."""
     size: Annotated[int, Field(ge=100, le=100_000)] = 100_000

@@ -16,6 +16,7 @@ from edgesip.address import bracketed
 from edgesip.script.screened import Screened
 from edgesip.signal.decision import Challenge, Decision, Reply
 from edgesip.signal.guard.digest import Verified
+from edgesip.signal.guard.guard import BANNED
 from edgesip.signal.guard.identity import ASSERTED, HIDDEN, check_identity, present, wants_privacy
 from edgesip.signal.location.usrloc import aor_key
 from edgesip.store.api import Credential, Subscribers
@@ -159,9 +160,13 @@ class Identified(Screened):
         request = inbound.request
         values = self.headers.all(header)
         remote = self._flow.remote
+        named = self.to_user if method == "REGISTER" else self.from_user
+        if values and rooms.guard.bans.holds_user(self._flow, named, self._now):
+            inbound.user, inbound.why = named, BANNED
+            return Challenge(status, False, realm)
         verified = rooms.digest.check(values, request, remote, lookup, self._now, realm, self._is_at_home)
         if not isinstance(verified, Verified):
-            inbound.user = self.to_user if method == "REGISTER" else self.from_user
+            inbound.user = named
             inbound.why = verified.why if values and not verified.stale else ""
             return Challenge(status, verified.stale, realm)
         user = verified.username

@@ -137,10 +137,31 @@ def test_a_guesser_is_banned_for_his_victim_before_he_is_banned_for_all() -> Non
     guesser = talk.phone("alice")
     for _ in range(10):
         guess(talk, guesser)
-    talk >> register(guesser)
-    talk.silent()
+    for _ in range(5):  # the phone shows what is the matter, and even the right password is not weighed
+        guess(talk, guesser, "secret")
+    assert not talk.core.usrloc.lookup("alice", talk.now)
+    assert talk.guard.bans.counters["ban:held_back"] == 5
     talk.register(replace(guesser, name="bob"))
     talk.register(talk.phone("alice"))
+    talk.wait(301)
+    talk.register(guesser)
+
+
+def test_who_goes_on_guessing_at_a_user_is_silenced_at_the_twentieth() -> None:
+    talk = Talk()
+    guesser = talk.phone("alice")
+    for _ in range(20):
+        guess(talk, guesser)
+    assert deaf(talk, guesser)
+    assert talk.guard.bans.counters["ban:banned"] == 2, "the user here, then the address"
+
+
+def test_by_order_a_user_is_not_heard_from_there_at_all() -> None:
+    talk = Talk()
+    phone = talk.phone("alice")
+    talk.guard.bans.add(phone.at.host, "alice", 60, talk.now)
+    talk >> register(phone)
+    talk.silent()
 
 
 def test_a_first_challenge_never_counts() -> None:

@@ -136,6 +136,7 @@ class Bans:
         self.counters: dict[str, int] = {
             "ban:banned": 0,
             "ban:dropped": 0,
+            "ban:held_back": 0,
             "ban:spared": 0,
             "ban:scored": 0,
         }
@@ -178,17 +179,28 @@ class Bans:
         return True
 
     def refuses_user(self, flow: Flow, user: str, now: float) -> bool:
-        """True when what this user opens from this source is not heard; his registered flows always are."""
-        if not self._users:
-            return False
-        ban = self._users.get((source_of(flow.remote.host), user.lower()))
-        if ban is None or ban.until <= now:
-            return False
-        if not ban.by_hand and self._near.registered(flow):
+        """True when what this user opens from this source is not heard, by order."""
+        ban = self._ban_of(flow, user, now)
+        if ban is None or not ban.by_hand:
             return False
         ban.dropped += 1
         self.counters["ban:dropped"] += 1
         return True
+
+    def holds_user(self, flow: Flow, user: str, now: float) -> bool:
+        """True when no password of this user is weighed from this source: too many were wrong. He is answered
+        all the same, as anybody whose password is wrong, so that his phone shows what is the matter. What
+        comes over his registered flow is always weighed.
+        """
+        ban = self._ban_of(flow, user, now)
+        if ban is None or ban.by_hand or self._near.registered(flow):
+            return False
+        self.counters["ban:held_back"] += 1
+        return True
+
+    def _ban_of(self, flow: Flow, user: str, now: float) -> Ban | None:
+        ban = self._users.get((source_of(flow.remote.host), user.lower())) if self._users else None
+        return ban if ban is not None and ban.until > now else None
 
     # -- what counts ---------------------------------------------------------------------------------
 

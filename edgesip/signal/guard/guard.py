@@ -26,10 +26,13 @@ SWEEP = 20.0
 SCANNERS = "friendly-scanner|friendly-request|sipvicious|sipcli|sip-scan|sundayddr|vaxsipuseragent|pplsip"
 COUNTS = {400: "malformed", 403: "refused", 404: "not found"}
 """The refusals of a stranger that count against him."""
+BANNED = "not weighed after too many wrong passwords from here"
+"""What is wrong with credentials of a user who is banned at their source."""
 FAILURES = {
     "wrong password": "password",
     "unknown user": "unknown user",
     HELD: "password",
+    BANNED: "held back",
     "malformed credentials": "malformed",
     "malformed response": "malformed",
 }
@@ -112,7 +115,7 @@ class Guard:
         return not self.at_home(flow) and admission.sheds()
 
     def refuses_request(self, request: Request, flow: Flow, now: float) -> bool:
-        """True when what this request would open is not heard: its user is banned at this source."""
+        """True when what this request would open is not heard: its user is banned at this source by order."""
         headers = request.headers
         if headers.to.tag:
             return False

@@ -88,13 +88,12 @@ class Screened(Aimed):
         return self._rooms.guard.pike.check(host, self._now) == ALLOWED
 
     def is_flooding(self) -> bool:
-        """A stranger who makes more requests than `[pike]` allows: it bans him (`[ban]`). Who is registered,
-        trusted or the upstream is no stranger, and is not counted.
+        """A stranger from where more requests come than `[pike]` allows: who is to blame for it is banned
+        (`[ban]`). Who is registered, trusted or the upstream is no stranger, and is not counted.
         """
-        if self.from_registered() or self.from_upstream() or self.pike_check_req():
+        if self.from_registered() or self.from_upstream():
             return False
-        self.ban("flood")
-        return True
+        return self._rooms.guard.floods(self._flow, self.from_user, self._now, self.call_id)
 
     def is_scanner(self) -> bool:
         """A stranger whose User-Agent is that of a scanner (`[ban] scanners`): it counts against him."""

@@ -301,7 +301,7 @@ class SignalCore:
         inbound.unregistered = ()
         request, flow = inbound.request, inbound.flow
         if inbound.proved:
-            self.guard.bans.good(flow, inbound.proved)
+            self.guard.good(flow, inbound.proved)
         events: list[Event] = []
         if isinstance(decision, Forward):
             events = self._forward(inbound, decision, targets, now)

@@ -204,12 +204,14 @@ class Bans:
 
     # -- what counts ---------------------------------------------------------------------------------
 
-    def score(self, flow: Flow, user: str, kind: str, now: float, call_id: str = "") -> None:
+    def score(
+        self, flow: Flow, user: str, kind: str, now: float, call_id: str = "", narrow: bool = False
+    ) -> None:
         """Something wrong came over this flow, in the name of `user` (empty: nobody's): see POINTS.
 
         "password" and "unknown user" are for credentials that were checked and failed: a request without
         any, or with a stale nonce, is no failure. What comes over a registered flow, whoever forged it, or
-        from a trusted address, bans nobody.
+        from a trusted address, bans nobody. `narrow`: only this port did it, whoever else is there.
         """
         if not self.settings.enabled or self._near.trusts(flow.remote.host):
             return
@@ -225,7 +227,7 @@ class Bans:
         points = POINTS[kind]
         if user and kind in GUESSES:
             self._guessed(flow, source, user.lower(), kind, now)
-        if self._near.shares(source):
+        if narrow or self._near.shares(source):
             tally = self._tally(flow.remote, now)
             tally.points += points
             if tally.points >= self.settings.failures:

@@ -15,7 +15,7 @@ from edgesip.signal.guard.backoff import HELD, HELD_FOR_OTHERS
 from edgesip.signal.guard.bans import Bans, BanSettings, Neighbours
 from edgesip.signal.guard.echo import Echo
 from edgesip.signal.guard.permissions import Address, Permissions, PermissionSettings, Trusted
-from edgesip.signal.guard.pike import Pike, PikeSettings
+from edgesip.signal.guard.pike import ALLOWED, Pike, PikeSettings
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.proxy.inbound import Note
 from edgesip.signal.proxy.upstream import Upstream
@@ -121,6 +121,21 @@ class Guard:
             return False
         named = headers.to if request.method == "REGISTER" else headers.from_
         return self.bans.refuses_user(flow, named.uri.username or "", now)
+
+    def floods(self, flow: Flow, user: str, now: float, call_id: str) -> bool:
+        """True when more comes from where a stranger is than `[pike]` allows; who is to blame is banned."""
+        host, port = flow.remote
+        if self.pike.check(host, now, port) == ALLOWED:
+            return False
+        blame = self.pike.blames(host, port)
+        if blame:
+            self.bans.score(flow, user, "flood", now, call_id, blame == 1)
+        return True
+
+    def good(self, flow: Flow, user: str) -> None:
+        """This user has proven his password."""
+        self.bans.good(flow, user)
+        self.pike.proved(*flow.remote)
 
     def unreadable(self, data: bytes, flow: Flow, now: float) -> None:
         """These octets are not SIP, or not a request that can be read; answers count against nobody."""

@@ -3,6 +3,10 @@
 Counts in windows of time what a script has it count, source by source: IPv4 addresses, IPv6 by /64. Where
 Kamailio grows a tree octet by octet, so that a scan from random addresses stays cheap, we keep a bounded
 table whose least recently heard sources make room: a scan costs it one row a source and never a blockage.
+
+A thousand phones behind one address that register all at once are no flood: each password that is proved
+takes back what it cost to prove it. Who is to blame when there is too much all the same is a port that makes
+half of it alone; the address as a whole only when it goes on and on.
 """
 
 from __future__ import annotations
@@ -14,6 +18,10 @@ from edgesip.signal.proxy.inbound import Note, note
 
 ALLOWED, BLOCKED, NEWLY_BLOCKED = 1, -1, -2
 """What `check` answers, as Kamailio's functions do."""
+CREDIT = 4
+"""Requests that a password which was proved takes back: a REGISTER without it, one with it, each repeated."""
+PATIENCE = 5
+"""Windows for which a source is too much before it is to blame as a whole."""
 LEVELS = {-1: "error", 0: "warning", 1: "info", 2: "info", 3: "debug"}
 """Our levels for Kamailio's (L_ERR -1, L_WARN 0, L_NOTICE 1, L_INFO 2, L_DBG 3)."""
 
@@ -25,22 +33,26 @@ class PikeSettings:
     """
 
     sampling_time_unit: float = 2.0
-    reqs_density_per_unit: int = 1000
+    reqs_density_per_unit: int = 2000
     remove_latency: float = 120.0
     pike_log_level: int = 1
     sources: int = 20_000
 
 
 class Node:
-    """What one source did: requests in this window and in the one before; blocked when `red`."""
+    """What one source did: requests in this window and in the one before; blocked when `red`, which began in
+    window `since`. `ends` has the requests by port, of this window, from a quarter of the limit on.
+    """
 
-    __slots__ = ("curr", "expires", "prev", "red", "window")
+    __slots__ = ("curr", "ends", "expires", "prev", "red", "since", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
         self.prev = 0
         self.curr = 0
+        self.ends: dict[int, int] = {}
         self.red = False
+        self.since = 0
         self.expires = 0.0
 
 
@@ -55,7 +67,7 @@ class Pike:
         self._said = said
         self.counters: dict[str, int] = {"pike:blocked_ips": 0}
 
-    def check(self, host: str, now: float) -> int:
+    def check(self, host: str, now: float, port: int = 0) -> int:
         """Count one request of this address: 1 allowed, -2 blocked from now on, -1 blocked still."""
         settings, source = self.settings, source_of(host)
         window = int(now / settings.sampling_time_unit)
@@ -68,16 +80,37 @@ class Pike:
             self._turn(source, node, window)
         self._nodes[source] = node
         node.curr += 1
+        if 4 * node.curr > settings.reqs_density_per_unit:
+            node.ends[port] = node.ends.get(port, 0) + 1
         node.expires = now + settings.remove_latency
         if not self._is_hot(node):
             return ALLOWED
         if node.red:
             return BLOCKED
-        node.red = True
+        node.red, node.since = True, window
         self._red.add(source)
         self.counters["pike:blocked_ips"] += 1
         self._say("source blocked", source, node.curr)
         return NEWLY_BLOCKED
+
+    def proved(self, host: str, port: int) -> None:
+        """Somebody at this port has proved a password: what that took is taken back."""
+        node = self._nodes.get(source_of(host)) if self._nodes else None
+        if node is not None:
+            node.curr = max(0, node.curr - CREDIT)
+            if port in node.ends:
+                node.ends[port] = max(0, node.ends[port] - CREDIT)
+
+    def blames(self, host: str, port: int) -> int:
+        """Who is to blame for too much: 0 nobody in particular, 1 this port, 2 the whole address."""
+        node = self._nodes.get(source_of(host))
+        if node is None or not node.red:
+            return 0
+        if node.window - node.since >= PATIENCE:
+            return 2
+        if 2 * node.ends.get(port, 0) < self.settings.reqs_density_per_unit:
+            return 0
+        return 1 if len(node.ends) > 1 else 2
 
     def top(self, wanted: str, now: float) -> list[tuple[str, int, int, float, str]]:
         """The busiest first: source, requests in the last window and in this one, seconds until it is
@@ -124,6 +157,7 @@ class Pike:
         """A window is over: what is no longer above the limit is free again."""
         node.prev = node.curr if node.window == window - 1 else 0
         node.curr = 0
+        node.ends = {}
         node.window = window
         if node.red and not self._is_hot(node):
             node.red = False

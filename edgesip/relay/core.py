@@ -208,7 +208,7 @@ class RelayCore:
         self.packets.settle(session)
         if fresh:
             self.moments.opened(now, key[0], (session.caller, place.leg))
-        return output
+        return self.playing.offered(session, place, side, sdp.media, output)
 
     def answer(
         self,
@@ -235,9 +235,11 @@ class RelayCore:
         sdp = self._parse(body)
         if isinstance(sdp, Refusal):
             return sdp
-        again = place.answered
+        again, plan = place.answered, place.pending(side)
         output = session.answer(place, tag, side, sdp, source.remote.host, final, self, now, wish)
         self.packets.settle(session)
+        if again:
+            output = self.playing.answered(session, place, side, plan, sdp.media, output)
         if final:
             self.playing.agreed(session, place, side, again, now)
         if session.answered:

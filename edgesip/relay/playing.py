@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from itertools import count as numbers
 
 from edgesip.address import Addr
+from edgesip.relay.direction import directed
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.packets import Packets, Send
 from edgesip.relay.prompt import LATE, SLOT, Player, Prompt, chosen
-from edgesip.relay.session import CALLEE, CALLER, Branch, Session
+from edgesip.relay.sdp import Media
+from edgesip.relay.session import CALLEE, CALLER, Branch, Plan, Session
 
 SLACK = 0.0005
 """Seconds that a packet may leave early: timers have milliseconds."""
@@ -72,22 +74,14 @@ class Playing:
         `codecs` are the payload types to choose from, in order; None: those of the side's SDP.
         """
         leg, other = _legs(session, branch, side)
-        line = _audio(leg)
         if count == 0:
             return self.stop(session, branch, side, now)
         if count < -1:
             return f"a count of {count}: it is -1 for ever, 0 to stop, or how many times"
-        if line is None or not line.described:
-            return f"the {side} has no audio line yet"
-        if line.secured:
-            return f"the {side}'s audio is encrypted"
-        prompt = self._prompts(name)
-        if prompt is None:
-            return f"there is no prompt {name}"
-        peer = other.lines.get(line.index)
-        code = chosen(prompt, line.fmts if codecs is None else codecs, () if peer is None else peer.codes)
-        if code is None:
-            return f"{name} is in none of the {side}'s codecs"
+        found = self._found(leg, other, name, codecs)
+        if isinstance(found, str):
+            return found
+        line, prompt, code = found
         self._end(session, line, now)
         slot = int(now / SLOT) + 1
         player = Player(prompt, code, line.ptime, count, slot, self._entropy(10), is_music)
@@ -100,6 +94,22 @@ class Playing:
         if first:
             self._alarm(slot * SLOT)
         return ""
+
+    def _found(
+        self, leg: Leg, other: Leg, name: str, codecs: tuple[int, ...] | None = None
+    ) -> tuple[Line, Prompt, int] | str:
+        """Where a prompt would play to, the prompt and its codec; or why it cannot."""
+        line = audio_of(leg)
+        if line is None or not line.described:
+            return f"the {leg.side} has no audio line yet"
+        if line.secured:
+            return f"the {leg.side}'s audio is encrypted"
+        prompt = self._prompts(name)
+        if prompt is None:
+            return f"there is no prompt {name}"
+        peer = other.lines.get(line.index)
+        code = chosen(prompt, line.fmts if codecs is None else codecs, () if peer is None else peer.codes)
+        return f"{name} is in none of the {leg.side}'s codecs" if code is None else (line, prompt, code)
 
     def stop(self, session: Session, branch: Branch, side: str, now: float) -> str:
         """Whatever plays to `side` ends; the other side is heard again."""
@@ -116,6 +126,53 @@ class Playing:
         if line.player is not None:
             line.player = None
             self.playing -= 1
+
+    def offered(
+        self, session: Session, branch: Branch, side: str, media: Sequence[Media], body: bytes
+    ) -> bytes:
+        """The offer of `side` in a running call, `body` as it goes on: who will hear music is told `sendonly`
+        where the holder said `inactive`, else it would play nothing.
+        """
+        line = self._to_be_held(session, branch, side)
+        if line is None or line.index >= len(media):
+            return body
+        asked = media[line.index]
+        if not asked.relayed or asked.direction != "inactive":
+            return body
+        return directed(body, line.index, b"sendonly")
+
+    def answered(
+        self,
+        session: Session,
+        branch: Branch,
+        side: str,
+        plan: Plan | None,
+        media: Sequence[Media],
+        body: bytes,
+    ) -> bytes:
+        """The answer of `side`: `recvonly` to what was offered as `inactive` goes on as that (RFC 3264 §6.1),
+        and `inactive` to who will hear music as `sendonly`.
+        """
+        line = audio_of(session.caller)
+        if not self.music or not branch.answered or plan is None or line is None or line.index >= len(media):
+            return body
+        index = line.index
+        if index >= len(plan.media) or not media[index].relayed:
+            return body
+        offer, answer = plan.media[index], media[index].direction
+        if offer.direction == "inactive" and answer == "recvonly":
+            return directed(body, index, b"inactive")
+        if answer == "inactive" and not offer.hold and self._to_be_held(session, branch, side) is not None:
+            return directed(body, index, b"sendonly")
+        return body
+
+    def _to_be_held(self, session: Session, branch: Branch, holder: str) -> Line | None:
+        """The line of who would hear music when `holder` holds; None when nobody would."""
+        if not self.music or not branch.answered:
+            return None
+        own, leg = _legs(session, branch, holder)
+        found = self._found(leg, own, self.music)
+        return None if isinstance(found, str) else found[0]
 
     def agreed(self, session: Session, branch: Branch, answerer: str, again: bool, now: float) -> None:
         """A final answer by `answerer` is in force, `again`: not the call's first. Music follows the holds.
@@ -135,7 +192,7 @@ class Playing:
         before = [side for side in (CALLER, CALLEE) if self._has_music(_legs(session, branch, side)[0])]
         listener = ""
         if self.music and again:
-            caller, callee = _audio(session.caller), _audio(branch.leg)
+            caller, callee = audio_of(session.caller), audio_of(branch.leg)
             if caller is not None and callee is not None:
                 listener = held_side(caller.hold, callee.hold, answerer, before[0] if before else "")
         for side in before:
@@ -206,7 +263,7 @@ def _legs(session: Session, branch: Branch, side: str) -> tuple[Leg, Leg]:
     return (session.caller, branch.leg) if side == CALLER else (branch.leg, session.caller)
 
 
-def _audio(leg: Leg) -> Line | None:
+def audio_of(leg: Leg) -> Line | None:
     """The first audio line of a leg."""
     lines = sorted(leg.lines.values(), key=_index)
     return next((line for line in lines if line.is_rtp and line.kind == "audio"), None)

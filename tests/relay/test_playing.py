@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from random import Random
 
@@ -353,6 +354,74 @@ def test_hold_without_the_prompt_is_told() -> None:
     ask(talk, "caller", "sendonly")
     told = [(one.event, one.fields) for one in talk.core.moments.take()]
     assert ("no music on hold", (("why", "there is no prompt missing"),)) in told
+
+
+def directions(body: object) -> list[str]:
+    assert isinstance(body, bytes)
+    return re.findall(r"a=(sendrecv|sendonly|recvonly|inactive)", body.decode())
+
+
+@pytest.mark.parametrize("side", ["caller", "callee"])
+def test_who_will_hear_music_is_told_to_listen(side: str) -> None:
+    """A phone that is told `inactive` plays nothing, whatever comes."""
+    talk = connected("hold")
+    holder, held = (talk.caller, talk.callee) if side == "caller" else (talk.callee, talk.caller)
+    other = "callee" if side == "caller" else "caller"
+    offer = talk.invite(holder.sdp(lines=("a=inactive",)), side=side, tag="tag-b")
+    assert directions(offer) == ["sendonly"]
+    answer = talk.answer(held.sdp(lines=("a=recvonly",)), side=other)
+    assert directions(answer) == ["inactive"], "the only answer that the holder may get"
+    talk.pace(0.2)
+    assert len(heard(held)) == 10
+    # The one on hold refreshes the session, with what it believes.
+    assert directions(talk.invite(held.sdp(lines=("a=recvonly",)), side=other, tag="tag-b")) == ["recvonly"]
+    assert directions(talk.answer(holder.sdp(lines=("a=inactive",)), side=side)) == ["sendonly"]
+    talk.pace(0.2)
+    music = heard(held)
+    assert len(music) in (10, 11)
+    assert changes(music) == 0
+    assert directions(talk.invite(holder.sdp(), side=side, tag="tag-b")) == []
+    assert directions(talk.answer(held.sdp(), side=other)) == []
+    assert talk.core.counters["rtp:rtp_prompts"] == 0
+
+
+def test_a_late_offer_holds_too() -> None:
+    """A re-INVITE without SDP: the 200 has the offer, the ACK the answer that holds."""
+    talk = connected("hold")
+    talk.invite(talk.callee.sdp(), side="callee", tag="tag-b")
+    assert directions(talk.answer(talk.caller.sdp(lines=("a=inactive",)), side="caller")) == ["sendonly"]
+    talk.pace(0.2)
+    assert len(heard(talk.callee)) == 10
+
+
+def test_a_direction_of_the_session_counts() -> None:
+    talk = connected("hold")
+    body = talk.caller.sdp().replace(b"t=0 0\r\n", b"t=0 0\r\na=inactive\r\n")
+    assert directions(talk.invite(body)) == ["inactive", "sendonly"]
+
+
+@pytest.mark.parametrize("music", ["", "missing"])
+def test_without_music_nobody_is_told_anything_else(music: str) -> None:
+    talk = connected(music)
+    assert directions(talk.invite(talk.caller.sdp(lines=("a=inactive",)))) == ["inactive"]
+    assert directions(talk.answer(talk.callee.sdp(lines=("a=inactive",)))) == ["inactive"]
+
+
+def test_a_first_offer_keeps_its_direction() -> None:
+    talk = Talk(prompts=(HOLD,))
+    talk.core.playing.music = "hold"
+    assert directions(talk.invite(talk.caller.sdp(lines=("a=inactive",)))) == ["inactive"]
+    assert directions(talk.answer(talk.callee.sdp(lines=("a=inactive",)))) == ["inactive"]
+
+
+def test_an_offer_of_fewer_lines_than_before_does_no_harm() -> None:
+    talk = Talk(prompts=(HOLD,))
+    talk.core.playing.music = "hold"
+    talk.invite(talk.caller.sdp(4000, 4100))
+    talk.answer(talk.callee.sdp(4200, 4300))
+    bare = b"v=0\r\no=- 1 1 IN IP4 198.51.100.10\r\ns=-\r\nc=IN IP4 198.51.100.10\r\nt=0 0\r\na=inactive\r\n"
+    assert talk.invite(bare) == bare
+    assert talk.answer(bare) == bare
 
 
 # Time.

@@ -16,6 +16,7 @@ from lab.holder import hold_and_resume
 from lab.network import Network
 from lab.process import eventually
 from lab.server import Server
+from lab.sip import media_address
 from lab.stream import Stream, playing
 from lab.tones import assert_heard, seconds_of
 
@@ -141,6 +142,34 @@ def test_every_form_of_hold(start_server: Start, network: Network, side: str) ->
         _hold(by, other, agent.offer(stream), "sendrecv")
         call.talk(1.0)
     call.hang_up()
+
+
+def test_a_phone_that_is_told_inactive_would_hear_nothing(start_server: Start, network: Network) -> None:
+    """So baresip is told `sendonly`, plays the music, and the holder gets the answer that he must get."""
+    server = _server(start_server)
+    bob = phone_at(server, network, "bob", "symmetric")
+    alice = Agent(network.public_host("alice", 30), "alice", server.add_user("alice"))
+    says = alice.stream(450.0)
+    invite = alice.invite("bob", alice.offer(says))
+    bob.wait_ringing()
+    bob.answer()
+    answer = alice.expect_response(invite, 200, 299)
+    dialog = alice.caller_dialog(invite, answer)
+    alice.acknowledge(dialog)
+    says.remote = media_address(answer.body)
+    with playing([says]):
+        time.sleep(1.5)
+        change = alice.in_dialog(dialog, "INVITE", alice.offer(says, "inactive", 2))
+        alice.send(change)
+        held = alice.expect_response(change, 200, 299)
+        alice.acknowledge(dialog)
+        assert b"a=inactive" in held.body
+        time.sleep(4.0)
+    bye = alice.in_dialog(dialog, "BYE")
+    alice.send(bye)
+    alice.expect_response(bye, 200, 299)
+    bob.wait_closed()
+    assert_heard("bob", bob.recording()[-3 * 8000 :], MUSIC, 3.0)
 
 
 def test_a_refused_hold_plays_nothing(start_server: Start, network: Network) -> None:

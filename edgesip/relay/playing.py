@@ -88,6 +88,10 @@ class Playing:
         line.player = player
         self.playing += 1
         self._packets.settle(session)
+        peer = other.lines.get(line.index)
+        latest = None if peer is None or peer.track is None else peer.track.latest()
+        if latest is not None:
+            player.join(*latest)
         self._packets.moments.prompt(now, session.key[0], leg, line, "prompt starts", name)
         first = not self._waiting or slot < self._waiting[0][0]
         heapq.heappush(self._waiting, (slot, next(self._numbers), _Part(session, leg, line, player)))

@@ -130,6 +130,15 @@ class Player:
         """The SSRC of its packets."""
         return self._ssrc
 
+    def join(self, at: float, timestamp: int) -> None:
+        """Go on from the stream that it covers: its timestamp at that time (monotonic seconds).
+
+        A receiver whose clock runs by timestamps, whatever the SSRC, would else wait for hours, or drop all
+        that follows; and when the stream is heard again there is nothing to make up for either.
+        """
+        ticks = round((self.slot * SLOT - at) * 1000 * RATE_MS)
+        self._timestamp = (timestamp + ticks) & 0xFFFFFFFF
+
     def packet(self) -> bytes:
         """The packet that is due; the next one is due `slots` later."""
         kind = self.code | 0x80 if self._marker else self.code

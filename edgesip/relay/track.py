@@ -184,6 +184,13 @@ class Track:
         self._heads.clear()
         return taken
 
+    def latest(self) -> tuple[float, int] | None:
+        """When the last packet came, and its timestamp; None before the first one."""
+        if self._heads:
+            return self._ats[-1], int.from_bytes(self._heads[-1][4:8], "big")
+        source = self.current
+        return None if source is None else (source.at, source.timestamp)
+
     @property
     def idle(self) -> bool:
         """True when nothing waits to be looked at."""

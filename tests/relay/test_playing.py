@@ -69,6 +69,9 @@ def test_a_prompt_takes_the_place_of_the_other_side_and_gives_it_back() -> None:
     assert [one.marker for one in music] == [True] + [False] * (len(music) - 1)
     assert live[10].sequence - live[9].sequence == 51, "numbers go on as if it had been heard all along"
     assert live[10].timestamp - live[9].timestamp == 51 * 160
+    first = next(one for one in music if one.marker)
+    assert 0 < first.timestamp - live[9].timestamp <= 2 * 160, "one clock for both, to who listens"
+    assert abs(live[10].timestamp - music[-1].timestamp) <= 2 * 160
     assert changes(heard(talk.caller)) == 0, "whoever does not listen to it hears no difference"
 
 

@@ -139,6 +139,13 @@ def test_what_could_not_be_sent_begins_anew() -> None:
     assert packet[12:] == TRACK[160:320]
 
 
+def test_timestamps_go_on_from_those_of_the_stream_that_is_covered() -> None:
+    music = player(ptime=20)
+    due = music.slot * SLOT
+    music.join(due - 0.5, 0xFFFFFF00)
+    assert header(music.packet()).timestamp == (0xFFFFFF00 + 4000) & 0xFFFFFFFF
+
+
 def test_a_slot_is_a_divisor_of_every_packet() -> None:
     for code in (0, 3, 4, 8, 9, 18):
         for wanted in range(100):

@@ -54,7 +54,7 @@ run: setup
 	@exec $(BIN)/edgesip run --profile nat-sbc $(ARGS)
 
 test: setup packages lint
-	$(BIN)/pytest -q -m 'not wire and not long'
+	$(BIN)/pytest -q -n 2 -m 'not wire and not long'
 	$(BIN)/pytest -q -n 2 -m 'wire and not long'
 
 # pytest says 5 when nothing was selected

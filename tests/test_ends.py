@@ -55,11 +55,13 @@ def test_a_call_leaves_no_circle(way: Way) -> None:
     assert left == set()
 
 
-def test_nothing_is_left_of_many_calls_in_any_order() -> None:
+@pytest.mark.parametrize("rounds", [5, pytest.param(250, marks=pytest.mark.long)])
+def test_nothing_is_left_of_many_calls_in_any_order(rounds: int) -> None:
+    """Threat 30: the long one makes ten thousand calls."""
     dice = random.Random(5)
     house = House(ports=4000)
     alice, bob = house.phone("alice", nat=True), house.phone("bob", nat=True)
-    for _ in range(10):
+    for _ in range(rounds):
         house.register(alice, bob)
         for way in dice.sample(WAYS, len(WAYS)):
             way(house, alice, bob)

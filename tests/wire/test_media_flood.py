@@ -104,6 +104,28 @@ def test_a_flood_at_one_port(server: Server, network: Network, kind: str) -> Non
         call.hang_up()
 
 
+def test_a_flood_that_is_there_before_the_phones_speak(server: Server, network: Network) -> None:
+    """Nobody is settled yet: every stranger is looked at, and the call is heard all the same."""
+    (call,) = calls_of(server, network, 1)
+    attacker = network.public_host("attacker", 66)
+    assert call.says.remote is not None
+    host, port = call.says.remote
+    words = (sys.executable, FLOOD, host, str(port), "rtp", str(RATE), str(SECONDS))
+    process = network.start(attacker, "flood-early", *words)
+    eventually("the flood", lambda: server.statistic("rtp:rtp_src_mismatch") > RATE / 4, 10.0, 0.2)
+    begin = call.says.number, call.hears.number
+    with playing([call.says, call.hears]):
+        eventually("a settled call", lambda: settled(server), 10.0, 0.3)
+        process.wait_for(r"sent (\d+)", deadline=SECONDS + 30)
+    time.sleep(0.5)
+    lost, of = lost_by(call, begin)
+    looked = server.statistic("rtp:rtp_src_mismatch")
+    print(f"lost {lost} of {of}; {looked} strangers' packets were looked at")
+    assert of > 300
+    assert lost <= 0.01 * of
+    call.hang_up()
+
+
 def test_a_call_is_made_during_a_flood_of_the_whole_range(server: Server, network: Network) -> None:
     """Two machines spray every port there is: a call is set up, settles and loses nothing."""
     alice = Agent(network.public_host("callers", 10), "alice", server.add_user("alice"))

@@ -53,9 +53,11 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
         descriptors: int = 0,
         profile: str = "nat-sbc",
         sip: bool = True,
+        lan: str = "",
     ) -> Server:
         host = network.public_host(name, number)
         server = Server(network, host, settings, ignore, descriptors, profile, sip)
+        server.lan = network.own_lan(host, lan) if lan else None
         servers.append(server)
         server.start()
         return server

@@ -79,9 +79,10 @@ class Agent:
     def close(self) -> None:
         self.link.close()
 
-    def stream(self, frequency: float, port: int = 0) -> Stream:
-        """Media of this agent, from a socket of its host."""
-        return Stream(self.host.namespace.udp(self.address, port), frequency)
+    def stream(self, frequency: float, port: int = 0, family: int = 0) -> Stream:
+        """Media of this agent, from a socket of its host; of its SIP's family, or of another one."""
+        address = self.host.own(family) if family else self.address
+        return Stream(self.host.namespace.udp(address, port), frequency)
 
     def via(self) -> str:
         """A Via of its own with a fresh branch."""
@@ -280,5 +281,5 @@ class Agent:
         self.send(Message(f"SIP/2.0 {status} Lab", headers, body), request.source)
 
     def offer(self, stream: Stream, direction: str = "sendrecv", version: int = 1) -> bytes:
-        """A session description that names this host's own (perhaps private) address."""
-        return sdp(self.address, stream.port, direction, version)
+        """A session description that names the stream's own (perhaps private) address."""
+        return sdp(stream.host, stream.port, direction, version)

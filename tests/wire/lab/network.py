@@ -178,6 +178,17 @@ class Network:
             namespace.sysctl("net.netfilter.nf_conntrack_udp_timeout_stream", lifetime)
         return Router(self, namespace, kind, lan, public)
 
+    def own_lan(self, host: Host, lan: str) -> Router:
+        """A second network on the other side of a machine, which has .1 there and routes nothing."""
+        _ip(
+            host.namespace,
+            "link add lan type bridge forward_delay 0",
+            f"addr add {lan}.1/24 dev lan",
+            "link set lan up",
+        )
+        host.namespace.sysctl("net.bridge.bridge-nf-call-iptables", 0)
+        return Router(self, host.namespace, "none", lan, host.public)
+
     def behind(self, router: Router, name: str, number: int, device: str = "eth0") -> tuple[Namespace, str]:
         """A namespace in the LAN of a router, and its address there."""
         namespace = self._namespace(name)

@@ -16,7 +16,7 @@ from typing import Any
 
 from lab.capture import Capture
 from lab.ladder import ladder, streams
-from lab.network import Host, Network
+from lab.network import Host, Network, Router
 from lab.process import Process, eventually
 from lab.sip import bracketed
 
@@ -39,7 +39,7 @@ class Server:
     Without `sip` it listens where its profile says.
 
     `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open, `profile`
-    another profile than nat-sbc.
+    another profile than nat-sbc. `lan` is a second network that it has an address in.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Server:
         self.capture = Capture(network, host, ignore)
         self.process: Process | None = None
         self.ready_line = ""
+        self.lan: Router | None = None
         self._users: set[str] = set()
 
     def start(self) -> None:

@@ -37,6 +37,7 @@ class Stream:
         self.socket = sock
         self.socket.setblocking(False)
         self.frequency = frequency
+        self.host: str = sock.getsockname()[0]
         self.port: int = sock.getsockname()[1]
         self.remote: tuple[str, int] | None = None
         self.received: list[tuple[float, tuple[str, int], bytes]] = []

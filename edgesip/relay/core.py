@@ -12,10 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from edgesip.address import Addr, Flow, is_loopback
+from edgesip.address import Addr, Flow
 from edgesip.relay.desk import Desk
 from edgesip.relay.interface import Interface, Interfaces, Seat
-from edgesip.relay.latch import Reach
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.packets import Packets, Send, StrangeSource
 from edgesip.relay.past import FORCED, Past
@@ -190,7 +189,8 @@ class RelayCore:
                 sip = source if side == CALLER else toward
                 session = Session(key, self.leg(CALLER, caller_seat, sip), now)
                 session.style = Style(mark=self.mark)
-            if place is not None and place.leg.host != callee_seat.host:  # the next hop leaves elsewhere
+            at = None if place is None else (place.leg.host, place.leg.interface)
+            if place is not None and at != (callee_seat.host, callee_seat.interface):  # the next hop's is
                 session.close(place, self, now)
                 place = None
             if place is not None:
@@ -314,9 +314,7 @@ class RelayCore:
 
     def leg(self, side: str, seat: Seat, flow: Flow) -> Leg:
         """A leg without lines: where its ports shall be, and what its peer is told."""
-        ports = self._ports
-        own = ports.own | {seat.host, seat.written, flow.local.host, *self.settings.hosts}
-        reach = Reach(is_loopback(seat.host), own, ports.low, ports.high)
+        reach = self._ports.reach(seat, flow.local.host)
         return Leg(side, seat.host, seat.written, reach, sip=flow.remote.host, interface=seat.interface)
 
     # What the door without SDP needs (`stated`).

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edgesip.address import is_loopback, parse_ip
+from edgesip.relay.latch import Reach
 from edgesip.relay.ports import Counts, Pair, Ports
 
 
@@ -57,8 +58,10 @@ class Interfaces:
         ranges = {(one.low, one.high) for one in every}
         self._pools = {each: Ports(*each, entropy, bind, unbind) for each in ranges}
         self._ports = {one.name: self._pools[one.low, one.high] for one in every}
-        self.own = frozenset(host for one in every for host in (*one.address, *one.advertise))
+        self._own = frozenset(host for one in every for host in (*one.address, *one.advertise))
         self.low, self.high = min(one.low for one in every), max(one.high for one in every)
+        self._seats: dict[tuple[str, bool, str], Seat | None] = {}
+        self._reaches: dict[tuple[Seat, str], Reach] = {}
 
     @property
     def names(self) -> frozenset[str]:
@@ -71,6 +74,21 @@ class Interfaces:
         None when the interface has no address of this family. The usual one, which has no name, borrows
         from where SIP is heard, and in the end from the interfaces with a name.
         """
+        key = (name, ":" in like, sip)  # as many as addresses of ours
+        if key not in self._seats:
+            self._seats[key] = self._found(name, like, sip)
+        return self._seats[key]
+
+    def reach(self, seat: Seat, sip: str) -> Reach:
+        """Which addresses a side with these ports may deal with; `sip` is where its SIP reaches us."""
+        found = self._reaches.get((seat, sip))
+        if found is None:
+            own = self._own | {seat.host, seat.written, sip, *self._hosts}
+            found = Reach(is_loopback(seat.host), own, self.low, self.high)
+            self._reaches[seat, sip] = found
+        return found
+
+    def _found(self, name: str, like: str, sip: str) -> Seat | None:
         if name:
             return self._at(self._named[name], like) if name in self._named else None
         found = self._at(self._usual, like)

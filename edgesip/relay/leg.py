@@ -7,6 +7,7 @@ lines of one side. Refuses to know offers and answers, the pool, and how packets
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from edgesip.address import Addr, is_unspecified, parse_ip
@@ -297,6 +298,7 @@ def _expectations(media: Media, sip: str, reach: Reach, learn: Learn) -> tuple[E
     )
 
 
+@lru_cache(maxsize=4096)
 def _literal(host: str) -> str | None:
     ip = parse_ip(host)
     return None if ip is None else str(ip)

@@ -124,7 +124,7 @@ class Commands:
             "rtpp:commands": counts["ncmds_rcvd"],
             "rtpp:repeated": counts["ncmds_rcvd"] - counts["ncmds_rcvd_ndups"],
             "rtpp:refused": counts["ncmds_errs"],
-            "rtpp:sessions": len(self._keys),
+            "rtpp:sessions": sum([self._core.session(key) is not None for key in self._keys]),
             "rtpp:sessions_total": counts["nsess_created"],
         }
 

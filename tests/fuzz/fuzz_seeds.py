@@ -52,6 +52,18 @@ def seeds(target: str) -> list[bytes]:
         found = _bodies()
     elif target == "digest":
         found = [b'username="a", nonce="b", uri="sip:c", response="d", qop=auth, nc=00000001, cnonce="e"']
+    elif target == "commands":
+        talk = (
+            b"1 Uc0,8 call 198.51.100.7 4000 a;1",
+            b"2 LZ30A call 203.0.113.7 5000 a;1 b;1",
+            b"3 UNW call ::1 0 b;2 a;2 unix:/t x%20y",
+            b"4 Qv call a;1 b;1 ttl && D",
+            b"5 P-1 call moh session a;1",
+            b"6 Rs call a b",
+            b"7 D call a b",
+            b"8 I",
+        )
+        found = [*talk, b"\n".join(talk), b"\n".join(reversed(talk)), b"\n".join(talk[:3])]
     elif target == "stun":
         found = [
             *_STUN,

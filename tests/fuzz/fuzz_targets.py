@@ -7,12 +7,16 @@ hold: hypothesis, atheris and the corpus call the same functions. Knows no fuzze
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import TypeVar
 
 from strict import strictly_read
 
 from edgesip.address import Addr
 from edgesip.relay import rtp, sdp
+from edgesip.relay.commands import Commands
+from edgesip.relay.core import RelayCore, Settings
+from edgesip.relay.path import UserPath
 from edgesip.relay.sdp import Endpoint, SdpError
 from edgesip.signal.guard.digest import Digest, Refused
 from edgesip.signal.nat import stun
@@ -217,6 +221,26 @@ def binding(data: bytes) -> None:
     assert found is None or found.mapped is None or found.mapped.port < 65536
 
 
+def commanded(data: bytes) -> None:
+    """Commands of the rtpproxy protocol, a line each: all are answered, and no port outlives the last one."""
+    settings = Settings(True, ("192.0.2.1", "2001:db8::1"), (), 20000, 20199, 60.0, 20)
+    core = RelayCore(
+        settings,
+        bind=lambda pair: True,
+        unbind=lambda pair: None,
+        path=UserPath(),
+        entropy=Random(1).randbytes,
+    )
+    commands = Commands(core, lambda host: "192.0.2.1", ("unix:/t",))
+    for number, line in enumerate(data.split(b"\n")):
+        answer = commands.receive(line, _PHONE, float(number))
+        assert answer.endswith(b"\n")
+        assert answer.count(b"\n") == 1 or b"sessions created: " in answer
+    assert commands.ask(["X"], "", 1e6) == b"0\n"
+    assert core.ports(1e6)["leased"] == 0
+    assert commands.counters["rtpp:sessions"] == 0
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     "datagram": datagram,
     "stream": stream,
@@ -226,4 +250,5 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "digest": credentials,
     "media": media,
     "stun": binding,
+    "commands": commanded,
 }

@@ -194,6 +194,18 @@ def test_a_reinvite_by_the_callee_keeps_the_ports_and_moves_only_him() -> None:
     assert controller.send(at_alice, ALICE, rtp(9))[0][0] == moved
 
 
+def test_a_refused_reinvite_costs_a_packet_and_no_more() -> None:
+    """Nobody says that it failed: the phone just goes on where it was."""
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.talk(at_bob, at_alice)
+    controller.port(f"Uc0,8 call {ALICE.host} 4444 a;1 b;1")
+    for number in range(3):
+        assert controller.send(at_alice, ALICE, rtp(10 + number, ssrc=1)) != []
+    assert controller.send(at_bob, BOB, rtp(10, ssrc=2))[0][0] == ALICE
+    controller.talk(at_bob, at_alice)
+
+
 def test_a_late_offer_names_the_callee_first() -> None:
     """The 200 offers, the ACK answers: Kamailio sends U and L with the tags turned round."""
     controller = Controller()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import time
 
 import pytest
@@ -134,6 +136,88 @@ def test_a_held_party_hears_music_until_the_call_goes_on(relay: Server, network:
     reinvite(call, "sendrecv", 3)
     call.talk(2.0)
     call.hang_up()
+
+
+def test_calls_that_do_not_come_about_leave_nothing(relay: Server, network: Network) -> None:
+    Kamailio(network, relay.host)
+    alice, bob = agents(network)
+    invite = alice.invite("bob", alice.offer(alice.stream(440.0)))
+    ring = bob.expect("INVITE")
+    bob.respond(ring, 180, "b1")
+    alice.expect_response(invite, 180, 180)
+    assert len(legs(relay)) == 2
+    alice.cancel(invite)
+    bob.respond(bob.expect("CANCEL"), 200)
+    bob.respond(ring, 487, "b1")
+    alice.acknowledge_failure(invite, alice.expect_response(invite, 487, 487))
+    busy = alice.invite("bob", alice.offer(alice.stream(440.0)))
+    bob.respond(bob.expect("INVITE"), 486, "b2")
+    alice.acknowledge_failure(busy, alice.expect_response(busy, 486, 486))
+    eventually("no media", lambda: relay.ask("rtp", "list") == [])
+
+
+def test_a_refused_reinvite_leaves_the_media_as_it_was(relay: Server, network: Network) -> None:
+    Kamailio(network, relay.host)
+    call = call_of(network)
+    call.talk(2.0)
+    elsewhere = call.alice.stream(440.0)
+    change = call.alice.in_dialog(call.outgoing, "INVITE", call.alice.offer(elsewhere, version=2))
+    call.alice.send(change)
+    call.bob.respond(call.bob.expect("INVITE"), 488)
+    refused = call.alice.expect_response(change, 300, 699)
+    call.alice.acknowledge_failure(change, refused)
+    call.talk(2.0)
+    call.hang_up()
+
+
+def test_a_call_without_media_ends_and_its_controller_is_told(start_server: Start, network: Network) -> None:
+    path = network.directory / "notify.sock"
+    settings = {"relay.address": SERVER, "relay.timeout": "2", "rtpp.notify": f"unix:{path}"}
+    relay = start_server(settings, profile="rtp-relay", sip=False)
+    alice, bob = (network.public_host(name, number) for name, number in (("alice", 30), ("bob", 20)))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as ears:
+        ears.bind(str(path))
+        ears.listen()
+        ears.settimeout(15.0)
+        answer = ask(relay, f"Uc0 call {alice.address} 4000 a;1 unix:{path} the%20call")
+        assert answer[1:] == [SERVER]
+        assert ask(relay, f"Lc0 call {bob.address} 5000 a;1 b;1")[1:] == [SERVER]
+        with ears.accept()[0] as said:
+            assert said.recv(100) == b"the call\n"
+    assert relay.ask("rtp", "list") == []
+
+
+def test_nobody_else_commands_the_relay(start_server: Start, network: Network) -> None:
+    """Not from another host, and not from one that writes our loopback address on its packets."""
+    relay = start_server(
+        {"relay.address": SERVER, "rtpp.listen": "udp:0.0.0.0:22222"}, profile="rtp-relay", sip=False
+    )
+    Kamailio(network, relay.host)
+    call = call_of(network)
+    eve = network.public_host("eve", 66)
+    with eve.namespace.udp(eve.address, 0) as sock:
+        sock.settimeout(1.0)
+        sock.sendto(b"evil_1 X", (SERVER, 22222))
+        with pytest.raises(TimeoutError):
+            sock.recvfrom(100)
+    with eve.namespace.inside():
+        forger = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    with forger:
+        for number in range(3):
+            forger.sendto(forged("127.0.0.1", SERVER, b"evil_%d X" % number), (SERVER, 0))
+    call.talk(2.0)
+    assert relay.statistic("rtpp:strangers") == 1, "what is forged does not even get here"
+    assert relay.process is not None
+    assert "rtpp stranger" in relay.process.text()
+    call.hang_up()
+
+
+def forged(source: str, target: str, payload: bytes) -> bytes:
+    """An IPv4 packet with UDP in it for the port of commands; the kernel fills in its checksum."""
+    addresses = socket.inet_aton(source) + socket.inet_aton(target)
+    length = 28 + len(payload)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, length, 1, 0, 64, socket.IPPROTO_UDP, 0)
+    return head + addresses + struct.pack("!HHHH", 40000, 22222, 8 + len(payload), 0) + payload
 
 
 def test_kamailio_speaks_over_a_unix_socket_as_well(start_server: Start, network: Network) -> None:

@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from edgesip.address import Addr
 from edgesip.control.ring import Ring
 from edgesip.control.trace import call_id_of
 from edgesip.relay.cases import Media, Seen
-from edgesip.relay.figures import figures
 from edgesip.relay.service import RelayService
+from edgesip.relay.why import Verdict
 from edgesip.sections import Relay
 from edgesip.signal.dialog.state import Dialog, DialogState
 from edgesip.signal.dialog.table import Dialogs
@@ -27,10 +28,11 @@ SIDES = ("caller", "callee")
 
 
 class _Kept(NamedTuple):
-    """A call that is over: its media, and the Contact of each side."""
+    """A call that is over: its media, and by side its Contact and where its SIP comes from."""
 
     media: Media
     contacts: dict[str, str]
+    sources: dict[Addr, str]
 
 
 class Whys:
@@ -48,30 +50,30 @@ class Whys:
 
     def ended(self, media: Media) -> None:
         """The call is over and all its packets were looked at: remember it, and write its line."""
-        kept = _Kept(media, self._contacts(media))
+        kept = self._case(media)
         self._kept.append(kept)
         while self._kept and media.at - self._kept[0].media.at > self._seconds:
             self._kept.popleft()
         if media.answered_at is None:
             return
         fields: dict[str, Any] = {"call_id": media.key[0]}
-        for seen in media.seen(self._clock, {}):
-            side, verdict = seen.side, seen.verdicts[0]
+        for seen, word in zip(media.seen, media.words(self._clock), strict=True):
+            side = seen.side
             name = side.side if side.media == "audio" else f"{side.side}_{side.media}"
             fields[f"{name}_packets"] = side.packets
             if side.mos:
                 fields[f"{name}_loss"] = round(side.loss, 2)
                 fields[f"{name}_jitter_ms"] = round(side.jitter, 1)
                 fields[f"{name}_mos"] = round(side.mos, 2)
-            if verdict.code != "fine":
-                fields[f"{name}_why"] = verdict.code
+            if word != "fine":
+                fields[f"{name}_why"] = word
         self._log("info", "media ended", fields)
 
     def why(self, call: str) -> list[dict[str, Any]]:
         """A record for each call whose Call-ID begins like this, living ones first."""
         now = time.monotonic()
         living = [] if self._relay is None else self._relay.media(call)
-        kept = [_Kept(media, self._contacts(media)) for media in living]
+        kept = [self._case(media) for media in living]
         kept += [
             one
             for one in reversed(self._kept)
@@ -84,14 +86,12 @@ class Whys:
 
     def _told(self, kept: _Kept) -> dict[str, Any]:
         media = kept.media
-        path = None if media.over or self._relay is None else self._relay.core.path
-        lengths = self._lengths(media)
+        lengths = self._lengths(kept)
         hints = {}
-        for part in media.parts:
-            side, expect = part.leg.side, part.line.rtp.signalled
-            said = "" if expect is None or expect.host is None else expect.host
-            signs = [address_sign(kept.contacts.get(side, ""), said, part.leg.sip), lengths.get(side, "")]
-            hints[side] = "; ".join(sign for sign in signs if sign)
+        for side in (seen.side for seen in media.seen):
+            said = "" if side.said is None else side.said.host
+            signs = address_sign(kept.contacts.get(side.side, ""), said, side.sip), lengths.get(side.side, "")
+            hints[side.side] = "; ".join(sign for sign in signs if sign)
         state = "ended" if media.over else "ringing" if media.answered_at is None else "up"
         return {
             "call-id": media.key[0],
@@ -101,7 +101,7 @@ class Whys:
             "answered": self._wall(media.answered_at),
             "ended": self._wall(media.at) if media.over else 0,
             "text": "",
-            "legs": [_leg(seen) for seen in media.seen(self._clock, hints, path)],
+            "legs": [_leg(seen, found) for seen, found in media.judged(self._clock, hints)],
         }
 
     def _unseen(self, call: str) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
@@ -136,21 +136,23 @@ class Whys:
             return "it ended too long ago: what its media did is forgotten (relay.remember_minutes)"
         return "its SDP brought no media that is relayed: media over TCP or DTLS passes us by"
 
-    def _contacts(self, media: Media) -> dict[str, str]:
+    def _case(self, media: Media) -> _Kept:
         dialog = self._dialogs.of_media(media.key)
-        return {} if dialog is None else {side: dialog.leg(side).contact for side in SIDES}
+        legs = {} if dialog is None else {side: dialog.leg(side) for side in SIDES}
+        sources = {leg.flow.remote: side for side, leg in legs.items() if leg.flow is not None}
+        return _Kept(media, {side: leg.contact for side, leg in legs.items()}, sources)
 
-    def _lengths(self, media: Media) -> dict[str, str]:
+    def _lengths(self, kept: _Kept) -> dict[str, str]:
         """Messages of this call, as far as they are remembered, whose length does not fit, by sender."""
         found: dict[str, str] = {}
-        sources = {part.leg.sip: part.leg.side for part in media.parts}
-        name = media.key[0].encode("utf-8", "surrogateescape")
+        call = kept.media.key[0]
+        name = call.encode("utf-8", "surrogateescape")
         for _, entry in self._ring.since(0):
             if len(entry) != 4 or not entry[1] or name not in entry[3] or entry[2].transport != "udp":
                 continue
-            sign = length_sign(entry[3]) if call_id_of(entry[3]) == media.key[0] else ""
-            if sign and entry[2].remote.host in sources:
-                found[sources[entry[2].remote.host]] = sign
+            sign = length_sign(entry[3]) if call_id_of(entry[3]) == call else ""
+            if sign and entry[2].remote in kept.sources:
+                found[kept.sources[entry[2].remote]] = sign
         return found
 
     def _wall(self, at: float | None) -> int:
@@ -161,8 +163,8 @@ class Whys:
         return time.strftime("%H:%M:%S", time.localtime(at + time.time() - time.monotonic()))
 
 
-def _leg(seen: Seen) -> dict[str, Any]:
-    side, (first, *others) = seen.side, seen.verdicts
+def _leg(seen: Seen, verdicts: list[Verdict]) -> dict[str, Any]:
+    side, (first, *others) = seen.side, verdicts
     return {
         "side": side.side,
         "media": side.media,
@@ -175,5 +177,5 @@ def _leg(seen: Seen) -> dict[str, Any]:
         "sip": side.sip,
         "target": "" if side.target is None else str(side.target),
         "packets": side.packets,
-        "quality": figures(seen.line),
+        "quality": seen.figures,
     }

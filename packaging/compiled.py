@@ -50,6 +50,8 @@ COMPILED = (
     "relay/mos.py",
     "relay/reports.py",
     "relay/figures.py",
+    "relay/why.py",
+    "relay/cases.py",
     "relay/watch.py",
     "relay/core.py",
     "relay/path.py",

@@ -1,22 +1,22 @@
-"""A call's media as a case: its lines as they stand or stood, and the facts that verdicts are made of.
+"""A call's media as a case: what is known of both sides of each of its lines, for `why` to judge.
 
-A case is cheap to make and to keep; facts are read off it when somebody asks. Refuses to judge, which is
+The values outlive the call and hold nothing of it, so that many can be kept. Refuses to judge, which is
 `why`'s, and to know who asks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from edgesip.address import Addr
-from edgesip.relay.figures import loss
+from edgesip.relay.figures import figures, loss
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.mos import mos
 from edgesip.relay.path import Path
-from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
-from edgesip.relay.why import Case, Side, Verdict, verdicts
+from edgesip.relay.session import CALLER, Branch, Key, Session
+from edgesip.relay.why import Case, Side, Verdict, verdict, verdicts
 
 
 class Part(NamedTuple):
@@ -28,11 +28,11 @@ class Part(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """One side of a line: what is known of it, and the verdicts, the gravest first."""
+    """One side of the line of this number, and its figures."""
 
-    line: Line
+    line: int
     side: Side
-    verdicts: list[Verdict]
+    figures: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +44,65 @@ class Media:
     answered_at: float | None
     at: float
     over: bool
-    parts: tuple[Part, ...]
+    seen: tuple[Seen, ...]
 
-    @property
-    def matters(self) -> bool:
-        """Whether anything can be said of it: it was answered, or somebody sent something."""
-        return self.answered_at is not None or any(
-            part.line.packets or part.line.strange is not None for part in self.parts
-        )
-
-    def seen(
-        self, clock: Callable[[float], str], hints: Mapping[str, str], path: Path | None = None
-    ) -> list[Seen]:
-        """Both sides of every line; `hints` by side is what signalling noticed, `path` carries it now."""
+    def words(self, clock: Callable[[float], str]) -> list[str]:
+        """The verdict of each side of every line, by its word."""
         case = Case(self.answered_at, self.at, self.over, clock)
-        pairs = {(part.leg.side, part.line.index): part for part in self.parts}
-        agreed = {part.line.index: part.line.valid for part in self.parts if part.branch is not None}
-        sides = {
-            place: _side(part, agreed.get(place[1], frozenset()), hints.get(place[0], ""), path)
-            for place, part in pairs.items()
-        }
+        return [verdict(one.side, self._opposite(one), case) for one in self.seen]
+
+    def _opposite(self, one: Seen) -> Side | None:
+        """The other side of the same line."""
+        found = [each.side for each in self.seen if each.line == one.line and each is not one]
+        return found[0] if found else None
+
+    def judged(
+        self, clock: Callable[[float], str], hints: Mapping[str, str]
+    ) -> list[tuple[Seen, list[Verdict]]]:
+        """Both sides of every line with their verdicts; `hints` by side is what signalling noticed."""
+        case = Case(self.answered_at, self.at, self.over, clock)
         found = []
-        for (name, index), side in sides.items():
-            other = sides.get((CALLEE if name == CALLER else CALLER, index))
-            found.append(Seen(pairs[name, index].line, side, verdicts(side, other, case)))
+        for one in self.seen:
+            name = one.side.side
+            side = replace(one.side, hint=hints[name]) if hints.get(name) else one.side
+            found.append((one, verdicts(side, self._opposite(one), case)))
         return found
 
 
-def living(session: Session, now: float) -> Media:
+def living(session: Session, path: Path, now: float) -> Media:
     """The case of a call that is up, or rings."""
     heard = session.audible()
     parts = [Part(*each) for each in session.lines() if each[0] in (None, heard)]
-    return Media(session.key, session.created, session.answered_at or None, now, False, _chosen(parts))
+    return _media(session, parts, path, now, False)
 
 
-def ended(session: Session, parts: Iterable[Part], now: float) -> Media:
-    """The case of a call whose lines are all gone; `parts` are those that it ever had."""
-    return Media(session.key, session.created, session.answered_at or None, now, True, _chosen(parts))
+def ended(session: Session, parts: Iterable[Part], path: Path, now: float) -> Media | None:
+    """The case of a call whose lines are all gone; `parts` are those that it ever had.
+
+    None when nothing can be said of it: nobody answered, and nobody sent anything.
+    """
+    if session.answered_at or any(part.line.packets or part.line.strange is not None for part in parts):
+        return _media(session, parts, path, now, True)
+    return None
 
 
-def _chosen(parts: Iterable[Part]) -> tuple[Part, ...]:
+def _media(session: Session, parts: Iterable[Part], path: Path, now: float, over: bool) -> Media:
+    chosen = _chosen(parts)
+    agreed = {part.line.index: part.line.valid for part in chosen if part.branch is not None}
+    seen = tuple(
+        [
+            Seen(
+                part.line.index,
+                _side(part, agreed.get(part.line.index, frozenset()), path),
+                figures(part.line),
+            )
+            for part in chosen
+        ]
+    )
+    return Media(session.key, session.created, session.answered_at or None, now, over, seen)
+
+
+def _chosen(parts: Iterable[Part]) -> list[Part]:
     """One part a side and line: of a fork that of who answered, else of who said most."""
     found: dict[tuple[str, int], Part] = {}
     for part in parts:
@@ -91,17 +110,17 @@ def _chosen(parts: Iterable[Part]) -> tuple[Part, ...]:
         best = found.get(place)
         if best is None or _weight(part) > _weight(best):
             found[place] = part
-    return tuple(found[place] for place in sorted(found, key=lambda place: (place[1], place[0] != CALLER)))
+    return [found[place] for place in sorted(found, key=lambda place: (place[1], place[0] != CALLER))]
 
 
 def _weight(part: Part) -> tuple[bool, int]:
     return part.branch is not None and part.branch.answered, part.line.packets
 
 
-def _side(part: Part, agreed: frozenset[int], hint: str, path: Path | None) -> Side:
+def _side(part: Part, agreed: frozenset[int], path: Path) -> Side:
     _, leg, line = part
     track, latch = line.track, line.rtp
-    last = None if path is None or line.rule is None else path.counters(line.rule.local)
+    last = None if line.rule is None else path.counters(line.rule.local)
     source = None if track is None else track.current
     first_at = last_at = None
     percent = jitter = score = 0.0
@@ -131,11 +150,10 @@ def _side(part: Part, agreed: frozenset[int], hint: str, path: Path | None) -> S
         hold=line.hold,
         turned_at=line.turned_at,
         agreed=agreed if line.is_rtp else frozenset(),
-        types={} if track is None else track.types,
+        types={} if track is None else dict(track.types),
         has_rtcp=line.rtcp.best is not None,
         loss=percent,
         jitter=jitter * 1000,
         mos=score,
         pause=None if track is None else track.pause,
-        hint=hint,
     )

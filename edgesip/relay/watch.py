@@ -43,8 +43,8 @@ class Watch:
     def ended(self, now: float) -> list[Media]:
         """The media of calls that are over, once it was looked at to its end."""
         over = [place for place, (session, _) in self._gone.items() if not session.branches]
-        found = [ended(*self._gone.pop(place), now) for place in over]
-        return [media for media in found if media.matters]
+        found = [ended(*self._gone.pop(place), self._path, now) for place in over]
+        return [media for media in found if media is not None]
 
     @property
     def is_idle(self) -> bool:
@@ -55,7 +55,7 @@ class Watch:
         """What is to be looked at first, and the media of living calls whose Call-ID begins like this."""
         found = [session for key, session in self._sessions.items() if key[0].startswith(call)]
         looks = [one for session in found for one in self.of(session)]
-        return looks, [living(session, now) for session in found]
+        return looks, [living(session, self._path, now) for session in found]
 
     def looks(self) -> list[Look]:
         """What is to be looked at now; to be asked `PARTS` times a second."""

@@ -7,7 +7,6 @@ the clock is given. Refuses to know where the facts come from.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -29,9 +28,9 @@ LOSSY, SHAKEN, POOR = 3.0, 40.0, 3.6
 LONG_PAUSE = 10.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Side:
-    """What is known of one side's line. Times are monotonic seconds, None for what never happened.
+    """What is known of one side's line; not changed once made. Times are monotonic seconds, None for never.
 
     `told` is where this side was told to send, `said` what its SDP names, `sip` where its SIP comes from, and
     `target` where packets for it go. `strange` is the last address that was not believed for it. `agreed` are
@@ -78,12 +77,8 @@ class Case:
     clock: Callable[[float], str]
 
 
-class Kind(enum.Enum):
-    """SOUND: whether media comes, one of these at most. FAULT: it comes, and something is wrong with it."""
-
-    SOUND = "sound"
-    FAULT = "fault"
-    NOTE = "note"
+SOUND, FAULT, NOTE = "sound", "fault", "note"
+"""What a row is about: whether media comes (one of these at most), what is wrong with it, what else is."""
 
 
 class Verdict(NamedTuple):
@@ -96,15 +91,25 @@ class Verdict(NamedTuple):
 
 def verdicts(me: Side, other: Side | None, case: Case) -> list[Verdict]:
     """What there is to say of a side, the verdict first; `other` is the same line of the side opposite."""
-    found: dict[Kind, list[Verdict]] = {kind: [] for kind in Kind}
+    told: list[Verdict] = []
+    notes: list[Verdict] = []
+    other = other or _NOBODY
     for row in TABLE:
-        if row.kind is Kind.SOUND and found[Kind.SOUND]:
+        if row.kind is SOUND and told:
             continue
-        said = row.says(me, other or _NOBODY, case)
+        said = row.says(me, other, case)
         if said:
-            found[row.kind].append(Verdict(row.code, said, row.do))
-    told = found[Kind.SOUND] + found[Kind.FAULT] or [Verdict("fine", _fine(me, case), "")]
-    return told + found[Kind.NOTE]
+            (notes if row.kind is NOTE else told).append(Verdict(row.code, said, row.do))
+    return (told or [Verdict("fine", _fine(me, case), "")]) + notes
+
+
+def verdict(me: Side, other: Side | None, case: Case) -> str:
+    """The word of the first of them alone."""
+    other = other or _NOBODY
+    for row in TABLE:
+        if row.kind is not NOTE and row.says(me, other, case):
+            return row.code
+    return "fine"
 
 
 # What each row looks for.
@@ -268,77 +273,75 @@ def _fine(me: Side, case: Case) -> str:
 
 class _Row(NamedTuple):
     code: str
-    kind: Kind
+    kind: str
     says: Callable[[Side, Side, Case], str]
     do: str
 
 
 TABLE = (
-    _Row("unanswered", Kind.SOUND, _unanswered, ""),
-    _Row("early", Kind.SOUND, _early, "ask again in some seconds"),
+    _Row("unanswered", SOUND, _unanswered, ""),
+    _Row("early", SOUND, _early, "ask again in some seconds"),
     _Row(
         "stranger",
-        Kind.SOUND,
+        SOUND,
         _stranger,
         "the phone sends media by another way than SIP: a second uplink, a VPN, a media gateway; lead both "
         "the same way. If it is nobody of yours, it is an attack that came to nothing",
     ),
     _Row(
         "told-private",
-        Kind.SOUND,
+        SOUND,
         _told_private,
         "set `advertise` to the address that phones outside reach, and let relay.ports in",
     ),
-    _Row("hold", Kind.SOUND, _held, "nothing: it is as they wanted it; the phone that holds can end it"),
+    _Row("hold", SOUND, _held, "nothing: it is as they wanted it; the phone that holds can end it"),
     _Row(
         "after-hold",
-        Kind.SOUND,
+        SOUND,
         _after_hold,
         "look at the re-INVITE that ended the hold (edgesip trace --call): the phone answered it, and did "
         "not take up sending; a restart or another firmware of the phone helps",
     ),
     _Row(
         "private",
-        Kind.SOUND,
+        SOUND,
         _guessed,
         "the phone is behind a NAT and waits to be spoken to first: switch its silence suppression off and "
         "symmetric RTP on; else look whether its network lets UDP out to relay.ports",
     ),
-    _Row("nowhere", Kind.SOUND, _nowhere, "correct the media address that the phone is set to"),
+    _Row("nowhere", SOUND, _nowhere, "correct the media address that the phone is set to"),
     _Row(
         "never",
-        Kind.SOUND,
+        SOUND,
         _never,
         "does a firewall at the phone or before us drop UDP for relay.ports? Is the phone muted, without a "
         "microphone, or does it suppress silence?",
     ),
     _Row(
         "one-way",
-        Kind.SOUND,
+        SOUND,
         _one_way,
         "that phone, its network or its NAT stopped: look at what happened there at that time, and for a "
         "re-INVITE then (edgesip trace --call)",
     ),
-    _Row("silent", Kind.SOUND, _silent, "did the phone lose its network? relay.timeout ends such a call"),
+    _Row("silent", SOUND, _silent, "did the phone lose its network? relay.timeout ends such a call"),
     _Row(
         "contested",
-        Kind.FAULT,
+        FAULT,
         _contested,
         "two machines send for one phone: the same account on two of them, or somebody who tries to take the "
         "call over; block the wrong one with edgesip rtp block",
     ),
-    _Row(
-        "codec", Kind.FAULT, _codec, "set both phones to the same codecs; compare their m= and a=rtpmap lines"
-    ),
-    _Row("alg", Kind.NOTE, _alg, "switch the SIP ALG of the phone's router off, or put the phone on TLS"),
+    _Row("codec", FAULT, _codec, "set both phones to the same codecs; compare their m= and a=rtpmap lines"),
+    _Row("alg", NOTE, _alg, "switch the SIP ALG of the phone's router off, or put the phone on TLS"),
     _Row(
         "poor",
-        Kind.FAULT,
+        FAULT,
         _poor,
         "the way from that phone to us loses or delays packets: its WLAN or its uplink",
     ),
-    _Row("pause", Kind.NOTE, _paused, ""),
-    _Row("visited", Kind.NOTE, _visited, ""),
+    _Row("pause", NOTE, _paused, ""),
+    _Row("visited", NOTE, _visited, ""),
 )
 """Every verdict, the gravest first."""
 

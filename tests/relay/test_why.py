@@ -10,6 +10,7 @@ import pytest
 
 from edgesip.address import Addr
 from edgesip.relay.why import TABLE, Case, Side, Verdict, verdicts
+from edgesip.relay.why import verdict as verdict_of
 
 AT = 1000.0
 TOLD = Addr("203.0.113.5", 24444)
@@ -55,7 +56,10 @@ OVER = replace(CALL, over=True)
 
 def judged(case: Case = CALL, other: dict[str, Any] | None = None, **facts: Any) -> list[Verdict]:
     """What is said of a caller like this; `other` of the callee."""
-    return verdicts(replace(CALLER, **facts), replace(CALLEE, **(other or {})), case)
+    me, opposite = replace(CALLER, **facts), replace(CALLEE, **(other or {}))
+    found = verdicts(me, opposite, case)
+    assert verdict_of(me, opposite, case) == found[0].code
+    return found
 
 
 def only(found: list[Verdict]) -> Verdict:
@@ -225,6 +229,11 @@ def test_a_pause_and_a_visitor_are_told_beside() -> None:
 def test_a_side_alone_is_judged_alone() -> None:
     assert verdicts(CALLER, None, CALL)[0].code == "fine"
     assert verdicts(replace(CALLER, last_at=900.0), None, CALL)[0].code == "silent"
+
+
+def test_every_verdict_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "one-way-audio.md").read_text()
+    assert [row.code for row in TABLE if f"`{row.code}`" not in page] == []
 
 
 def test_every_row_is_tested_here() -> None:

@@ -6,8 +6,9 @@ import random
 
 import pytest
 from endings import House
-from talk import SDP, Packet
+from talk import SDP, SERVER, Packet
 
+from edgesip.relay.sdp import parse as parse_sdp
 from edgesip.signal.wire.headers import Headers, replaced
 from edgesip.signal.wire.message import Request, Response, parse
 
@@ -157,9 +158,10 @@ MULTIPART = {
     "a message": b"--b\r\nContent-Type: message/sip\r\n\r\nINVITE sip:x SIP/2.0\r\n\r\n--b--\r\n",
     "one line end": b"\r\n",
 }
+SOUND = ("one part", "two parts", "no last line end", "text before and after")
+NAMED = ("multipart/mixed;boundary=b", 'multipart/mixed;boundary="b"')
 TYPES = (
-    "multipart/mixed;boundary=b",
-    'multipart/mixed;boundary="b"',
+    *NAMED,
     "multipart/mixed",
     "multipart/mixed;boundary=",
     "Multipart / Alternative ; boundary = b",
@@ -175,8 +177,10 @@ def with_type(packet: Packet, value: str) -> Packet:
     return Packet(packet.phone, bytes(Request(request.method, request.uri, Headers(fields), request.body)))
 
 
-@pytest.mark.parametrize("value", TYPES)
-@pytest.mark.parametrize("name", MULTIPART)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in MULTIPART for value in TYPES if (name in SOUND) <= (value not in NAMED)],
+)
 def test_a_body_of_another_type_goes_through_octet_for_octet(name: str, value: str) -> None:
     body = MULTIPART[name]
     house = House()
@@ -193,3 +197,30 @@ def test_a_body_of_another_type_goes_through_octet_for_octet(name: str, value: s
     house >> Packet(bob, bytes(Response(200, "OK", Headers(fields), body)))
     assert house.response(alice, 200).body == body
     assert leased(house) == 0
+
+
+@pytest.mark.parametrize("value", NAMED)
+@pytest.mark.parametrize("name", SOUND)
+def test_the_sdp_of_a_sound_multipart_body_is_relayed_and_nothing_else_of_it_changes(
+    name: str, value: str
+) -> None:
+    body = MULTIPART[name]
+    house = House()
+    alice, bob = house.phone("alice"), house.phone("bob")
+    house.register(alice, bob)
+    first = with_type(alice.invite("bob", body=body), value)
+    house >> first
+    house >> alice.with_credentials(first, house.response(alice, 407)) << (alice, 100)
+    received = house.request(bob, "INVITE")
+    assert received.headers.get("Content-Length") == str(len(received.body))
+    answer = parse(bob.reply(received, 200, body=body).octets)
+    fields = replaced(answer.headers.fields, "Content-Type", [value])
+    house >> Packet(bob, bytes(Response(200, "OK", Headers(fields), body)))
+    before, after = body.split(SDP)
+    for told in (received.body, house.response(alice, 200).body):
+        assert told.startswith(before)
+        assert told.endswith(after)
+        sdp = told[len(before) : len(told) - len(after)]
+        assert sdp != SDP
+        assert parse_sdp(sdp).media[0].address == SERVER.host
+    assert leased(house) == 4

@@ -14,9 +14,9 @@ from edgesip.relay.flags import read
 from edgesip.relay.sdp import has_line
 from edgesip.script.heard import Heard
 from edgesip.script.recorded import STOP, form_of
-from edgesip.signal.nat.sdp_seen import place_of_sdp
 from edgesip.signal.wire.grammar import ParseError
 from edgesip.signal.wire.message import Request
+from edgesip.signal.wire.parts import sdp_place
 from edgesip.wish import Wish
 
 DONE, ERROR, MARKED, FULL = 1, -1, -2, -3
@@ -177,7 +177,7 @@ class Relayed(Heard):
     def _has_sdp(self) -> bool:
         """It has SDP, or will have what the script put there."""
         body, kind = self._edits.body or (self._message.body, self.hdr("Content-Type"))
-        return place_of_sdp(body, kind) is not None
+        return sdp_place(kind, body) is not None
 
     def _is_relayed(self) -> bool:
         """The relay has this call's media already."""

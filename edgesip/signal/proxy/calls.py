@@ -32,6 +32,7 @@ from edgesip.signal.transaction.hop import COOKIE
 from edgesip.signal.transaction.layer import Transactions
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
+from edgesip.signal.wire.parts import SDP, sdp_place
 
 OFFERING: Final = frozenset({"INVITE", "UPDATE", "PRACK"})
 RTP_TIMEOUT: Final = "rtp_timeout"
@@ -120,7 +121,8 @@ class Calls:
         wish, opens = edits.wish, not request.headers.to.tag
         if opens and not edits.relay:  # each branch of an INVITE has its own media, or none
             return body
-        role = request_role(request.method, has_sdp(request.headers, body), dialog.late, side)
+        place = _place(request.headers, body)
+        role = request_role(request.method, place is not None, dialog.late, side)
         if opens or (edits.relay and role is Role.OFFER):
             self._relay(dialog, edits)
         elif edits.relay is False and dialog.relayed:
@@ -131,14 +133,16 @@ class Calls:
         tag = (request.headers.to.tag if side == "caller" else request.headers.from_.tag) or ""
         if request.method == "INVITE":
             dialog.wish = wish if role is Role.NONE else None
+        if role is Role.NONE or place is None:
+            return body
+        key, sdp = dialog.media_key, body[place[0] : place[1]]
         if role is Role.OFFER:
-            return media.offer(dialog.media_key, branch, tag, side, body, source, toward, now, wish)
-        if role is Role.ANSWER:
+            result = media.offer(key, branch, tag, side, sdp, source, toward, now, wish)
+        else:
             late, dialog.late = dialog.late, ""  # an ACK that comes again only reads as the first did
             wish, dialog.wish = wish or (dialog.wish if side == "caller" else None), None
-            final = bool(late)
-            return media.answer(dialog.media_key, branch, tag, side, body, source, toward, final, now, wish)
-        return body
+            result = media.answer(key, branch, tag, side, sdp, source, toward, bool(late), now, wish)
+        return _put(body, place, result) if isinstance(result, bytes) else result
 
     def _relay(self, dialog: Dialog, edits: Edits) -> None:
         """The media of this call goes through us from now on."""
@@ -201,8 +205,8 @@ class Calls:
             self._unrelay(dialog, now)
         headers, method = response.headers, fork.request.method
         offered = has_sdp(fork.request.headers, fork.request.body)
-        sdp = has_sdp(headers, body)
-        if edits.relay and sdp and not offered:
+        place = _place(headers, body)
+        if edits.relay and place is not None and not offered:
             self._relay(dialog, edits)
         if not dialog.relayed:
             return body
@@ -212,26 +216,28 @@ class Calls:
         key, final = dialog.media_key, response.status >= 200
         if final and method == "INVITE":
             preview, dialog.preview = dialog.preview, b""
-            if preview and offered and not sdp:
+            if preview and offered and place is None:
                 media.answer(key, name, tag, side, preview, branch.flow, fork.inbound, True, now)
                 return body
-        role = response_role(method, response.status, sdp, offered)
-        if role is Role.NONE:
+        role = response_role(method, response.status, place is not None, offered)
+        if role is Role.NONE or place is None:
             return body
+        sdp = body[place[0] : place[1]]
         if role is Role.OFFER:
             if branch.offer[0] == body:
                 return branch.offer[1]
             wish = edits.wish or (dialog.wish.turned() if dialog.wish is not None else None)
-            result = media.offer(key, name, tag, side, body, branch.flow, fork.inbound, now, wish)
+            result = media.offer(key, name, tag, side, sdp, branch.flow, fork.inbound, now, wish)
         else:
             final = role is Role.ANSWER
             if not final and method == "INVITE":
-                dialog.preview = body
+                dialog.preview = sdp
             flows = (branch.flow, fork.inbound)
-            result = media.answer(key, name, tag, side, body, *flows, final, now, edits.wish)
+            result = media.answer(key, name, tag, side, sdp, *flows, final, now, edits.wish)
         if not isinstance(result, bytes):
             self._said.append(note("warning", "answer not relayed", dialog.call_id, why=result.reason))
             return body
+        result = _put(body, place, result)
         if role is Role.OFFER:
             dialog.late, branch.offer = side, (body, result)
         return result
@@ -415,8 +421,20 @@ class Calls:
 
 
 def has_sdp(headers: Headers, body: bytes) -> bool:
-    """True when the body is one SDP (application/sdp); multipart bodies pass whole."""
-    return bool(body) and headers.content_type == "application/sdp"
+    """True when the body is SDP, or a multipart body of which one part is."""
+    return _place(headers, body) is not None
+
+
+def _place(headers: Headers, body: bytes) -> tuple[int, int] | None:
+    """Where the SDP of a body begins and ends."""
+    if not body or headers.content_type == SDP:
+        return (0, len(body)) if body else None
+    return sdp_place(headers.get("Content-Type") or "", body)
+
+
+def _put(body: bytes, place: tuple[int, int], sdp: bytes) -> bytes:
+    """The body with other SDP in that place."""
+    return sdp if place == (0, len(body)) else body[: place[0]] + sdp + body[place[1] :]
 
 
 def _is_repeated(first: Headers, again: Headers) -> bool:

@@ -76,7 +76,7 @@ class Link:
             if now - self.since >= SHUT:
                 self.widen()
             return
-        if now - self.entry.read().at >= QUIET:
+        if now - self.entry.heard_at >= QUIET:
             self.widen()
         elif self.only is None and now - self.since >= OLD_PACKETS and self._is_empty():
             self.only = self.peer

@@ -84,6 +84,11 @@ class Entry:
     def __post_init__(self) -> None:
         self.arrived, self.kept = self.ats.append, self.firsts.append
 
+    @property
+    def heard_at(self) -> float:
+        """When the last packet came; 0.0 for none."""
+        return self.ats[-1] if self.ats else self.at
+
     def read(self) -> Counters:
         """The counters as the path's users see them."""
         if not self.packets:

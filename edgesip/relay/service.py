@@ -11,7 +11,7 @@ import asyncio
 import os
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgesip.address import Addr
 from edgesip.relay.cases import Media
@@ -87,6 +87,9 @@ class RelayService:
         self._sweeper: asyncio.TimerHandle | None = None
         self._pacer: asyncio.TimerHandle | None = None
         self._looker: asyncio.TimerHandle | None = None
+        self._tender: asyncio.TimerHandle | None = None
+        self._turn: list[Link] = []
+        self._part = 0
         self._look: Callable[[Sequence[tuple[Track, Heads]], Sums], None] | None = None
         self.sums = Sums()
         self.lost: dict[str, int] = {"rtp:rtp_send_dropped": 0, "rtp:rtp_socket_errors": 0}
@@ -113,6 +116,7 @@ class RelayService:
 
         self._look = look
         self._looker = self._loop.call_later(SWEEP / PARTS, self._watch)
+        self._tender = self._loop.call_later(SWEEP / PARTS, self._tend)
 
     def stop(self) -> None:
         """Close every socket; calls are not told. Safe to call twice, and without `start`."""
@@ -125,6 +129,9 @@ class RelayService:
             self._loop.remove_reader(self._poll.fileno())
         if self._looker is not None:
             self._looker.cancel()
+        if self._tender is not None:
+            self._tender.cancel()
+        self._turn.clear()
         self.core.path.close()
         for link in self._links.values():
             link.sock.close()
@@ -247,6 +254,25 @@ class RelayService:
         if at is not None:
             self._alarm(at)
 
+    def _tend(self) -> None:
+        """Each port once a second, an eighth of them at a time."""
+        self._part = (self._part + 1) % PARTS
+        if not self._part:
+            self._turn = list(self._links.values())
+        self._tender = self._loop.call_later(SWEEP / PARTS, self._tend)
+        self.tend(self._turn[self._part :: PARTS], self._clock())
+
+    def tend(self, links: Iterable[Link], now: float) -> None:
+        """Open the ports whose source fell silent, shut those that are flooded."""
+        for link in links:
+            if link.peer is not None:
+                link.look(now)
+            if link.refused:
+                believed = self.core.packets.believed(link.local) if link.refused > FLOOD else None
+                if believed is not None and link.peer is None:
+                    link.narrow(believed, now)
+                link.refused = 0
+
     def _watch(self) -> None:
         self._looker = self._loop.call_later(SWEEP if self.core.watch.is_idle else SWEEP / PARTS, self._watch)
         looks = self.core.watch.looks()
@@ -266,14 +292,6 @@ class RelayService:
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         now = self._clock()
-        for link in self._links.values():
-            if link.peer is not None:
-                link.look(now)
-            if link.refused:
-                believed = self.core.packets.believed(link.local) if link.refused > FLOOD else None
-                if believed is not None and link.peer is None:
-                    link.narrow(believed, now)
-                link.refused = 0
         events = [*self.core.moments.take(), *self.core.tick(now)]
         if events:
             self._on_events(events)

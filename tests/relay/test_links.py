@@ -13,6 +13,7 @@ from test_relay_service import HOST, KEY, House, Phone, a_house
 from edgesip.address import Addr, Flow
 from edgesip.relay.links import Link, SocketPath, bound
 from edgesip.relay.rule import Rule
+from edgesip.relay.watch import PARTS
 
 
 class Clock:
@@ -41,7 +42,7 @@ def link_to(house: House, phone: Phone) -> Link:
 
 def sweep(house: House, clock: Clock, seconds: float) -> None:
     clock.now += seconds
-    house.service._sweep()
+    house.service.tend(house.service._links.values(), clock.now)
 
 
 def mismatches(house: House) -> int:
@@ -169,6 +170,14 @@ def flood(eve: Phone, house: House, control: bool) -> None:
         for _ in range(100):
             eve.sock.sendto(rtcp(0xBAD) if control else rtp(7, 0xBAD), (HOST, eve.relay))
         house.turn()
+
+
+def test_every_port_has_its_turn_once_a_second() -> None:
+    with a_settled_house() as (house, clock):
+        clock.now += 1.0
+        for _ in range(2 * PARTS - 1):
+            house.service._tend()
+        assert {link.peer for link in house.service._links.values()} == {None}
 
 
 def test_a_flooded_port_of_rtcp_hears_its_phone_alone_for_a_while() -> None:
@@ -321,7 +330,7 @@ def test_output_is_input_whatever_the_network_did_before() -> None:
                 heard += house.bob.heard()
                 clock.now += 0.1
             if at % 500 == 499:
-                house.service._sweep()
+                sweep(house, clock, 0.0)
         house.service.drain()
         heard += house.bob.heard()
         assert link_to(house, house.alice).only is not None

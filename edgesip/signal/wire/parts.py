@@ -13,7 +13,7 @@ MOST_PARTS = 16
 
 _MULTIPART = re.compile(r"multipart/[a-z0-9.+-]+\s*;", re.IGNORECASE)
 _BOUNDARY = re.compile(
-    r';\s*boundary\s*=\s*(?:"([^"\\]{1,70})"|([A-Za-z0-9\'()+_,./:=?-]{1,70}))\s*(?:;|$)', re.IGNORECASE
+    r';\s*boundary\s*=\s*(?:"([^"\\]{1,70})"|([A-Za-z0-9\'()+_,./:=?-]{1,70}))\s*(?=;|$)', re.IGNORECASE
 )
 _AS_IT_IS = (b"", b"binary", b"8bit", b"7bit")
 

@@ -6,6 +6,7 @@ ends a call, and how it is shown.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 from edgesip.relay.session import Key, Session, call_id_of
@@ -16,8 +17,8 @@ REJECTED, TERMINATED, FORCED = "rejected", "terminated", "force_terminated"
 REASONS = (REJECTED, TIMEOUT, SILENT_TIMEOUT, FINAL_TIMEOUT, TERMINATED, FORCED)
 KEPT = 30.0
 """Seconds for which an ended session is remembered."""
-MOST = 20_000
-"""How many of them at most."""
+MOST = 4000
+"""How many of them at most, some 10 kB each; a tenth of them makes room."""
 
 
 class Ended(NamedTuple):
@@ -46,16 +47,19 @@ class Past:
         if session.answered_at:
             self._count(session, now)
         if len(self._kept) >= MOST:
-            del self._kept[next(iter(self._kept))]
+            for key in list(islice(self._kept, MOST // 10)):
+                del self._kept[key]
         self._kept.pop(session.key, None)
         self._kept[session.key] = Ended(session, now, reason)
 
     def forget(self, now: float) -> None:
         """Nobody asks about those of more than half a minute ago."""
-        while self._kept:
-            key = next(iter(self._kept))
-            if now - self._kept[key].at < KEPT:
-                return
+        over = []
+        for key, ended in self._kept.items():
+            if now - ended.at < KEPT:
+                break
+            over.append(key)
+        for key in over:
             del self._kept[key]
 
     def get(self, key: Key) -> Ended | None:

@@ -7,6 +7,7 @@ from relay_talk import KEY, Talk, sdp
 
 from edgesip.address import Addr
 from edgesip.relay.core import Refusal
+from edgesip.relay.past import MOST, Past
 
 
 def counted(talk: Talk) -> dict[str, int]:
@@ -75,6 +76,21 @@ def test_a_call_that_is_over_is_remembered_for_half_a_minute() -> None:
     talk.core.tick(talk.now)
     assert talk.core.desk.show(KEY[0], talk.now) == []
     assert talk.core.desk.query(KEY, talk.now) == ""
+
+
+def test_no_more_are_remembered_than_there_is_room_for() -> None:
+    past, session = Past(), Talk()
+    session.connect()
+    one = session.session()
+    for number in range(MOST + 5):
+        one.key = (f"call-{number}", "a")
+        past.add(one, 0.0)
+    assert past.named("call-0") == past.named("call-399") == []
+    assert len(past.named("call-400")) == len(past.named(f"call-{MOST + 4}")) == 1
+    past.forget(29.0)
+    assert past.named("call-400")
+    past.forget(30.0)
+    assert past.named(f"call-{MOST + 4}") == []
 
 
 # ---- how calls end

@@ -1,4 +1,4 @@
-"""`edgesip rtp list|show|destroy|block|unblock|stats|ports|enable|disable`: the media relay."""
+"""`edgesip rtp list|show|destroy|block|unblock|play|stop|stats|ports|enable|disable`: the media relay."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgesip.cli import prompt
 from edgesip.cli.client import ask
 from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOption
 from edgesip.cli.output import duration, say, show_json, show_table
@@ -26,6 +27,8 @@ _FIRST = ("Side", "Media", "Codec", "SSRC", "Lost", "Late", "Twice")
 QUALITY = (*_FIRST, "Jitter", "Trip", "MOS", "Lowest", "Keys")
 
 app = typer.Typer(help="The media relay.", no_args_is_help=True)
+app.command()(prompt.play)
+app.command()(prompt.stop)
 
 CallArgument = Annotated[str, typer.Argument(metavar="CALL-ID", show_default=False)]
 SideArgument = Annotated[str, typer.Argument(metavar="caller|callee|both")]

@@ -242,6 +242,8 @@ class RelayService:
 
     def _alarm(self, at: float) -> None:
         """The core has something to send at that time, and nothing sooner."""
+        if self._poll.closed:
+            return
         if self._pacer is not None:
             self._pacer.cancel()
         self._pacer = self._loop.call_later(max(0.0, at - self._clock()), self._pace)

@@ -74,10 +74,14 @@ def test_questions_to_the_server(terminal: Terminal, tmp_path: Path) -> None:
         assert terminal("prompt", "play", "c1", "hold", "--socket", socket).err == "Ok. Playing\n"
         terminal("prompt", "play", "c1", "hold", "--to", "caller", "--count", "-1", "--socket", socket)
         terminal("prompt", "stop", "c1", "--socket", socket)
+        terminal("rtp", "play", "c1", "hold", "--to", "callee", "--socket", socket)
+        terminal("rtp", "stop", "c1", "--to", "callee", "--socket", socket)
     assert asked == [
         ["rtp.play", "c1", "hold", "both", 1],
         ["rtp.play", "c1", "hold", "caller", -1],
         ["rtp.stop", "c1", "both"],
+        ["rtp.play", "c1", "hold", "callee", 1],
+        ["rtp.stop", "c1", "callee"],
     ]
 
 

@@ -216,6 +216,8 @@ def test_the_end_of_the_service_ends_prompts() -> None:
         house.service.core.play(KEY, "b1", "callee", "hold", -1, house.clock())
         house.service.stop()
         house.turn()
+        house.service.core.play(KEY, "b1", "caller", "hold", -1, house.clock())
+        house.turn()
 
 
 def test_a_flood_on_one_port_leaves_the_loop_and_the_other_calls_alone() -> None:

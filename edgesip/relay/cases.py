@@ -93,7 +93,12 @@ def _media(session: Session, parts: Iterable[Part], path: Path, now: float, over
         [
             Seen(
                 part.line.index,
-                _side(part, agreed.get(part.line.index, frozenset()), path),
+                _side(
+                    part,
+                    agreed.get(part.line.index, frozenset()),
+                    path,
+                    part.leg.side in session.blocked,
+                ),
                 figures(part.line),
             )
             for part in chosen
@@ -117,7 +122,7 @@ def _weight(part: Part) -> tuple[bool, int]:
     return part.branch is not None and part.branch.answered, part.line.packets
 
 
-def _side(part: Part, agreed: frozenset[int], path: Path) -> Side:
+def _side(part: Part, agreed: frozenset[int], path: Path, blocked: bool) -> Side:
     _, leg, line = part
     track, latch = line.track, line.rtp
     last = None if line.rule is None else path.counters(line.rule.local)
@@ -156,4 +161,5 @@ def _side(part: Part, agreed: frozenset[int], path: Path) -> Side:
         jitter=jitter * 1000,
         mos=score,
         pause=None if track is None else track.pause,
+        blocked=blocked,
     )

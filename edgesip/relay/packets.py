@@ -168,7 +168,7 @@ class Packets:
             line.octets += len(data)
             self.counts["packets"] += 1
             self.counts["octets"] += len(data)
-            if line.is_rtp:
+            if line.is_rtp and kind is RTP:
                 line.heard().see(now, data)
         elif not line.secured:
             reported_by(line, peer, data, now)

@@ -35,7 +35,8 @@ class Side:
     `told` is where this side was told to send, `said` what its SDP names, `sip` where its SIP comes from, and
     `target` where packets for it go. `strange` is the last address that was not believed for it. `agreed` are
     the payload types of the call, `types` those that came, with how many packets. `turned_at` is when it last
-    began or ended a hold of its own. `hint` is what signalling noticed about its SDP.
+    began or ended a hold of its own. `hint` is what signalling noticed about its SDP; `blocked`: an operator
+    lets nothing of it through.
     """
 
     side: str
@@ -62,6 +63,7 @@ class Side:
     mos: float = 0.0
     pause: tuple[float, float] | None = None
     hint: str = ""
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,12 @@ def _unanswered(me: Side, other: Side, case: Case) -> str:
     return f"the call {'was never' if case.over else 'is not'} answered{'' if case.over else ' yet'}" + (
         f"; {me.packets} packets of early media came from {_name(me)}" if me.packets else ""
     )
+
+
+def _blocked(me: Side, other: Side, case: Case) -> str:
+    if not me.blocked:
+        return ""
+    return f"an operator has blocked what comes from {_name(me)}; {me.packets} packets came"
 
 
 def _early(me: Side, other: Side, case: Case) -> str:
@@ -280,6 +288,7 @@ class _Row(NamedTuple):
 
 TABLE = (
     _Row("unanswered", SOUND, _unanswered, ""),
+    _Row("blocked", SOUND, _blocked, "edgesip rtp unblock CALL-ID lets it through again"),
     _Row("early", SOUND, _early, "ask again in some seconds"),
     _Row(
         "stranger",

@@ -85,6 +85,14 @@ def test_a_call_nobody_answered() -> None:
     assert "5000 packets of early media came from the caller" in early.text
 
 
+def test_an_operator_has_blocked_it() -> None:
+    verdict = only(judged(blocked=True))
+    assert (verdict.code, verdict.text) == (
+        "blocked",
+        "an operator has blocked what comes from the caller; 5000 packets came",
+    )
+
+
 def test_a_call_that_has_only_just_begun() -> None:
     assert only(judged(replace(CALL, answered_at=AT - 1.0), **MUTE)).code == "early"
     assert only(judged(replace(CALL, answered_at=AT - 1.0, over=True), **MUTE)).code == "never"

@@ -9,7 +9,7 @@ import pytest
 from talk import SERVER, Packet, Phone, Talk
 
 from edgesip.address import Addr
-from edgesip.signal.dialog.subscriptions import LINGER, PENDING, SubscriptionSettings
+from edgesip.signal.dialog.subscriptions import LINGER, MOST_PACKAGES, PENDING, SubscriptionSettings
 from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.wire.message import Request, Response, parse
 from edgesip.signal.wire.uri import parse_uri
@@ -106,6 +106,34 @@ def test_it_is_refreshed_and_ended_along_the_same_way() -> None:
     talk.wait(LINGER + 1)
     assert len(talk.core.subscriptions) == 0
     talk >> notify(bob, received) << (bob, 481)
+
+
+def test_two_packages_in_one_dialog_end_each_for_itself() -> None:
+    talk, alice, bob = pair()
+    sent, received, answer = watching(talk, alice, bob)
+    another = alice.within(sent, answer, "SUBSCRIBE")
+    talk >> Packet(alice, another.octets.replace(b"Contact:", b"Event: dialog\r\nExpires: 3000\r\nContact:"))
+    talk >> accepted(bob, talk.request(bob, "SUBSCRIBE"), "3000") << (alice, 200)
+    told(talk, alice, bob, notify(bob, received, "active;expires=3000", event="dialog"))
+    told(talk, alice, bob, notify(bob, received, "terminated;reason=giveup", event="presence"))
+    talk.wait(2900)
+    told(talk, alice, bob, notify(bob, received, "active;expires=600", event="dialog;id=7"))
+    talk.wait(500)
+    told(talk, alice, bob, notify(bob, received, "terminated", event="dialog"))
+    talk.wait(LINGER + 1)
+    assert len(talk.core.subscriptions) == 0
+    talk >> notify(bob, received, event="dialog") << (bob, 481)
+
+
+def test_invented_packages_are_bounded() -> None:
+    talk, alice, bob = pair()
+    _sent, received, _ = watching(talk, alice, bob)
+    for number in range(2 * MOST_PACKAGES):
+        told(talk, alice, bob, notify(bob, received, event=f"p{number}"))
+    (one,) = talk.core.subscriptions
+    (end,) = one.ends.values()
+    assert end.others is not None
+    assert len(end.others) == MOST_PACKAGES
 
 
 def test_what_nobody_refreshes_is_forgotten() -> None:

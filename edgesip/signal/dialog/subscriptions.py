@@ -2,7 +2,8 @@
 
 A light record of each, so that what follows finds its way and nobody else's does: a Call-ID with the tags of
 its ends. Bounded and expiring, lost at a restart. Knows no event package and keeps no state of presence.
-Two events inside one dialog (RFC 6665 §4.5.2 warns of it) share a record: it lives as long as the longer.
+Several event packages inside one dialog (RFC 6665 §4.5.2 warns of it) share a record and end each for itself:
+the record lives as long as the last of them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ REFERRED = 300
 LONGEST = 604800
 MOST_ENDS = 32
 """Answerers of one forked request; a hostile one stops there."""
+MOST_PACKAGES = 8
+"""Event packages inside one dialog; a hostile one stops there."""
 AT_ONCE = 500
 """Subscriptions that end in one go, so that a storm of them does not stop the loop."""
 
@@ -46,17 +49,24 @@ class End:
     """One end: the flow to it, the binding that it registered by, whether it is behind a NAT.
 
     `sure` when it is where our request went, or who sent that; else it was heard of by its NOTIFY alone.
-    `until` is when its part is over (monotonic seconds).
+    `own` is when its part is over (monotonic seconds) for the package that the dialog began with, `others`
+    has that of others.
     """
 
-    __slots__ = ("flow", "nated", "ruid", "sure", "until")
+    __slots__ = ("flow", "nated", "others", "own", "ruid", "sure")
 
     def __init__(self, flow: Flow, nated: bool = False, ruid: str = "", sure: bool = True) -> None:
         self.flow = flow
         self.nated = nated
         self.ruid = ruid
         self.sure = sure
-        self.until = 0.0
+        self.own = 0.0
+        self.others: dict[str, float] | None = None
+
+    @property
+    def until(self) -> float:
+        """When its part is over, whatever the package."""
+        return self.own if self.others is None else max(self.own, *self.others.values())
 
 
 class Subscription:
@@ -268,7 +278,8 @@ class Subscriptions:
             seconds = UNSAID if asked is None else asked
         if request.method == "REFER" and (headers.get("Refer-Sub") or "").strip().lower() == "false":
             seconds = 0
-        self._extend(one, end, seconds, now)
+        event = "refer" if request.method == "REFER" else request.headers.get("Event") or ""
+        self._extend(one, end, event, seconds, now)
 
     def notified(self, within: Within, request: Request, source: End, now: float) -> None:
         """A NOTIFY that was answered with 2xx: `Subscription-State` says how it goes on."""
@@ -281,14 +292,14 @@ class Subscriptions:
                 return
             end = one.ends[tag] = source
             source.sure = source.flow.remote.host in one.sent
-            self._extend(one, end, one.wanted, now)
+            self._extend(one, end, one.event, one.wanted, now)
         end.flow, end.ruid = source.flow, source.ruid
         state, seconds = state_of(request.headers.get("Subscription-State") or "")
+        event = request.headers.get("Event") or one.event
         if state == "terminated":
-            if package_of(request.headers.get("Event") or one.event) == package_of(one.event):
-                self.over(one, tag, now)
+            self._extend(one, end, event, 0, now)
         elif seconds is not None:
-            self._extend(one, end, seconds, now)
+            self._extend(one, end, event, seconds, now)
 
     def refused(self, one: Subscription, now: float) -> None:
         """One of those whom it was sent to will have none of it; the last of them ends it."""
@@ -298,13 +309,21 @@ class Subscriptions:
             self._timers.set(one, one.until)
 
     def over(self, one: Subscription, tag: str, now: float) -> None:
-        """One end's part is over; what is late still passes for a while."""
+        """One end's part is over, whatever the package; what is late still passes for a while."""
         end = one.ends.get(tag)
         if end is not None:
-            self._extend(one, end, 0, now)
+            end.others = None
+            self._extend(one, end, one.event, 0, now)
 
-    def _extend(self, one: Subscription, end: End, seconds: int, now: float) -> None:
-        end.until = now + min(seconds, LONGEST) + LINGER
+    def _extend(self, one: Subscription, end: End, event: str, seconds: int, now: float) -> None:
+        until, package = now + min(seconds, LONGEST) + LINGER, package_of(event)
+        if package in ("", package_of(one.event)):
+            end.own = until
+        else:
+            others = end.others or {}
+            if package in others or len(others) < MOST_PACKAGES:
+                others[package] = until
+                end.others = others
         if (one.call_id, one.tag) not in self._by_key:
             self._keep(one)
         self._timers.set(one, one.until)

@@ -13,11 +13,11 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgesip.relay.core import RelayCore
 from edgesip.relay.record import PCAP, PcapFile, Sink, WavFile, name_of
@@ -27,6 +27,8 @@ MOST = 500
 """Recordings at a time."""
 TURN = 1.0
 """Seconds between two writes of a file, and between two looks for calls that are to be recorded."""
+GATHER = 0.1
+"""Part of a turn in which what is made for several files is gathered, to be written together."""
 _NAMES = 1000  # files of one call
 
 Log = Callable[[str, str, dict[str, Any]], None]
@@ -51,16 +53,24 @@ class RecordSettings:
 
 @dataclass(slots=True, eq=False)
 class _Recording:
-    """One file that is being written. `size` are its octets as far as they are written."""
+    """One file. `size` are its octets as far as they are written, `writing` while more are on their way."""
 
     sink: Sink
     file: WavFile | PcapFile
     fd: int
     path: Path
     size: int = 0
-    writing: Future[int] | None = None
+    writing: bool = False
     due: asyncio.TimerHandle | None = field(default=None, repr=False)
     why: str = ""
+
+
+class _Chunk(NamedTuple):
+    """What is to be written behind a file; `last` when nothing comes after it."""
+
+    one: _Recording
+    made: bytes
+    last: bool
 
 
 class Recorder:
@@ -87,6 +97,9 @@ class Recorder:
         self._ending: set[_Recording] = set()
         self._failing = False
         self._looking: asyncio.TimerHandle | None = None
+        self._gathered: list[_Chunk] = []
+        self._gathering: asyncio.TimerHandle | None = None
+        self._busy = False
         self._counts = {"rtp:rtp_recorded": 0, "rtp:rtp_recording_failed": 0, "rtp:rtp_recording_lost": 0}
 
     @property
@@ -110,12 +123,14 @@ class Recorder:
             one.why = one.why or "the server stopped"
             self._core.record(one.sink.key, "", now)
         self._writer.shutdown(wait=True)
+        if self._gathering is not None:
+            self._gathering.cancel()
+        gathered = {chunk.one: chunk.made for chunk in self._gathered}
+        self._gathered = []
         for one in [*self._recordings.values(), *self._ending]:
-            if one.due is not None:
-                one.due.cancel()
+            made = gathered.get(one, b"") + one.file.made(one.sink.take(), now)
             try:
-                made = one.file.made(one.sink.take(), now) + one.file.finish(one.sink.ended or now)
-                one.size = _append(one.fd, made, one.file, 0)
+                one.size = _append(one.fd, made + one.file.finish(one.sink.ended or now), one.file, 0)
             except OSError as error:
                 self._failed(one.path, error)
             self._over(one)
@@ -211,7 +226,7 @@ class Recorder:
         if one.due is not None:
             one.due.cancel()
         one.due = self._loop.call_later(TURN, self._turn, one)
-        if one.writing is not None:
+        if one.writing:
             return
         now, ended = self._clock(), one.sink.ended
         made = one.file.made(one.sink.take(), now)
@@ -220,30 +235,41 @@ class Recorder:
         if one.size + len(made) > self._settings().max_size and ended is None:
             one.why = "it is as long as relay.record_max_size lets it be"
             self._core.record(one.sink.key, "", now)
-        one.writing = self._writer.submit(_append, one.fd, made, one.file, self._settings().min_free)
-        one.writing.add_done_callback(lambda _: self._told(one, ended is not None))
+        one.writing = True
+        self._gathered.append(_Chunk(one, made, ended is not None))
+        if not self._busy and self._gathering is None:
+            self._gathering = self._loop.call_later(TURN * GATHER, self._write)
 
-    def _told(self, one: _Recording, last: bool) -> None:
+    def _write(self) -> None:
+        """Give the writer what was made for all files lately: to wake a thread is not cheap."""
+        self._gathering, self._busy = None, True
+        chunks, self._gathered = self._gathered, []
+        job = self._writer.submit(_append_all, chunks, self._settings().min_free)
+        job.add_done_callback(lambda done: self._told(chunks, done))
+
+    def _told(self, chunks: Sequence[_Chunk], job: Future[list[int | OSError]]) -> None:
         """In the writer's thread: the loop is told that it has written."""
-        with contextlib.suppress(RuntimeError):  # the loop is closed: `close` sees to the file
-            self._loop.call_soon_threadsafe(self._wrote, one, last)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: `close` sees to the files
+            self._loop.call_soon_threadsafe(self._wrote, chunks, job)
 
-    def _wrote(self, one: _Recording, last: bool) -> None:
-        future, one.writing = one.writing, None
-        if future is None or one.fd < 0:
-            return
-        error = future.exception()
-        if isinstance(error, OSError):
-            self._failed(one.path, error)
-            one.why = _text(error)
-            one.sink.end(self._clock())
-            self._core.record(one.sink.key, "", self._clock())
-        elif error is not None:
-            raise error
-        else:
-            one.size = future.result()
-        if last or isinstance(error, OSError):
-            self._over(one)
+    def _wrote(self, chunks: Sequence[_Chunk], job: Future[list[int | OSError]]) -> None:
+        self._busy = False
+        for chunk, result in zip(chunks, job.result(), strict=True):
+            one = chunk.one
+            one.writing = False
+            if one.fd < 0:
+                continue
+            if isinstance(result, OSError):
+                one.why = _text(result)
+                self._failed(one.path, result)
+                one.sink.end(self._clock())
+                self._core.record(one.sink.key, "", self._clock())
+            else:
+                one.size = result
+            if chunk.last or isinstance(result, OSError):
+                self._over(one)
+        if self._gathered:
+            self._write()
 
     def _over(self, one: _Recording) -> None:
         """The file is whole, or as whole as it gets."""
@@ -280,6 +306,17 @@ def _created(folder: Path, name: str, suffix: str) -> tuple[int, Path]:
         with contextlib.suppress(FileExistsError):
             return os.open(path, flags, 0o640), path
     raise FileExistsError(errno.EEXIST, f"there are {_NAMES} recordings of this call")
+
+
+def _append_all(chunks: Sequence[_Chunk], min_free: int) -> list[int | OSError]:
+    """The octets of each file, or why it could not be written."""
+    results: list[int | OSError] = []
+    for one, made, _ in chunks:
+        try:
+            results.append(_append(one.fd, made, one.file, min_free))
+        except OSError as error:
+            results.append(error)
+    return results
 
 
 def _append(fd: int, data: bytes, file: WavFile | PcapFile, min_free: int) -> int:

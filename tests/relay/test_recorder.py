@@ -119,6 +119,39 @@ def test_a_script_wants_it_and_it_begins_with_the_first_packet(tmp_path: Path) -
     run(test)
 
 
+def test_the_server_stops_while_an_end_is_being_written(tmp_path: Path) -> None:
+    async def test() -> None:
+        desk = Desk(tmp_path)
+        desk.recorder.start(CALL, "wav")
+        desk.speak(2.0)
+        [told] = desk.recorder.stop(CALL)
+        desk.recorder.close()
+        assert seconds_of(Path(told["file"])) == pytest.approx(2.0, abs=0.05)
+        assert len(desk.said("recording ended")) == 1
+        await asyncio.sleep(0.05)
+
+    run(test)
+
+
+def test_many_calls_are_recorded_side_by_side(tmp_path: Path) -> None:
+    async def test() -> None:
+        desk = Desk(tmp_path)
+        keys = [(f"other-{number}", "t") for number in range(30)]
+        for key in keys:
+            desk.talk.invite(key=key)
+            desk.talk.answer(key=key)
+            desk.recorder.start(key[0], "wav")
+        desk.talk.now += 3.0
+        await desk.until(lambda: all(one["octets"] > 60_000 for one in desk.recorder.show()))
+        for key in keys:
+            desk.talk.core.end(key, desk.talk.now)
+        await desk.until(lambda: len(desk.said("recording ended")) == 30)
+        assert {seconds_of(path) for path in tmp_path.iterdir()} == {3.0}
+        desk.recorder.close()
+
+    run(test)
+
+
 def test_the_server_stops_before_anybody_looked(tmp_path: Path) -> None:
     async def test() -> None:
         desk = Desk(tmp_path)

@@ -31,8 +31,6 @@ REVIEW = 60.0
 """Seconds between two looks for sessions that somebody else has ended."""
 REFUSALS = 100
 """Refusals that wait to be taken at most; what is more is lost."""
-OWNER = "rtpp:"
-"""Stands before the tag in the key of a session that belongs to others: no tag in SIP has a colon."""
 SELF = "%%CC_SELF%%"
 """In place of the host of a socket: where the command came from."""
 
@@ -252,7 +250,7 @@ class Commands:
         seats = seats_for(self._core, self._toward, command, side, session)
         fresh = call is None
         if call is None:
-            call = _Call((who.call_id, OWNER + who.first), who.call_id, who.first, None)
+            call = _Call((who.call_id, stated.OWNED + who.first), who.call_id, who.first, None)
             if not self._core.drained.isdisjoint(seat.interface for seat in seats):
                 raise RtppError(rtpp.DRAINING, "no new sessions are taken")
             if not self._core.has_room():

@@ -14,7 +14,7 @@ from edgesip.relay.latch import Latch
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.past import Ended
 from edgesip.relay.path import Path
-from edgesip.relay.session import Branch, Session
+from edgesip.relay.session import Branch, Session, from_tag_of
 
 DIRECTIONS = {
     (True, True): "sendrecv",
@@ -29,7 +29,7 @@ def listed(session: Session, path: Path, now: float) -> dict[str, Any]:
     """One session: its names, its age in seconds, and one entry per leg and media line."""
     return {
         "call-id": session.key[0],
-        "from_tag": session.key[1],
+        "from_tag": from_tag_of(session.key),
         "to_tag": session.to_tag,
         "age": int(now - session.created),
         "legs": [_leg(session, path, *each) for each in session.lines()],
@@ -49,7 +49,7 @@ def shown(
     end = now if ended is None else ended.at
     return {
         "call-id": session.key[0],
-        "from_tag": session.key[1],
+        "from_tag": from_tag_of(session.key),
         "to_tag": session.partner_tag or session.to_tag,
         "state": "ended" if ended is not None else "answered" if session.answered_at else "offered",
         "ended_by": "" if ended is None else ended.reason,

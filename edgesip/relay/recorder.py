@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from edgesip.relay.core import RelayCore
 from edgesip.relay.record import PCAP, PcapFile, Sink, WavFile, name_of
+from edgesip.relay.session import from_tag_of
 from edgesip.relay.switches import why_not
 
 MOST = 500
@@ -169,7 +170,7 @@ class Recorder:
         return [
             {
                 "call-id": one.sink.key[0],
-                "from_tag": one.sink.key[1],
+                "from_tag": from_tag_of(one.sink.key),
                 "format": one.sink.kind,
                 "file": str(one.path),
                 "seconds": int(now - one.sink.since),
@@ -205,7 +206,7 @@ class Recorder:
         file = PcapFile(sink, time.time() - self._clock()) if sink.kind == PCAP else WavFile(sink)
         folder = self._settings().folder
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd, path = _created(folder, name_of(sink.key), file.suffix)
+        fd, path = _created(folder, name_of((sink.key[0], from_tag_of(sink.key))), file.suffix)
         one = _Recording(sink, file, fd, path)
         try:
             one.size = _append(fd, file.begin(), file, self._settings().min_free)

@@ -26,6 +26,11 @@ def call_id_of(key: Key) -> str:
     return key[0].partition(";")[0]
 
 
+def from_tag_of(key: Key) -> str:
+    """The From-tag of a session; the mark of one that is not SIP's (`stated.OWNED`) stands before it."""
+    return key[1].replace("\0", "")
+
+
 class Standing(enum.Enum):
     """HEARD: in force. QUIET: another branch's answer is. STRANGER: another UA's on this very branch is."""
 

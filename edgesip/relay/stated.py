@@ -17,6 +17,10 @@ from edgesip.relay.session import CALLEE, CALLER, Branch, Key, Session
 from edgesip.wish import Wish
 
 BRANCH = "stated"
+OWNED = "rtpp:\0"
+"""Stands before the tag in the key of a session that others own: no header of SIP has the octet at its end,
+so that no message can mean their session.
+"""
 ANY = frozenset(range(128))
 
 

@@ -120,7 +120,7 @@ def _ttl(core: RelayCore, session: Session, now: float) -> int:
 
 def _line(core: RelayCore, session: Session, index: int, now: float) -> str:
     counts = stated.counts(core, session, index)
-    call_id, tag = session.key[0], session.key[1].partition(":")[2]
+    call_id, tag = session.key[0], session.key[1].removeprefix(stated.OWNED)
     callee = session.branches[stated.BRANCH].leg
     return (
         f"{call_id}/{tag};{index + 1}: caller = {_ends(session.caller, index)}, "

@@ -18,6 +18,9 @@ from edgesip.relay.mos import Sums
 from edgesip.relay.path import UserPath
 from edgesip.relay.prompt import Prompt
 from edgesip.relay.quality import look
+from edgesip.relay.stated import OWNED
+from edgesip.signal.wire.grammar import ParseError
+from edgesip.signal.wire.message import parse
 
 OURS = "192.0.2.1"
 ALICE, BOB = Addr("198.51.100.10", 4000), Addr("203.0.113.20", 5000)
@@ -153,7 +156,7 @@ def test_a_side_that_must_be_symmetric_may_be_anywhere() -> None:
     at_alice = controller.port(f"Lc0 call {BOB.host} {BOB.port} a;1 b;1")
     for number in range(3):
         controller.send(at_alice, Addr("198.51.100.77", 61000), rtp(number))
-    session = controller.core.session(("call", "rtpp:a"))
+    session = controller.core.session(("call", OWNED + "a"))
     assert session is not None
     best = session.caller.lines[0].rtp.best
     assert best is not None
@@ -406,12 +409,26 @@ def test_all_sessions_end_at_once() -> None:
 def test_a_session_that_an_operator_ended_is_unknown_afterwards() -> None:
     controller = Controller()
     controller.call()
-    controller.core.end(("call", "rtpp:a"), controller.now)
+    controller.core.end(("call", OWNED + "a"), controller.now)
     assert controller.ask("Q call a;1 b;1") == "E50"
     controller.call()
-    controller.core.end(("call", "rtpp:a"), controller.now)
+    controller.core.end(("call", OWNED + "a"), controller.now)
     controller.commands.tick(controller.now + 100.0)
     assert controller.ask("Ib").split("\n")[1] == "active sessions: 0"
+
+
+def test_a_session_of_others_is_no_call_of_sip_whatever_its_tags() -> None:
+    """SIP with the same Call-ID and tag has a session of its own; its header can never hold the mark."""
+    controller = Controller()
+    at_bob, at_alice = controller.call()
+    controller.core.end(("call", "a"), controller.now)
+    controller.core.end(("call", "rtpp:a"), controller.now)
+    controller.talk(at_bob, at_alice)
+    [told] = controller.core.desk.sessions(controller.now)
+    assert (told["call-id"], told["from_tag"]) == ("call", "rtpp:a")
+    message = b"OPTIONS sip:a@b SIP/2.0\r\nFrom: <sip:a@b>;tag=" + OWNED.encode() + b"a\r\n\r\n"
+    with pytest.raises(ParseError, match="control character"):
+        parse(message)
 
 
 def test_the_page_of_text() -> None:

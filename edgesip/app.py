@@ -45,7 +45,6 @@ from edgesip.relay.moments import Moment
 from edgesip.relay.packets import StrangeSource
 from edgesip.relay.recorder import Recorder
 from edgesip.relay.service import News, RelayService, limits
-from edgesip.relay.shelf import Shelf
 from edgesip.reloading import Reloading, script_of, tm_of
 from edgesip.script import Rooms, Script, hooks_of
 from edgesip.securing import certificates_of
@@ -109,6 +108,7 @@ class Edge:
         self._wanted = wanted or profile
         self._publicity: publicity.Watch | None = None
         self._media_core: relay.RelayCore | None = None
+        self._shelf = prompting.shelf_of(profile)
         self._lent: lending.Lent | None = None
         self.certificates = certificates
         self._again = again
@@ -146,7 +146,7 @@ class Edge:
 
     def _look_again(self) -> None:
         if self._media_core is not None:
-            prompting.use(self._reloading.profile, self._media_core)
+            prompting.use(self._reloading.profile, self._media_core, self._shelf, self._log)
             relaying.use(self._reloading.profile, self._media_core)
             silencing.use(self._reloading.profile, self._media_core)
         if self._publicity is not None:
@@ -165,8 +165,7 @@ class Edge:
                 stack.callback(store.close)
         except (OSError, StoreError) as error:
             raise ConfigError(f"{profile.state_dir}: the state directory cannot be used: {error}") from None
-        shelf = prompting.shelf_of(profile)
-        media = self._media(loop, max_sessions, shelf) if profile.relay.enabled else None
+        media = self._media(loop, max_sessions) if profile.relay.enabled else None
         recorder: Recorder | None = None
         resolver = resolver_for(profile.dns, self._listens, log.writer("edgesip.dns"))
         blocklist = blocklist_for(profile.dns)
@@ -220,7 +219,7 @@ class Edge:
         methods += nathelper.methods_for(service)
         methods += why.methods_for(self._whys.why)
         methods += rtp.methods_for(self._media_core, time.monotonic)
-        methods += prompts.methods_for(self._media_core, shelf, time.monotonic)
+        methods += prompts.methods_for(self._media_core, self._shelf, time.monotonic)
         table = service.core.subscriptions
         methods += subscriptions.methods_for(table, time.monotonic, lambda: answers.wall_offset)
         control = ControlServer(Rpc(methods), profile.socket)
@@ -263,11 +262,11 @@ class Edge:
                 soft = hard
         return limits(self.profile.relay.ports.low, self.profile.relay.ports.high, soft)
 
-    def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int, shelf: Shelf) -> RelayService:
+    def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int) -> RelayService:
         settings = relaying.settings_of(self.profile, _hosts(self._listens), max_sessions)
-        media = RelayService(settings, loop, self._media_events, prompts=shelf.find)
+        media = RelayService(settings, loop, self._media_events, prompts=self._shelf.find)
         self._media_core = media.core
-        prompting.use(self.profile, media.core)
+        prompting.use(self.profile, media.core, self._shelf, self._log)
         silencing.use(self.profile, media.core)
         return media
 

@@ -240,7 +240,7 @@ class RelayCore:
         self.packets.settle(session)
         if again:
             output = self.playing.answered(session, place, side, plan, sdp.media, output)
-        if final:
+        if final and plan is not None:
             self.playing.agreed(session, place, side, again, now)
         if session.answered:
             self._schedule(session, judge(session, self.desk.limits).due)

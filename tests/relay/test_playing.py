@@ -308,6 +308,16 @@ def test_a_call_that_begins_without_a_listener_is_not_on_hold() -> None:
     assert talk.core.pace_at() is None
 
 
+def test_an_answer_that_comes_twice_is_no_hold() -> None:
+    """An announcement to who only listens: its answer stands in a reliable 183, and in the 200 again."""
+    talk = Talk(prompts=(HOLD,))
+    talk.core.playing.music = "hold"
+    talk.invite(talk.caller.sdp(lines=("a=sendonly",)))
+    for _ in range(2):
+        talk.answer(talk.callee.sdp(lines=("a=recvonly",)))
+    assert talk.core.pace_at() is None
+
+
 @pytest.mark.parametrize("form", ["sendonly", "inactive"])
 @pytest.mark.parametrize("by", ["caller", "callee"])
 def test_a_session_refresh_while_on_hold_disturbs_no_music(form: str, by: str) -> None:

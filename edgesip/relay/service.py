@@ -286,10 +286,10 @@ class RelayService:
 
     def media(self, call: str) -> list[Media]:
         """The media of living calls as it is now, by the beginning of their Call-ID."""
-        looks, found = self.core.watch.living(call, self._clock())
+        looks = self.core.watch.looks_at(call)
         if looks and self._look is not None:
             self._look(looks, self.sums)
-        return found
+        return self.core.watch.living(call, self._clock())
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)

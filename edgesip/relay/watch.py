@@ -19,6 +19,9 @@ PARTS = 8
 """In how many parts a second is looked at everything."""
 FEWEST = 16
 """Sessions that are worth a part of their own."""
+MOST_PARTS = 64
+"""Lines of one call that are remembered after they are gone: a phone that adds and drops video all day."""
+
 Look = tuple[Track, Heads]
 
 
@@ -38,7 +41,9 @@ class Watch:
         """These ports are given back; the path has dropped them already."""
         part = Part(branch, leg, line)
         self._new.append(part)
-        self._gone.setdefault(id(session), (session, []))[1].append(part)
+        parts = self._gone.setdefault(id(session), (session, []))[1]
+        parts.append(part)
+        del parts[:-MOST_PARTS]
 
     def ended(self, now: float) -> list[Media]:
         """The media of calls that are over, once it was looked at to its end."""
@@ -51,11 +56,16 @@ class Watch:
         """True while there is no call."""
         return not self._sessions
 
-    def living(self, call: str, now: float) -> tuple[list[Look], list[Media]]:
-        """What is to be looked at first, and the media of living calls whose Call-ID begins like this."""
-        found = [session for key, session in self._sessions.items() if key[0].startswith(call)]
-        looks = [one for session in found for one in self.of(session)]
-        return looks, [living(session, self._path, now) for session in found]
+    def looks_at(self, call: str) -> list[Look]:
+        """What of living calls whose Call-ID begins like this is to be looked at, before `living`."""
+        return [one for session in self._named(call) for one in self.of(session)]
+
+    def living(self, call: str, now: float) -> list[Media]:
+        """The media of living calls whose Call-ID begins like this."""
+        return [living(session, self._path, now) for session in self._named(call)]
+
+    def _named(self, call: str) -> list[Session]:
+        return [session for key, session in self._sessions.items() if key[0].startswith(call)]
 
     def looks(self) -> list[Look]:
         """What is to be looked at now; to be asked `PARTS` times a second."""

@@ -190,3 +190,74 @@ def test_each_stream_of_many_calls_has_its_turn_once_a_second() -> None:
     counts = [len(talk.core.watch.looks()) for _ in range(PARTS)]
     assert sum(counts) == 40
     assert max(counts) < 40
+
+
+def test_media_that_is_over_is_told_with_lines_that_were_dropped_on_the_way() -> None:
+    talk = Watched()
+    talk.invite(talk.caller.sdp(4000, 4010))
+    talk.answer(talk.callee.sdp(4200, 4210))
+    talk.caller.speak(3)
+    talk.invite(talk.caller.sdp(4000, 0))
+    talk.answer(talk.callee.sdp(4200, 0))
+    talk.look()
+    assert talk.core.watch.ended(talk.now) == []
+    talk.core.close(KEY, "b1", talk.now)
+    talk.look()
+    [media] = talk.core.watch.ended(talk.now)
+    assert media.over
+    assert [(one.line, one.side.side, one.side.media) for one in media.seen] == [
+        (0, "caller", "audio"),
+        (0, "callee", "audio"),
+        (1, "caller", "video"),
+        (1, "callee", "video"),
+    ]
+    assert [one.side.packets for one in media.seen] == [3, 0, 0, 0]
+    assert media.words(str)[0] == "fine"
+    assert talk.core.watch.ended(talk.now) == []
+
+
+def test_of_a_fork_the_one_who_answered_is_told() -> None:
+    talk = Watched()
+    for branch in ("b1", "b3", "b2"):
+        talk.invite(branch=branch)
+    talk.answer(branch="b2")
+    talk.callee.speak(3)
+    for branch in ("b1", "b3"):
+        talk.core.close(KEY, branch, talk.now)
+    talk.core.end(KEY, talk.now)
+    talk.look()
+    [media] = talk.core.watch.ended(talk.now)
+    assert [(one.side.side, one.side.packets) for one in media.seen] == [("caller", 0), ("callee", 3)]
+
+
+def test_a_call_that_nobody_answered_and_nobody_spoke_in_is_nothing_to_tell_of() -> None:
+    talk = Watched()
+    talk.invite()
+    talk.core.end(KEY, talk.now)
+    talk.look()
+    assert talk.core.watch.ended(talk.now) == []
+
+
+def test_a_phone_that_adds_and_drops_video_all_day_is_remembered_only_so_far() -> None:
+    talk = Watched()
+    for version in range(200):
+        port = 4010 + version if version % 2 else 0
+        talk.invite(talk.caller.sdp(4000, port))
+        talk.answer(talk.callee.sdp(4200, port))
+        talk.look()
+        talk.wait(60)
+    talk.core.end(KEY, talk.now)
+    talk.look()
+    [media] = talk.core.watch.ended(talk.now)
+    assert len(media.seen) == 4
+
+
+def test_a_living_call_is_told_as_it_is_now() -> None:
+    talk = Watched()
+    talk.connect()
+    talk.caller.speak(10)
+    look(talk.core.watch.looks_at("call"), talk.sums)
+    [media] = talk.core.watch.living("call", talk.now)
+    assert (media.over, [one.side.packets for one in media.seen]) == (False, [13, 3])
+    assert media.seen[0].figures["payload_types"] == {"0": 13}
+    assert talk.core.watch.living("other", talk.now) == []

@@ -86,7 +86,7 @@ def test_byes_from_the_middle_look_like_the_far_ends() -> None:
         ("PRACK", True, "", "caller", Role.OFFER),
         ("PRACK", True, "callee", "caller", Role.ANSWER),
         ("ACK", True, "callee", "caller", Role.ANSWER),
-        ("ACK", True, "", "caller", Role.NONE),
+        ("ACK", True, "", "caller", Role.ANSWER),  # one that comes again
         ("ACK", False, "callee", "caller", Role.NONE),
         ("MESSAGE", True, "", "caller", Role.NONE),
     ],

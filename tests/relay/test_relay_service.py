@@ -173,6 +173,28 @@ def test_ipv6() -> None:
         assert {leg["carried_by"] for leg in core.sessions(house.clock())[0]["legs"]} == {"user"}
 
 
+def test_quality_is_measured_while_a_call_lasts_and_told_when_it_is_over() -> None:
+    with a_house() as house:
+        house.connect()
+        house.settle()
+        house.alice.speak(20)
+        house.turn()
+        [media] = house.service.media(KEY[0][:3])
+        assert [seen.side.packets for seen in media.seen] == [23, 3]
+        assert media.seen[0].figures["payload_types"] == {"0": 23}
+        house.alice.speak(5)
+        house.turn()
+        house.service.core.end(KEY, house.clock())
+        deadline = time.monotonic() + 20.0
+        while not house.ended and time.monotonic() < deadline:
+            house.turn()
+        [ended] = house.ended
+        assert ended.over
+        assert ended.seen[0].figures["payload_types"] == {"0": 28}
+        assert house.service.counters["rtp:rtp_mos_samples_total"] >= 1
+        assert house.service.media(KEY[0]) == []
+
+
 def test_a_stranger_is_not_heard_and_hears_nothing() -> None:
     with a_house() as house:
         house.connect()

@@ -104,6 +104,17 @@ def test_media_for_a_phone_that_says_a_private_address_and_nothing_else(
     call.hang_up()
 
 
+def test_two_that_claim_to_be_one_phone(server: Server, network: Network) -> None:
+    """Both send from behind bob's NAT, from the first moment on."""
+    call = _call(server, network, bob_at="symmetric")
+    rival = call.bob.stream(700.0)
+    rival.remote = call.hears.remote
+    with playing([call.says, call.hears, rival]):
+        leg = _told(server, call, "callee", "contested")
+    assert leg["text"].startswith("contested: two senders at once claimed to be the callee; 203.0.113.20:")
+    call.hang_up()
+
+
 def test_silence_on_hold_is_no_fault_and_silence_after_it_is_one(server: Server, network: Network) -> None:
     call = _call(server, network)
     call.talk(2.0)

@@ -18,6 +18,9 @@ from itertools import count
 from typing import NamedTuple
 
 from edgesip.address import Addr, Flow, parse_hostport, parse_ip
+from edgesip.relay.core import RelayCore, Settings
+from edgesip.relay.interface import Interface
+from edgesip.relay.path import UserPath
 from edgesip.script import Call, Rooms, Script, hooks_of
 from edgesip.signal.core import Arrived, CoreSettings, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward
@@ -129,10 +132,12 @@ def rooms_for(
     upstream: str = "",
     upstream_users: str = r"\+?[0-9*#]+",
     auth: bool = True,
+    interfaces: Iterable[str] = (),
 ) -> Rooms:
     """What a call may ask here: `users` exist, `authenticated` is believed without a password.
 
-    `listens` are written `TRANSPORT:ADDRESS:PORT`, networks in `trusted` as CIDR, `upstream` is a URI.
+    There is a relay with room for calls, whose named `interfaces` are these. `listens` are written
+    `TRANSPORT:ADDRESS:PORT`, networks in `trusted` as CIDR, `upstream` is a URI.
     """
     myself = Myself(tuple(flow_of(one) for one in listens), domains=frozenset(domains))
     outside = Upstream(parse_uri(upstream), re.compile(upstream_users)) if upstream else None
@@ -142,7 +147,21 @@ def rooms_for(
     usrloc = Usrloc()
     guard = Guard(GuardSettings(), usrloc, outside)
     guard.permissions.use([Address(TRUSTED_GROUP, network, "", 0, "") for network in networks], ())
-    return Rooms(myself, usrloc, Users(users), digest, guard, outside, auth, kept)
+    media = relay_for(interfaces)
+    return Rooms(myself, usrloc, Users(users), digest, guard, outside, auth, kept, media=media)
+
+
+def relay_for(interfaces: Iterable[str] = ()) -> RelayCore:
+    """A relay without sockets, at the address of the server: also for `Stage(media=...)`."""
+    serial, host = count(1), ("203.0.113.1",)
+    named = tuple(Interface(name, host, (), 16384, 32767) for name in interfaces)
+    return RelayCore(
+        Settings(True, host, (), 16384, 32767, 60.0, 1000, interfaces=named),
+        bind=lambda pair: True,
+        unbind=lambda pair: None,
+        path=UserPath(),
+        entropy=lambda size: next(serial).to_bytes(size, "big"),
+    )
 
 
 class Stage:

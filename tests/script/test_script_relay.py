@@ -9,8 +9,9 @@ import pytest
 from talk import SDP, Phone, Talk
 
 from edgesip.address import Addr
-from edgesip.script import Script, ScriptError, load
+from edgesip.script import Forward, Script, ScriptError, load
 from edgesip.signal.wire.message import Request, Response
+from edgesip.testing import Stage, relay_for, rooms_for
 from edgesip.wish import Wish
 
 BOB = Addr("198.51.100.77", 5060)
@@ -339,3 +340,21 @@ def test_what_was_wanted_with_a_late_offer_holds_for_both_its_sides(tmp_path: Pa
         Wish(origin=True, sender="external", receiver="internal"),
         Wish(origin=True, trust=True, sender="internal", receiver="external"),
     ]
+
+
+# -- tested without a server
+
+
+def test_a_script_on_a_stage_has_a_relay_with_room() -> None:
+    stage = Stage(rooms_for(interfaces=["internal", "external"]))
+    headers = (("Content-Type", "application/sdp"),)
+    call = stage.call("INVITE", body=SDP, headers=headers)
+    assert (call.rtpproxy_manage("ie"), call.set_rtp_proxy_set("lan")) == (1, -1)
+
+
+def test_what_leaves_a_stage_is_re_addressed_by_its_relay() -> None:
+    stage = Stage(rooms_for(), media=relay_for())
+    call = stage.call("INVITE", body=SDP, headers=(("Content-Type", "application/sdp"),))
+    assert call.rtpproxy_manage("o") == 1
+    sent = stage.carry(Forward(("sip:bob@198.51.100.77",))).sent[-1].message
+    assert b"o=- 1 1 IN IP4 203.0.113.1" in sent.body

@@ -42,7 +42,7 @@ from edgesip.registering import lookup_of, path_of, registrar_of, seals_for
 from edgesip.relay import core as relay
 from edgesip.relay.cases import Media
 from edgesip.relay.moments import Moment
-from edgesip.relay.packets import StrangeSource
+from edgesip.relay.packets import LooseSource, StrangeSource
 from edgesip.relay.recorder import Recorder
 from edgesip.relay.service import News, RelayService, limits
 from edgesip.reloading import Reloading, script_of, tm_of
@@ -284,6 +284,10 @@ class Edge:
                 self._silent(event, now)
             elif isinstance(event, Media):
                 self._whys.ended(event)
+            elif isinstance(event, LooseSource):
+                fields = _fields(event)
+                self._ring.note(now, "warning", "media from anywhere", event.key[0], tuple(fields.items()))
+                self._log("warning", "media from anywhere", {"call_id": event.key[0], **fields})
             else:
                 fields = _fields(event)
                 self._ring.note(now, "warning", "media from a stranger", event.key[0], tuple(fields.items()))
@@ -392,7 +396,7 @@ class Edge:
         return "ready " + " ".join(words)
 
 
-def _fields(event: StrangeSource) -> dict[str, Any]:
+def _fields(event: StrangeSource | LooseSource) -> dict[str, Any]:
     return {name: str(value) for name, value in event._asdict().items() if name != "key"}
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 class Wish:
     """Of the phone whose SDP the message carries (its sender):
 
-    `learn`: whose packets are believed: "nat" or "" as usual, "strict" the SDP address alone, "asymmetric"
-    any port of its host, while packets to it go where its SDP says. `trust`: its SDP address is right, even
-    where it looks as if it were behind a NAT. `handover`: another device of the same place may go on for it,
-    with a stream of its own, once it has fallen silent. `ptime`: milliseconds that each packet shall hold in
-    which its RTP goes on, 0 as it comes.
+    `learn`: whose packets are believed: "nat" or "" as usual, "strict" the SDP address alone, "loose" any,
+    "asymmetric" any port of its host, while packets to it go where its SDP says. `trust`: its SDP address is
+    right, even where it looks as if it were behind a NAT. `handover`: another device of the same place may go
+    on for it, with a stream of its own, once it has fallen silent. `ptime`: milliseconds that each packet
+    shall hold in which its RTP goes on, 0 as it comes.
 
     Of the description that goes on: `origin` and `connection` have o= and the session's c= name the relay as
     well, `address` is the IP literal that stands in it in place of the relay's own.

@@ -16,7 +16,7 @@ from edgesip.address import Addr, Flow
 from edgesip.relay.desk import Desk
 from edgesip.relay.interface import Interface, Interfaces, Seat
 from edgesip.relay.leg import Leg, Line
-from edgesip.relay.packets import Packets, Send, StrangeSource
+from edgesip.relay.packets import LooseSource, Packets, Send, StrangeSource
 from edgesip.relay.past import FORCED, Past
 from edgesip.relay.path import Path
 from edgesip.relay.playing import Playing
@@ -86,7 +86,7 @@ class MediaTimeout(NamedTuple):
     sides: tuple[str, ...] = (CALLER, CALLEE)
 
 
-Event = MediaTimeout | StrangeSource
+Event = MediaTimeout | StrangeSource | LooseSource
 
 
 def no_prompts(name: str) -> Prompt | None:

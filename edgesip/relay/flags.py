@@ -57,6 +57,9 @@ TABLE: tuple[Flag, ...] = (
     Flag(
         "", ("SIP-source-address",), {"trust": False}, "the usual way: the source of its SIP counts as well"
     ),
+    Flag(
+        "", ("learn=loose", "endpoint-learning=delayed"), {"learn": "loose"}, "any source is, with a warning"
+    ),
     Flag("", ("media-handover",), {"handover": True}, "another stream may go on for one that fell silent"),
     Flag("", ("strict-source",), {}, "always so: once settled, no other source is heard"),
     Flag("", ("ICE=remove",), {}, "always so: candidates are taken out of what is relayed"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from edgesip.address import Addr
 from edgesip.relay.chain import carried, reported
-from edgesip.relay.latch import Judgement, Sample
+from edgesip.relay.latch import Judgement, Rank, Sample
 from edgesip.relay.leg import Leg, Line
 from edgesip.relay.moments import Moments
 from edgesip.relay.path import Path
@@ -39,6 +39,16 @@ class StrangeSource(NamedTuple):
     mismatches: int
 
 
+class LooseSource(NamedTuple):
+    """A source was learned that fits neither SDP nor SIP, because that was asked for (`learn=loose`)."""
+
+    key: Key
+    side: str
+    media: str
+    source: Addr
+    rank: str
+
+
 class _Place(NamedTuple):
     """What a bound port belongs to; `branch` None is the caller's side."""
 
@@ -60,7 +70,7 @@ class Packets:
         self.moments = Moments()
         self.watch = Watch(path, sessions)
         self._places: dict[Addr, _Place] = {}
-        self._events: list[StrangeSource] = []
+        self._events: list[StrangeSource | LooseSource] = []
         names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven blocked"
         self.counts = dict.fromkeys(names.split(), 0)
 
@@ -106,7 +116,7 @@ class Packets:
             return line.rtcp.locked or line.rtcp.target
         return line.rtp.locked if line.rule is not None else None
 
-    def take_events(self) -> list[StrangeSource]:
+    def take_events(self) -> list[StrangeSource | LooseSource]:
         """What was noticed since the last time."""
         events, self._events = self._events, []
         return events
@@ -149,6 +159,9 @@ class Packets:
         judgement = latch.judge(source, sample, now, kin)
         if latch.best is not best:
             self.moments.learned(now, session.key[0], leg, line, at_rtcp)
+            if latch.best is not None and latch.best.rank > Rank.SIP_HOST:
+                rank = latch.best.rank.label
+                self._events.append(LooseSource(session.key, leg.side, line.kind, source, rank))
         if latch.locked != locked:
             self.counts["relatch"] += latch.relatches - relatches
             if latch is line.rtp and latch.locked is not None:

@@ -49,6 +49,8 @@ READ = {
     "endpoint-learning=off": replace(PLAIN, learn="strict"),
     "repacketize=30": replace(PLAIN, ptime=30),
     "trust-address SIP-source-address": PLAIN,
+    "learn=loose": replace(PLAIN, learn="loose"),
+    "endpoint-learning=delayed": replace(PLAIN, learn="loose"),
     "media-handover": replace(PLAIN, handover=True),
     "strict-source": PLAIN,
     "ICE=remove": PLAIN,

@@ -9,7 +9,7 @@ from relay_talk import KEY, RELAY, Phone, Talk, nat_call, ports_in, rtcp, rtp, s
 
 from edgesip.address import Addr
 from edgesip.relay.core import MediaTimeout, Refusal
-from edgesip.relay.packets import StrangeSource
+from edgesip.relay.packets import LooseSource, StrangeSource
 from edgesip.relay.rule import Rule
 
 # Early media.
@@ -193,6 +193,19 @@ def test_an_unnegotiated_payload_type_passes_from_the_settled_source_alone() -> 
     assert talk.arrive(talk.caller.relay, rtp(1, payload_type=77), talk.caller.media) == 0
     talk.caller.speak(2)
     assert talk.arrive(talk.caller.relay, rtp(3, payload_type=77), talk.caller.media) == 1
+
+
+def test_a_source_that_fits_nothing_is_learned_where_that_is_wished_and_reported() -> None:
+    for flags in ("", "learn=loose"):
+        talk = Talk()
+        talk.callee.said = Addr("192.0.2.99", 4200)
+        talk.callee.media = Addr("192.0.2.77", 9000)
+        talk.invite()
+        talk.answer(flags=flags)
+        assert talk.callee.speak(2) == (2 if flags else 0)
+        assert talk.leg("callee")["rank"] == ("4" if flags else "")
+        anywhere = LooseSource(KEY, "callee", "audio", talk.callee.media, "4")
+        assert talk.core.tick(talk.now) == ([anywhere] if flags else [])
 
 
 def test_a_strange_source_is_reported_once_a_minute() -> None:

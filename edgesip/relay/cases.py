@@ -162,4 +162,5 @@ def _side(part: Part, agreed: frozenset[int], path: Path, blocked: bool) -> Side
         mos=score,
         pause=None if track is None else track.pause,
         blocked=blocked,
+        prompt="" if line.player is None else line.player.name,
     )

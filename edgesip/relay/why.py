@@ -36,7 +36,7 @@ class Side:
     `target` where packets for it go. `strange` is the last address that was not believed for it. `agreed` are
     the payload types of the call, `types` those that came, with how many packets. `turned_at` is when it last
     began or ended a hold of its own. `hint` is what signalling noticed about its SDP; `blocked`: an operator
-    lets nothing of it through.
+    lets nothing of it through. `prompt` plays to this side now.
     """
 
     side: str
@@ -64,6 +64,7 @@ class Side:
     pause: tuple[float, float] | None = None
     hint: str = ""
     blocked: bool = False
+    prompt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +264,12 @@ def _paused(me: Side, other: Side, case: Case) -> str:
     return f"nothing came from {_name(me)} from {case.clock(me.pause[0])} to {case.clock(me.pause[1])}"
 
 
+def _covered(me: Side, other: Side, case: Case) -> str:
+    if not other.prompt:
+        return ""
+    return f"the prompt {other.prompt} plays to {_name(other)} in place of what comes from {_name(me)}"
+
+
 def _visited(me: Side, other: Side, case: Case) -> str:
     if me.strange is None or not me.packets:
         return ""
@@ -351,6 +358,7 @@ TABLE = (
     ),
     _Row("pause", NOTE, _paused, ""),
     _Row("visited", NOTE, _visited, ""),
+    _Row("prompt", NOTE, _covered, "edgesip prompt stop ends it"),
 )
 """Every verdict, the gravest first."""
 

@@ -93,6 +93,13 @@ def test_an_operator_has_blocked_it() -> None:
     )
 
 
+def test_a_prompt_covers_it() -> None:
+    told = judged(other={"prompt": "moh"})
+    assert [verdict.code for verdict in told] == ["fine", "prompt"]
+    assert told[1].text == "the prompt moh plays to the callee in place of what comes from the caller"
+    assert [verdict.code for verdict in judged(prompt="moh")] == ["fine"]
+
+
 def test_a_call_that_has_only_just_begun() -> None:
     assert only(judged(replace(CALL, answered_at=AT - 1.0), **MUTE)).code == "early"
     assert only(judged(replace(CALL, answered_at=AT - 1.0, over=True), **MUTE)).code == "never"

@@ -163,7 +163,6 @@ class Info:
     """I: what is there, `brief` without a line for each session."""
 
     brief: bool
-    load: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +264,9 @@ def _simple(name: str, head: list[str], who: Who, modifiers: str) -> Command:
             raise RtppError(MODIFIERS, f"modifiers {modifiers}")
         return Unrecord(who, bool(modifiers))
     if name == "I":
-        if modifiers.strip("bBlL"):
+        if modifiers.strip("bB"):
             raise RtppError(INFO_MODIFIERS, f"modifiers {modifiers}")
-        return Info("b" in modifiers.lower(), "l" in modifiers.lower())
+        return Info(bool(modifiers))
     if name == "G":
         return Totals(_verbose(modifiers, TOTALS_MODIFIERS), tuple(head[1:]))
     if modifiers:

@@ -1,4 +1,4 @@
-"""Calls between two networks of the server, and between IPv4 and IPv6, by named interfaces."""
+"""Calls between two networks of the server and between IPv4 and IPv6; two relays on the way of one call."""
 
 from __future__ import annotations
 
@@ -97,4 +97,38 @@ def test_the_internet_calls_holds_and_goes_on(agents: tuple[Server, Agent, Agent
         bob.acknowledge(call.outgoing)
         alice.expect("ACK")
     call.talk(2.0)
+    call.hang_up()
+
+
+CHAIN = '''"""One of two servers in a row: to whoever registered here, else on to the second."""
+
+from edgesip.script import Call, Decision, Forward, Save
+
+
+def request(call: Call) -> Decision:
+    if call.method == "REGISTER":
+        return Save()
+    call.rtpproxy_manage(FLAGS)
+    return Forward(call.lookup() or ("sip:bob@203.0.113.1",))
+'''
+
+
+@pytest.mark.parametrize(("flags", "leased"), [("", 0), ("f", 4)])
+def test_of_two_relays_the_second_leaves_it_to_the_first_unless_told_otherwise(
+    start_server: Callable[..., Server], network: Network, tmp_path: Path, flags: str, leased: int
+) -> None:
+    servers = []
+    for number, own in ((1, flags), (2, "")):
+        (tmp_path / f"chain{number}.py").write_text(CHAIN.replace("FLAGS", repr(own)))
+        profile = tmp_path / f"chain{number}.toml"
+        profile.write_text(f'route = "chain{number}.py"\n')
+        servers.append(start_server(name=f"server{number}", number=number, profile=str(profile)))
+    second, first = servers
+    alice = Agent(network.nat_host("alice", 30), "alice", server="203.0.113.2")
+    bob = Agent(network.public_host("bob", 20), "bob")
+    assert bob.register().status == 200
+    call = open_call(alice, bob, alice.stream(440.0), bob.stream(1000.0))
+    assert call.ring.body.count(b"a=nortpproxy:yes\r\n") == 1
+    call.talk(3.0)
+    assert (first.ask("rtp", "ports")["leased"], second.ask("rtp", "ports")["leased"]) == (4, leased)
     call.hang_up()

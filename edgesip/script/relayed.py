@@ -68,10 +68,10 @@ class Relayed(Heard):
         return self._relay(wish, ip)
 
     def rtpproxy_answer(self, flags: str = "", ip: str = "") -> int:
-        """rtpproxy: the same, for SDP that answers: in replies, in ACK and PRACK."""
+        """rtpproxy: the same, for SDP that answers, in replies, ACK and PRACK of a call that is relayed."""
         wish = _wish(flags)
         late = self._message.headers.cseq.method in ("ACK", "PRACK")
-        if wish is None or wish.lookup or not self._has_sdp():
+        if wish is None or wish.lookup or not self._has_sdp() or not self._is_relayed():
             return ERROR
         return self._relay(wish, ip) if late or not isinstance(self._message, Request) else ERROR
 
@@ -157,6 +157,8 @@ class Relayed(Heard):
             if any(names) and not media.interfaces.issuperset(one for one in names if one):
                 return ERROR
         relayed = self._is_relayed()
+        if not relayed and self._answers():
+            return ERROR
         mark = self._rooms.rtpproxy.nortpproxy_str
         if mark and not (relayed or wish.force) and has_line(self._message.body, mark):
             return MARKED
@@ -182,6 +184,10 @@ class Relayed(Heard):
     def _is_relayed(self) -> bool:
         """The relay has this call's media already."""
         raise NotImplementedError
+
+    def _answers(self) -> bool:
+        """Its SDP answers another: nothing can begin with it."""
+        return False
 
 
 def _wish(flags: str) -> Wish | None:

@@ -15,6 +15,7 @@ from edgesip.signal.guard.identity import ASSERTED, present
 from edgesip.signal.nat.detect import nat_uac_test
 from edgesip.signal.proxy.inbound import Passing
 from edgesip.signal.wire.message import Request
+from edgesip.signal.wire.parts import sdp_place
 
 
 class RequestSeen(Message):
@@ -106,6 +107,10 @@ class ReplyCall(Relayed):
     def _stat(self) -> Stat:
         dialogs = self._passing.fork.dialogs
         return Stat(self._rooms.media, dialogs[0].media_key if dialogs else None, self._now)
+
+    def _answers(self) -> bool:
+        request = self._passing.fork.request
+        return sdp_place(request.headers.get("Content-Type") or "", request.body) is not None
 
     def check_status(self, pattern: str) -> bool:
         """tm's `t_check_status`: the whole status code matches, as in `check_status("4[0-9][0-9]")`."""

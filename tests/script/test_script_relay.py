@@ -158,6 +158,15 @@ def test_flags_of_the_caller_and_of_the_callee(tmp_path: Path) -> None:
     assert said(talk) == [1]
 
 
+def test_an_answer_begins_nothing(tmp_path: Path) -> None:
+    asked = "said.append((call.rtpproxy_answer(), call.rtpproxy_manage(), call.rtpproxy_offer()))"
+    talk = talking(tmp_path, reply=asked)
+    received = calls(talk)
+    talk >> talk.bob.reply(received, 200, body=SDP)
+    assert talk.response(talk.alice, 200).body == SDP
+    assert said(talk) == [(-1, -1, -1)]
+
+
 def test_an_answer_about_which_nothing_is_said_changes_nothing(tmp_path: Path) -> None:
     talk = talking(tmp_path, request="call.rtpproxy_manage('r')")
     received = calls(talk)

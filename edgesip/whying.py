@@ -177,5 +177,6 @@ def _leg(seen: Seen, verdicts: list[Verdict]) -> dict[str, Any]:
         "sip": side.sip,
         "target": "" if side.target is None else str(side.target),
         "packets": side.packets,
+        "bytes": side.octets,
         "quality": seen.figures,
     }

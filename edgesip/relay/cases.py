@@ -163,4 +163,5 @@ def _side(part: Part, agreed: frozenset[int], path: Path, blocked: bool) -> Side
         pause=None if track is None else track.pause,
         blocked=blocked,
         prompt="" if line.player is None else line.player.name,
+        octets=line.octets + (0 if last is None else last.octets),
     )

@@ -65,6 +65,7 @@ class Side:
     hint: str = ""
     blocked: bool = False
     prompt: str = ""
+    octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,7 @@ def test_media_that_is_over_is_told_with_lines_that_were_dropped_on_the_way() ->
         (1, "callee", "video"),
     ]
     assert [one.side.packets for one in media.seen] == [3, 0, 0, 0]
+    assert media.seen[0].side.octets == 3 * 172
     assert media.words(str)[0] == "fine"
     assert talk.core.watch.ended(talk.now) == []
 

@@ -9,6 +9,7 @@ import ast
 import asyncio
 import socket
 import tempfile
+import time
 from collections.abc import Iterable
 from functools import cache
 from itertools import pairwise
@@ -24,13 +25,19 @@ from edgesip.app import provision
 from edgesip.cli.client import ask
 from edgesip.cli.main import app
 from edgesip.control import subscriptions, views
+from edgesip.control.ring import Ring
 from edgesip.control.rtp import methods_for as rtp_methods_for
+from edgesip.relay.cases import Media, Seen
 from edgesip.relay.core import RelayCore, Settings
 from edgesip.relay.path import UserPath
+from edgesip.relay.why import Side
+from edgesip.sections import Relay
 from edgesip.signal.dialog.state import Dialog, Leg
 from edgesip.signal.dialog.subscriptions import End, Subscription
+from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.wire.message import Request, parse
+from edgesip.whying import Whys
 
 LOG_FUNCTIONS = frozenset({"note", "_log", "write"})
 """Functions that make a log line of a level and an event, in this order."""
@@ -145,11 +152,16 @@ def answer_fields() -> dict[str, list[str]]:
     head = b"Via: SIP/2.0/UDP a;branch=z9hG4bKa\r\nFrom: <sip:a@b>;tag=a\r\nTo: <sip:b@b>\r\nCall-ID: c\r\n"
     asked = parse(b"SUBSCRIBE sip:b@b SIP/2.0\r\n" + head + b"CSeq: 1 SUBSCRIBE\r\n\r\n")
     assert isinstance(asked, Request)
+    whys = Whys(Relay(), Dialogs(DialogSettings()), None, Ring(False, 65536, 100), lambda *line: None)
+    side = Side("caller", "audio", Addr("192.0.2.1", 20000), "198.51.100.7", None, None)
+    whys.ended(Media(("c", "f"), 0.0, 0.0, time.monotonic(), True, (Seen(0, side, {}),)))
+    [why] = whys.why("c")
     contact = views.contact(binding, views.Facts(), 0.0, 0.0)
     return {
         "ul.lookup": ["AoR", "Contacts", *contact],
         "dlg.list": list(views.dialog(dialog, 0.0, 0.0)),
         "dlg.subscriptions": list(subscriptions.view(Subscription(asked, End(flow), 0.0), 0.0, 0.0)),
+        "call.why": [*why, *why["legs"][0]],
         "rtp.list": [*session, *session["legs"][0]],
         "rtp.ports": list(media.ports(0.0)),
         "rtp.show": [

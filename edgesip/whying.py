@@ -100,7 +100,7 @@ class Whys:
             "created": self._wall(media.created),
             "answered": self._wall(media.answered_at),
             "ended": self._wall(media.at) if media.over else 0,
-            "text": "",
+            "note": "",
             "legs": [_leg(seen, found) for seen, found in media.judged(self._clock, hints)],
         }
 
@@ -119,7 +119,7 @@ class Whys:
                     "created": self._wall(dialog.init),
                     "answered": self._wall(dialog.start or None),
                     "ended": self._wall(dialog.end or None),
-                    "text": self._absent(dialog, over),
+                    "note": self._absent(dialog, over),
                     "legs": [],
                 },
             )

@@ -147,4 +147,4 @@ def test_a_call_whose_media_never_passed_says_so() -> None:
     room.dialog()
     [told] = room.whys.why("call-1")
     assert (told["state"], told["legs"]) == ("ringing", [])
-    assert "the relay is off" in told["text"]
+    assert "the relay is off" in told["note"]

@@ -43,8 +43,8 @@ def _shown(call: dict[str, Any]) -> str:
     when += [f"answered {_time(call['answered'])}"] if call["answered"] else []
     when += [f"ended {_time(call['ended'])}"] if call["ended"] else [call["state"]]
     lines = [f"{call['call-id']}: {', '.join(when)}"]
-    if call["text"]:
-        lines.append(f"  {call['text']}")
+    if call["note"]:
+        lines.append(f"  {call['note']}")
     for leg in call["legs"]:
         lines.append(f"  {leg['side']} {leg['media']}: {leg['text']}")
         lines += [f"    -> {leg['do']}"] if leg["do"] else []

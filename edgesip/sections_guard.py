@@ -52,9 +52,9 @@ class Pike(Section):
     sampling_time_unit: Annotated[int, Field(ge=1, le=3600)] = 2
     """Seconds of a window in which requests are counted."""
     reqs_density_per_unit: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
-    """Requests of a source in one window that block it. nat-sbc counts those of strangers alone, not what
-    comes over a registered flow, and a password that is proved takes back what it cost: a thousand phones
-    behind one address may register at once. (Kamailio's default is 30.)"""
+    """Requests of a source in one window that block it; half of them block one port. nat-sbc counts those of
+    strangers alone, not what comes over a registered flow, and a password that is proved takes back what it
+    cost: a thousand phones behind one address may register at once. (Kamailio's default is 30.)"""
     remove_latency: Annotated[int, Field(ge=1, le=86_400)] = 120
     """Seconds that a silent source is remembered."""
     pike_log_level: Annotated[int, Field(ge=-1, le=3)] = 1

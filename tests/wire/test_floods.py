@@ -146,7 +146,7 @@ def test_invites_from_one_address(server: Server, phones: list[Agent], flooding:
     print(f"refreshes {results}")
     assert set(results) == {200}
     assert dropped > 0.2 * sent
-    assert server.statistic("sl:407_replies") <= 4000, "the limit of [pike] in two windows: a second"
+    assert server.statistic("sl:407_replies") <= 2000, "the limit of one port in two windows"
     assert each <= 15.0
 
 

@@ -5,8 +5,8 @@ Kamailio grows a tree octet by octet, so that a scan from random addresses stays
 table whose least recently heard sources make room: a scan costs it one row a source and never a blockage.
 
 A thousand phones behind one address that register all at once are no flood: each password that is proved
-takes back what it cost to prove it. Who is to blame when there is too much all the same is a port that makes
-half of it alone; the address as a whole only when it goes on and on.
+takes back what it cost to prove it. One port alone is too much at half of the limit, and is to blame for it;
+an address of many ports as a whole only when it goes on and on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class PikeSettings:
 
 class Node:
     """What one source did: requests in this window and in the one before; blocked when `red`, which began in
-    window `since`. `ends` has the requests by port, of this window, from a quarter of the limit on.
+    window `since`. `ends` has the requests by port, of this window.
     """
 
     __slots__ = ("curr", "ends", "expires", "prev", "red", "since", "window")
@@ -80,15 +80,25 @@ class Pike:
             self._turn(source, node, window)
         self._nodes[source] = node
         node.curr += 1
-        if 4 * node.curr > settings.reqs_density_per_unit:
-            node.ends[port] = node.ends.get(port, 0) + 1
+        alone = node.ends[port] = node.ends.get(port, 0) + 1
         node.expires = now + settings.remove_latency
         if not self._is_hot(node):
-            return ALLOWED
+            return self._check_port(node, source, alone) if port else ALLOWED
         if node.red:
             return BLOCKED
         node.red, node.since = True, window
         self._red.add(source)
+        self.counters["pike:blocked_ips"] += 1
+        self._say("source blocked", source, node.curr)
+        return NEWLY_BLOCKED
+
+    def _check_port(self, node: Node, source: str, requests: int) -> int:
+        """The same for one port that has made so many requests: until the window is over."""
+        limit = self.settings.reqs_density_per_unit
+        if 2 * requests < limit or limit == 1:
+            return ALLOWED
+        if 2 * (requests - 1) >= limit:
+            return BLOCKED
         self.counters["pike:blocked_ips"] += 1
         self._say("source blocked", source, node.curr)
         return NEWLY_BLOCKED
@@ -104,9 +114,9 @@ class Pike:
     def blames(self, host: str, port: int) -> int:
         """Who is to blame for too much: 0 nobody in particular, 1 this port, 2 the whole address."""
         node = self._nodes.get(source_of(host))
-        if node is None or not node.red:
+        if node is None:
             return 0
-        if node.window - node.since >= PATIENCE:
+        if node.red and node.window - node.since >= PATIENCE:
             return 2
         if 2 * node.ends.get(port, 0) < self.settings.reqs_density_per_unit:
             return 0

@@ -113,8 +113,8 @@ class SignalCore:
         rooms = (self.subscriptions, pinger, self.liveness, self.traversal, self.guard)
         self._chores = Chores(usrloc, self.saver, *rooms)
         known = (transactions.by_key, self._waiting)
-        at_home = self.guard.at_home
-        self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known, at_home)
+        doors = (self.guard.at_home, self.guard.turned_away)
+        self._turnstile = Turnstile(self.admission, self._stateless, self._counts, known, *doors)
 
     @property
     def counters(self) -> dict[str, int]:
@@ -135,7 +135,7 @@ class SignalCore:
             return []
         message: Request | Response | None = None
         self.guard.echo.asked(len(data), now)
-        if self.admission.closed and self._turnstile.stops(data, flow):
+        if self.admission.closed and self._turnstile.stops(data, flow, now):
             return []
         try:
             message = parse(data)

@@ -11,6 +11,7 @@ import pytest
 from talk import SERVER, Packet, Phone, Talk, moved
 
 from edgesip.address import Addr
+from edgesip.script import Reply, Script
 from edgesip.signal.guard.bans import TALLIES, BanSettings
 from edgesip.signal.guard.guard import GuardSettings
 from edgesip.signal.guard.pike import PikeSettings
@@ -218,6 +219,20 @@ def test_a_flood_is_dropped_within_its_first_second_and_banned() -> None:
     assert answered == 999
     assert deaf(talk, flooder)
     talk.register(talk.phone("alice"))
+
+
+def test_what_is_turned_away_by_a_slow_server_counts_as_well() -> None:
+    talk = Talk()
+    flooder = talk.phone("x")
+    other = Talk(script=Script("s.py", lambda call: Reply(200)))
+    for house in (talk, other):
+        house >> flooder.invite("bob")
+        admission = house.core.admission
+        admission.part, admission.delay, admission.closed = 1.0, 3.0, True
+        for _ in range(1000):
+            house >> flooder.invite("bob")
+    assert talk.guard.bans.refuses(b"INVITE", flooder.flow, talk.now)
+    assert not other.guard.bans.active, "a script that asks for no pike has none"
 
 
 def test_by_order_a_registered_phone_is_not_heard_either() -> None:

@@ -68,15 +68,20 @@ class Gate:
 
     def __init__(self, *known: tuple[str, ...]) -> None:
         self.sends: list[tuple[Flow, bytes]] = []
+        self.away: list[Flow] = []
         self.admission = Admission(AdmissionSettings(), lambda n: b"\x04" * n)
         self.admission.part, self.admission.closed = 1.0, True
         self.stateless = Stateless(Talk().core.myself, lambda n: b"\x07" * n, self.sends)
         self.counts = {"core:rcv_requests": 0}
         table = (dict.fromkeys(known),)
-        self.turnstile = Turnstile(self.admission, self.stateless, self.counts, table, lambda flow: False)
+        doors = (lambda flow: False, self.turned)
+        self.turnstile = Turnstile(self.admission, self.stateless, self.counts, table, *doors)
+
+    def turned(self, flow: Flow, now: float) -> None:
+        self.away.append(flow)
 
     def stops(self, text: str, flow: Flow = FLOW) -> bool:
-        return self.turnstile.stops(text.encode("utf-8", "surrogateescape"), flow)
+        return self.turnstile.stops(text.encode("utf-8", "surrogateescape"), flow, 100.0)
 
 
 def read_in_full(octets: bytes) -> bytes:
@@ -94,6 +99,7 @@ def test_the_answer_is_the_one_that_reading_it_would_bring(form: str) -> None:
     assert gate.sends == [(FLOW, read_in_full(PLAIN[form].encode("utf-8", "surrogateescape")))]
     assert gate.counts == {"core:rcv_requests": 1}
     assert gate.admission.counters["core:overload_rejected"] == 1
+    assert gate.away == [FLOW]
     assert gate.stateless.counters["sl:5xx_replies"] == 1
 
 
@@ -109,7 +115,7 @@ def test_no_torture_is_answered_otherwise_than_when_it_is_read() -> None:
     stopped = 0
     for path in sorted(one for one in TORTURE.rglob("*") if one.is_file()):
         octets, gate = path.read_bytes(), Gate()
-        if not gate.turnstile.stops(octets, FLOW):
+        if not gate.turnstile.stops(octets, FLOW, 100.0):
             continue
         stopped += 1
         try:

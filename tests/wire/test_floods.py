@@ -128,8 +128,7 @@ def test_registers_from_everywhere_at_twice_the_capacity(
 
 def test_invites_from_one_address(server: Server, phones: list[Agent], flooding: Flood) -> None:
     """R17: limited within a second, then next to nothing a packet; nobody else notices."""
-    begin = time.monotonic()
-    process = flooding("INVITE", 4000, 20.0, 0)
+    process = flooding("INVITE", 4000, 30.0, 0)
     eventually("the flood is banned", lambda: bool(server.ask("ban", "list")), 10.0, step=0.1)
     (ban,) = server.ask("ban", "list")
     assert (ban["source"], ban["why"]) == ("203.0.113.66", "flood")
@@ -138,14 +137,14 @@ def test_invites_from_one_address(server: Server, phones: list[Agent], flooding:
     time.sleep(6.0)
     spent, dropped = cpu(server) - spent, server.statistic("ban:dropped") - dropped
     with ThreadPoolExecutor(PHONES) as pool:
-        found = list(pool.map(refreshed, phones, [begin + 17.0] * PHONES))
+        found = list(pool.map(refreshed, phones, [time.monotonic() + 6.0] * PHONES))
     results = Counter(status for one in found for status in one)
-    sent = sent_by(process, 20.0)
+    sent = sent_by(process, 30.0)
     each = spent / max(dropped, 1) * 1e6
     print(f"sent {sent}, {dropped} dropped in six seconds, {each:.1f} us CPU each, idle work included")
     print(f"refreshes {results}")
     assert set(results) == {200}
-    assert dropped > 0.2 * sent
+    assert dropped > 0.1 * sent
     assert server.statistic("sl:407_replies") <= 2000, "the limit of one port in two windows"
     assert each <= 15.0
 

@@ -112,7 +112,17 @@ class Guard:
             return True
         if not admission.closed or flow.transport != "udp" or not data.startswith(b"REGISTER "):
             return False
-        return not self.at_home(flow) and admission.sheds()
+        if self.at_home(flow) or not admission.sheds():
+            return False
+        self.turned_away(flow, now)
+        return True
+
+    def turned_away(self, flow: Flow, now: float) -> None:
+        """A stranger's request was not let in, because there is too much: where the script uses pike, it
+        counts there all the same. Otherwise a slow server would never see how much one source sends.
+        """
+        if len(self.pike):
+            self.floods(flow, "", now, "")
 
     def refuses_request(self, request: Request, flow: Flow, now: float) -> bool:
         """True when what this request would open is not heard: its user is banned at this source by order."""

@@ -30,7 +30,7 @@ _SHORT: Final = {"v": "via", "f": "from", "t": "to", "i": "call-id"}
 class Turnstile:
     """Where new calls are counted off; `known` hold the keys of requests that something is done for.
 
-    `at_home` says who goes before strangers.
+    `at_home` says who goes before strangers, `turned_away` hears which of these were not let in and when.
     """
 
     def __init__(
@@ -40,14 +40,16 @@ class Turnstile:
         counts: dict[str, int],
         known: Sequence[Mapping[TxKey, object]],
         at_home: Callable[[Flow], bool],
+        turned_away: Callable[[Flow, float], None],
     ) -> None:
         self._at_home = at_home
+        self._turned_away = turned_away
         self._admission = admission
         self._stateless = stateless
         self._counts = counts
         self._known = known
 
-    def stops(self, data: bytes, flow: Flow) -> bool:
+    def stops(self, data: bytes, flow: Flow, now: float) -> bool:
         """True when these octets are an INVITE that was turned away just now, or the ACK of one; over UDP."""
         opening = data.startswith(b"INVITE ")
         if not opening and not data.startswith(b"ACK "):
@@ -94,9 +96,12 @@ class Turnstile:
             return True
         if "tag" in to.lower():
             return False
-        wait = self._admission.turned(self._stateless.lot_of(tag), self._at_home(flow))
+        known = self._at_home(flow)
+        wait = self._admission.turned(self._stateless.lot_of(tag), known)
         if not wait:
             return False
+        if not known:
+            self._turned_away(flow, now)
         self._counts["core:rcv_requests"] += 1
         if wait > 0:
             lines = [

@@ -46,7 +46,7 @@ rm -rf "$BUILD"
 mkdir -p "$BUILD/source" "$TREE"
 cp -r edgesip pyproject.toml README.md LICENSE "$BUILD/source"
 "$PYTHON" -m venv "$BUILD/venv"
-"$BUILD/venv/bin/pip" install --quiet "$BUILD/source[prompts]" 'pyinstaller>=6.10,<7' 'mypy>=1.11,<3' 'setuptools>=77'
+"$BUILD/venv/bin/pip" install --quiet "$BUILD/source" 'G722>=1.2' 'pyinstaller>=6.10,<7' 'mypy>=1.11,<3' 'setuptools>=77'
 
 say "machine code for the way of a message"
 SITE=$("$BUILD/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')

@@ -9,21 +9,23 @@ from __future__ import annotations
 import ctypes
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from edgesip.address import Addr
 from edgesip.relay.path import Counters, Entry
 from edgesip.relay.rule import Rule
 from edgesip.relay.track import Heads
 
-RECEIVE_BUFFER = 256 * 1024
-EXPEDITED = 0xB8  # DSCP EF (RFC 3246)
-SHUT = 5.0  # seconds that a flooded port without a rule hears one address alone
-QUIET = 1.0  # below the 2 s of silence after which a NAT may have moved the phone (latch.SILENCE)
-OLD_PACKETS = 0.5  # seconds after which nothing is on its way into the queue from before the connection
+RECEIVE_BUFFER: Final = 256 * 1024
+EXPEDITED: Final = 0xB8  # DSCP EF (RFC 3246)
+SHUT: Final = 5.0  # seconds that a flooded port without a rule hears one address alone
+QUIET: Final = 1.0  # below the 2 s of silence after which a NAT may have moved the phone (latch.SILENCE)
+OLD_PACKETS: Final = (
+    0.5  # seconds after which nothing is on its way into the queue from before the connection
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_NOBODY = bytes(16)  # a sockaddr of AF_UNSPEC: connect(2) to it dissolves the connection
+_NOBODY: Final = bytes(16)  # a sockaddr of AF_UNSPEC: connect(2) to it dissolves the connection
 
 
 class Link:

@@ -7,7 +7,7 @@ the streams that are settled. Refuses to know offers and answers, the pool, sock
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.address import Addr
 from edgesip.relay.chain import carried, reported
@@ -22,8 +22,8 @@ from edgesip.relay.session import Branch, Key, Session
 from edgesip.relay.switches import arrange
 from edgesip.relay.watch import Watch
 
-REPORT_INTERVAL = 60.0
-BLOCKED = "an operator has blocked it"
+REPORT_INTERVAL: Final = 60.0
+BLOCKED: Final = "an operator has blocked it"
 """Why a line is busy whose media is dropped once it is taken; RTCP goes on."""
 
 Send = tuple[Addr, Addr, bytes]

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-_RTP_HEADER = struct.Struct("!BBHII")
+_RTP_HEADER: Final = struct.Struct("!BBHII")
 
-RTP_MINIMUM = 12
-RTCP_MINIMUM = 8
-STUN_MINIMUM = 20
-DTLS_MINIMUM = 13
+RTP_MINIMUM: Final = 12
+RTCP_MINIMUM: Final = 8
+STUN_MINIMUM: Final = 20
+DTLS_MINIMUM: Final = 13
 
 
 class Kind(enum.Enum):

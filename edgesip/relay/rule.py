@@ -7,11 +7,11 @@ are tested against it with one packet table. Refuses to know how a remote was le
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from edgesip.address import Addr
 
-RTP_HEADER = 12
+RTP_HEADER: Final = 12
 
 
 class Verdict(enum.Enum):

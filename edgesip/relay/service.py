@@ -12,6 +12,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 from edgesip.address import Addr
 from edgesip.relay.cases import Media
@@ -26,16 +27,16 @@ from edgesip.relay.rule import RTP_HEADER
 from edgesip.relay.track import HEAD, Heads, Track
 from edgesip.relay.watch import PARTS
 
-SLICE = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
-WAKES = 64  # sockets looked at in one poll
-LARGEST = 65535
-SWEEP = 1.0
+SLICE: Final = 0.001  # seconds of a loop turn that packets may take before the loop looks at other things
+WAKES: Final = 64  # sockets looked at in one poll
+LARGEST: Final = 65535
+SWEEP: Final = 1.0
 
 News = Event | Moment | Media
 """What the loop is told; `Media` is that of a call that is over, after the last look at it."""
-FLOOD = 500  # packets that one port refused between two sweeps
-TRIES = 4  # more ICMP errors may come while the first is told: somebody may be making them up
-RESERVE = 2000
+FLOOD: Final = 500  # packets that one port refused between two sweeps
+TRIES: Final = 4  # more ICMP errors may come while the first is told: somebody may be making them up
+RESERVE: Final = 2000
 
 
 def limits(low: int, high: int, nofile_soft: int) -> int:

@@ -11,27 +11,27 @@ import struct
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-HEAD = 16
+HEAD: Final = 16
 """Octets kept of a packet: the fixed header, and what an RFC 4733 event needs behind it."""
-ROOM = 512
+ROOM: Final = 512
 """Heads kept of a stream between two looks; of more packets than that the oldest are only counted."""
-MAX_SOURCES = 8
+MAX_SOURCES: Final = 8
 """SSRCs of one stream that are told apart; older ones keep what they counted."""
-MAX_DROPOUT = 3000
+MAX_DROPOUT: Final = 3000
 """The largest step forward that is loss; beyond it a stream begins anew (RFC 3550 §A.1)."""
-MAX_MISORDER = 100
+MAX_MISORDER: Final = 100
 """The largest step back that is an old packet (RFC 3550 §A.1)."""
-LEAP = 1.0
+LEAP: Final = 1.0
 """Seconds by which timestamp and clock may differ from one packet to the next and still be jitter."""
-PAUSE = 2.0
+PAUSE: Final = 2.0
 """Seconds without a packet that are worth remembering."""
-EVENT = "telephone-event"
+EVENT: Final = "telephone-event"
 
-_HEAD = struct.Struct("!BBHIIBBH")
+_HEAD: Final = struct.Struct("!BBHIIBBH")
 
-STATIC_RATES = {
+STATIC_RATES: Final = {
     **dict.fromkeys((0, 3, 4, 5, 7, 8, 9, 12, 13, 15, 18), 8000),
     6: 16000,
     10: 44100,

@@ -12,7 +12,9 @@ from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOpti
 from edgesip.cli.output import duration, say, show_json, show_table
 from edgesip.cli.paths import socket_of
 
-app = typer.Typer(help="Sources that are not heard for a while.", no_args_is_help=True)
+app = typer.Typer(
+    help="Sources that are not heard for a while.", no_args_is_help=True, suggest_commands=False
+)
 
 AddressArgument = Annotated[str, typer.Argument(metavar="ADDRESS", show_default=False)]
 UserOption = Annotated[str, typer.Option("--user", metavar="USER", help="only this user at the address")]

@@ -11,7 +11,9 @@ from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOpti
 from edgesip.cli.output import say, show_json, show_table
 from edgesip.cli.paths import socket_of
 
-app = typer.Typer(help="Destinations that are known to be dead.", no_args_is_help=True)
+app = typer.Typer(
+    help="Destinations that are known to be dead.", no_args_is_help=True, suggest_commands=False
+)
 
 
 @app.command("list")

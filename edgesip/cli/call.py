@@ -12,7 +12,7 @@ from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOpti
 from edgesip.cli.output import printable, put, show_json
 from edgesip.cli.paths import socket_of
 
-app = typer.Typer(help="Calls, living or just ended.", no_args_is_help=True)
+app = typer.Typer(help="Calls, living or just ended.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.callback()

@@ -13,7 +13,7 @@ from edgesip.cli.paths import socket_of
 
 STATES = {1: "calling", 2: "ringing", 3: "answered", 4: "talking", 5: "ended"}
 
-app = typer.Typer(help="Calls and subscriptions.", no_args_is_help=True)
+app = typer.Typer(help="Calls and subscriptions.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.command("list")

@@ -12,7 +12,7 @@ from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOpti
 from edgesip.cli.output import say, show_json, show_table
 from edgesip.cli.paths import socket_of
 
-app = typer.Typer(help="What DNS says of names.", no_args_is_help=True)
+app = typer.Typer(help="What DNS says of names.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.command()

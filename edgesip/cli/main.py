@@ -41,6 +41,7 @@ from edgesip.cli.fail import FAILED, Fail
 from edgesip.cli.output import drain, put, say
 
 app = typer.Typer(
+    suggest_commands=False,  # click does so by itself since 8.4
     name="edgesip",
     help="A SIP registrar, proxy and NAT edge with an RTP relay, in one process.",
     no_args_is_help=True,

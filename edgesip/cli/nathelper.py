@@ -11,7 +11,7 @@ from edgesip.cli.options import Output, OutputOption, SocketOption, StateDirOpti
 from edgesip.cli.output import say, show_json
 from edgesip.cli.paths import socket_of
 
-app = typer.Typer(help="Pings that keep phones reachable.", no_args_is_help=True)
+app = typer.Typer(help="Pings that keep phones reachable.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.callback()

@@ -12,7 +12,7 @@ from edgesip.cli.options import Output, OutputOption
 from edgesip.cli.output import put, show_json, show_table
 from edgesip.places import ConfigError
 
-app = typer.Typer(help="Profiles that can be run.", no_args_is_help=True)
+app = typer.Typer(help="Profiles that can be run.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.command("list")

@@ -19,7 +19,7 @@ LARGEST = 512 * 1024 * 1024
 CallArgument = Annotated[str, typer.Argument(metavar="CALL-ID", show_default=False)]
 ToOption = Annotated[str, typer.Option("--to", metavar="SIDE", help="caller, callee or both")]
 
-app = typer.Typer(help="Music and announcements for calls.", no_args_is_help=True)
+app = typer.Typer(help="Music and announcements for calls.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.command()

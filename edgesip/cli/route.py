@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from edgesip.signal.wire.message import Request, Response
     from edgesip.testing import Sent
 
-app = typer.Typer(help="Route scripts.", no_args_is_help=True)
+app = typer.Typer(help="Route scripts.", no_args_is_help=True, suggest_commands=False)
 
 
 @app.command("test")

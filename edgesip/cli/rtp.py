@@ -26,7 +26,7 @@ ENDS = {
 _FIRST = ("Side", "Media", "Codec", "SSRC", "Lost", "Late", "Twice")
 QUALITY = (*_FIRST, "Jitter", "Trip", "MOS", "Lowest", "Keys")
 
-app = typer.Typer(help="The media relay.", no_args_is_help=True)
+app = typer.Typer(help="The media relay.", no_args_is_help=True, suggest_commands=False)
 app.command()(prompt.play)
 app.command()(prompt.stop)
 

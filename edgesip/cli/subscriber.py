@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REALM = "edgesip"
 """The default of `auth.realm`."""
 
-app = typer.Typer(help="Users who may register and call.", no_args_is_help=True)
+app = typer.Typer(help="Users who may register and call.", no_args_is_help=True, suggest_commands=False)
 
 NameArgument = Annotated[
     str, typer.Argument(metavar="USER", help="the name, which is also the number", show_default=False)

@@ -14,7 +14,7 @@ from edgesip.cli.paths import socket_of
 TABLE = "location"
 NAT_FLAG = 1 << 6  # FLB_NATB of Kamailio's default configuration
 
-app = typer.Typer(help="Registered contacts.", no_args_is_help=True)
+app = typer.Typer(help="Registered contacts.", no_args_is_help=True, suggest_commands=False)
 
 AorArgument = Annotated[
     str, typer.Argument(metavar="AOR", help="a user: alice, or sip:alice@any.host", show_default=False)

@@ -55,11 +55,11 @@ run: setup
 
 test: setup packages lint
 	$(BIN)/pytest -q -n 2 -m 'not wire and not long'
-	$(BIN)/pytest -q -n 2 -m 'wire and not long'
+	$(BIN)/pytest -q -n 4 -m 'wire and not long'
 
 # pytest says 5 when nothing was selected
 test-long: setup packages
-	$(BIN)/pytest -q -n 2 -m long || test $$? -eq 5
+	$(BIN)/pytest -q -n 4 -m long || test $$? -eq 5
 
 # Beside Kamailio and rtpengine, in about ten minutes: make bench BENCH="registers calls --quick"
 bench: setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from lab.server import Server
 from lab.trunk import tls_settings
 
 os.environ["PATH"] = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _LOG_TAIL = 12000  # characters of each log shown for a failure
 
 Start = Callable[..., Server]

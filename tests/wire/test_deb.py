@@ -153,7 +153,8 @@ def test_an_answer_costs_little(root: Root, service: Service) -> None:
 
 def test_the_bundle_knows_its_profiles(root: Root) -> None:
     profiles = json.loads(root.run("edgesip", "profiles", "list", "-o", "json"))
-    assert [one["file"] for one in profiles] == ["/etc/edgesip/profiles/nat-sbc.toml"]
+    names = ("nat-sbc", "rtp-relay")
+    assert [one["file"] for one in profiles] == [f"/etc/edgesip/profiles/{name}.toml" for name in names]
     for name in ("nat-sbc", "/etc/edgesip/edgesip.toml"):
         assert root.attempt("edgesip", "check", "--profile", name).stderr.endswith(": good\n")
 

@@ -26,7 +26,7 @@ def request(call: Call) -> Decision:
         call.add_path()
         return Forward()
     if call.check_flow_token() == 1 or call.ruri.host == "203.0.113.1":
-        call.rtpproxy_manage()
+        call.rtpproxy_manage("f")
         return Forward()
     return Reply(403)
 '''

@@ -353,15 +353,21 @@ class Commands:
         return "0"
 
     def _record(self, command: rtpp.Record | rtpp.Unrecord, now: float) -> str:
-        """Both sides are recorded in one file, as sound where it can be, where our recordings are."""
+        """Both sides are recorded in one file, as sound where it can be, where our recordings are.
+
+        C may say what the file is called, not where it is, and no address: that would be a hidden tap.
+        """
         call = self._found(command.who)
         session = self._core.session(call.key)
-        if isinstance(command, rtpp.Record) and command.target:
-            raise RtppError(rtpp.COPY_FAILED, "nobody chooses where recordings go")
-        kind = ""
+        kind = name = ""
         if isinstance(command, rtpp.Record) and session is not None:
-            kind = PCAP if why_not(session) else WAV
-        self._core.record(call.key, kind, now)
+            name, dot, suffix = command.target.rpartition(".")
+            if not dot or suffix not in (PCAP, WAV):
+                name, suffix = command.target, ""
+            if "/" in name or name.startswith("udp:"):
+                raise RtppError(rtpp.COPY_FAILED, f"{command.target}: a name of a file, without a folder")
+            kind = PCAP if suffix == PCAP or why_not(session) else WAV
+        self._core.record(call.key, kind, now, name)
         return "0"
 
     def _query(self, command: Query, now: float) -> str:

@@ -272,9 +272,9 @@ class RelayCore:
             self._keep(session, now)
             self.packets.settle(session)
 
-    def record(self, key: Key, kind: str, now: float) -> None:
-        """Record the call from now on, or once it is there: "wav" or "pcap"; "" for no longer."""
-        self.sinks.record(key, kind, now)
+    def record(self, key: Key, kind: str, now: float, name: str = "") -> None:
+        """Record the call from now on, or once it is there: "wav" or "pcap"; "" for no longer (`Sinks`)."""
+        self.sinks.record(key, kind, now, name)
 
     def _parse(self, body: bytes) -> Sdp | Refusal:
         try:

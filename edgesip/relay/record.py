@@ -38,15 +38,16 @@ class Taken(NamedTuple):
 class Sink:
     """What was taken of the call `key` since `since` (monotonic seconds), and is not written yet.
 
-    `kind` is "wav" or "pcap"; `ended` the time when there comes no more; `lost` counts packets that found
-    too much waiting.
+    `kind` is "wav" or "pcap"; `name` what its file is to be called, "" for as the call; `ended` the time when
+    there comes no more; `lost` counts packets that found too much waiting.
     """
 
-    __slots__ = ("_octets", "_waiting", "ended", "key", "kind", "lost", "since")
+    __slots__ = ("_octets", "_waiting", "ended", "key", "kind", "lost", "name", "since")
 
-    def __init__(self, key: tuple[str, str], kind: str, since: float) -> None:
+    def __init__(self, key: tuple[str, str], kind: str, since: float, name: str = "") -> None:
         self.key = key
         self.kind = kind
+        self.name = name
         self.since = since
         self.ended: float | None = None
         self.lost = 0
@@ -166,8 +167,8 @@ class PcapFile:
         return ""
 
 
-def name_of(key: tuple[str, str]) -> str:
-    """The name of a call's file, without suffix: Call-ID and From tag, in plain characters.
+def name_of(key: Sequence[str]) -> str:
+    """The name of a call's file, without suffix: Call-ID and From tag, or a wish, in plain characters.
 
     Others become %XX, a dot at the beginning too, so that different calls have different names and none leads
     out of its folder. A name that gets too long ends with a digest of the whole.

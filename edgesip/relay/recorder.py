@@ -206,7 +206,8 @@ class Recorder:
         file = PcapFile(sink, time.time() - self._clock()) if sink.kind == PCAP else WavFile(sink)
         folder = self._settings().folder
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        fd, path = _created(folder, name_of((sink.key[0], from_tag_of(sink.key))), file.suffix)
+        called = (sink.name,) if sink.name else (sink.key[0], from_tag_of(sink.key))
+        fd, path = _created(folder, name_of(called), file.suffix)
         one = _Recording(sink, file, fd, path)
         try:
             one.size = _append(fd, file.begin(), file, self._settings().min_free)

@@ -23,10 +23,11 @@ class Sinks:
         self._wishes: dict[Key, str] = {}
         self._fresh: list[Sink] = []
 
-    def record(self, key: Key, kind: str, now: float) -> None:
+    def record(self, key: Key, kind: str, now: float, name: str = "") -> None:
         """Record the call from now on, or from its first offer on: "wav" or "pcap"; "" for no longer.
 
-        A call that is recorded in this form already goes on so. ValueError for another form.
+        A call that is recorded in this form already goes on so; `name` is that of the file of one that has
+        media already. ValueError for another form.
         """
         if kind and kind not in KINDS:
             raise ValueError(f"no recording is a {kind!r}: there are {', '.join(KINDS)}")
@@ -40,7 +41,7 @@ class Sinks:
             if session.sink.kind == kind:
                 return
             session.sink.end(now)
-        session.sink = self._opened(key, kind, now) if kind else None
+        session.sink = self._opened(key, kind, now, name) if kind else None
         self._packets.settle(session)
 
     def begun(self, session: Session, now: float) -> None:
@@ -61,7 +62,7 @@ class Sinks:
         fresh, self._fresh = self._fresh, []
         return fresh
 
-    def _opened(self, key: Key, kind: str, now: float) -> Sink:
-        sink = Sink(key, kind, now)
+    def _opened(self, key: Key, kind: str, now: float, name: str = "") -> Sink:
+        sink = Sink(key, kind, now, name)
         self._fresh.append(sink)
         return sink

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from relay_talk import rtp
 from rtpp_talk import ALICE, BOB, OURS, Controller
 
@@ -186,6 +187,21 @@ def test_a_recording_is_begun_and_ended() -> None:
     controller.talk(at_bob, at_alice)
     assert sink.take() == []
     assert controller.ask("C call /etc/passwd a b") == "E65"
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "kind"),
+    [("ticket-7", "ticket-7", "wav"), ("ticket.pcap", "ticket", "pcap"), ("a.b", "a.b", "wav")],
+)
+def test_a_copy_may_be_named(target: str, name: str, kind: str) -> None:
+    controller = Controller()
+    controller.call()
+    for elsewhere in ("../x", "/etc/passwd.wav", "udp:192.0.2.66:4000"):
+        assert controller.ask(f"C call {elsewhere} a b") == "E65"
+    assert controller.core.sinks.take() == []
+    assert controller.ask(f"C call {target} a b") == "0"
+    [sink] = controller.core.sinks.take()
+    assert (sink.name, sink.kind) == (name, kind)
 
 
 def test_what_is_no_g711_is_recorded_as_packets() -> None:

@@ -119,6 +119,19 @@ def test_a_script_wants_it_and_it_begins_with_the_first_packet(tmp_path: Path) -
     run(test)
 
 
+def test_who_names_the_file_does_not_say_where_it_is(tmp_path: Path) -> None:
+    async def test() -> None:
+        desk = Desk(tmp_path)
+        desk.talk.core.record(KEY, "wav", desk.talk.now, "../ticket 7")
+        await desk.until(lambda: desk.said("recording started"))
+        [started] = desk.said("recording started")
+        assert Path(started["file"]) == tmp_path / f"{name_of(('../ticket 7',))}.wav"
+        desk.talk.core.end(KEY, desk.talk.now)
+        await desk.until(lambda: desk.said("recording ended"))
+
+    run(test)
+
+
 def test_the_server_stops_while_an_end_is_being_written(tmp_path: Path) -> None:
     async def test() -> None:
         desk = Desk(tmp_path)

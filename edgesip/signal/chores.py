@@ -10,6 +10,7 @@ from typing import Final
 
 from edgesip.address import Flow
 from edgesip.signal.dialog.subscriptions import Subscriptions
+from edgesip.signal.guard.admission import Admission
 from edgesip.signal.guard.guard import Guard
 from edgesip.signal.location.saving import News, Saver
 from edgesip.signal.location.usrloc import Usrloc
@@ -34,6 +35,7 @@ class Chores:
         liveness: Liveness,
         traversal: Traversal,
         guard: Guard,
+        admission: Admission,
     ) -> None:
         self._usrloc = usrloc
         self._saver = saver
@@ -42,6 +44,7 @@ class Chores:
         self._liveness = liveness
         self._traversal = traversal
         self._guard = guard
+        self._admission = admission
         self._due = 0.0
         self._until = 0.0
 
@@ -58,6 +61,7 @@ class Chores:
             self._liveness.deadline(now),
             self._traversal.deadline(now),
             self._guard.deadline(),
+            self._admission.deadline(),
         )
         self._due = min([due for due in dues if due is not None], default=NEVER)
         self._until = now + FRESH
@@ -69,6 +73,7 @@ class Chores:
             return []
         self._until = 0.0
         self._guard.tick(now)
+        self._admission.tick(now)
         self._subscriptions.tick(now)
         sends += self._pinger.due(self._usrloc, now)
         sends += self._liveness.due(self._usrloc, now)

@@ -110,7 +110,7 @@ class SignalCore:
         self._proxy.launcher.rr = settings.rr if settings.rr != RrSettings() else None
         self.orders = Orders(transactions, self._proxy, self._local)
         self._counts: dict[str, int] = {f"core:{name}": 0 for name in COUNTS}
-        rooms = (self.subscriptions, pinger, self.liveness, self.traversal, self.guard)
+        rooms = (self.subscriptions, pinger, self.liveness, self.traversal, self.guard, self.admission)
         self._chores = Chores(usrloc, self.saver, *rooms)
         known = (transactions.by_key, self._waiting)
         doors = (self.guard.at_home, self.guard.turned_away)

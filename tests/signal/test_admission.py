@@ -186,6 +186,17 @@ def test_under_way_is_served_and_new_is_told_when_to_come_again() -> None:
     talk >> alice.within(call, answer, "BYE") << (bob, "BYE")
 
 
+def test_after_a_lull_the_first_who_comes_is_let_in() -> None:
+    talk = Talk()
+    alice = talk.phone("alice", transport="tcp")
+    busy(talk.core.admission, 0.5, 30, talk.now)
+    talk.now += 3.3
+    talk >> alice.request("OPTIONS", f"sip:bob@{SERVER.host}") << (alice, 503)
+    talk.wait(30.0)
+    assert not talk.core.admission.closed
+    talk >> alice.request("OPTIONS", f"sip:bob@{SERVER.host}") << (alice, 407)
+
+
 def test_a_repeated_invite_hears_the_same_as_before() -> None:
     """The second copy of one that was turned away opens no call: nobody waits for it any more."""
     talk = Talk()

@@ -12,7 +12,7 @@ from edgesip.signal.transaction.timers import Timers
 
 def chores_of(talk: Talk) -> Chores:
     core = talk.core
-    rooms = (core.subscriptions, core.pinger, core.liveness, core.traversal, core.guard)
+    rooms = (core.subscriptions, core.pinger, core.liveness, core.traversal, core.guard, core.admission)
     return Chores(core.usrloc, core.saver, *rooms)
 
 

@@ -84,6 +84,15 @@ class Admission:
         self.part = min(MOST, max(ALL, self.part + SLOWLY), max(0.0, part if part > 0.005 else 0.0))
         self.closed = self.part > 0
 
+    def deadline(self) -> float | None:
+        """When `tick` is next due (monotonic seconds); None while all are let in."""
+        return self._looked + 2 * INTERVAL if self.closed else None
+
+    def tick(self, now: float) -> None:
+        """Nobody may have come lately: that, too, is a sign that there is time."""
+        if self.closed:
+            self.measure(0.0, now)
+
     def refusal(self, request: Request, known: bool, lot: int) -> int:
         """0 for what is let in; else the seconds for its Retry-After, -1 when not even that makes sense.
 

@@ -32,7 +32,7 @@ from edgesip.doctor import probe
 from edgesip.doctor.finding import OK
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
 from edgesip.keeping import learning_of, load_state, room_for, save_state, state_file
-from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_realms
+from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_users
 from edgesip.locating import Registered, usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
 from edgesip.profile import ConfigError, Profile
@@ -196,7 +196,7 @@ class Edge:
         helper = probe.sip_helper(None)
         if helper.level != OK:
             self._log("warning", "conntrack SIP helper", {"why": helper.text, "do": helper.do})
-        warn_realms(subscribers, profile.auth.realm, self._log)
+        warn_users(subscribers, profile.auth.realm, profile.auth.algorithm, self._log)
         collector = Collector()
         _background(stack, collector.run())
         service.start(loop)

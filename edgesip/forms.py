@@ -15,14 +15,13 @@ from typing import NamedTuple
 from edgesip.address import Addr, bracketed, is_ip, parse_hostport, parse_ip
 from edgesip.signal.wire.grammar import ParseError, is_token
 from edgesip.signal.wire.uri import parse_uri
+from edgesip.store.api import DIGESTS
 
 PORTS = {"udp": 5060, "tcp": 5060, "tls": 5061}
 """The transports that we listen on, and their ports (RFC 3261 §19.1.2)."""
 
 DNS_PORT = 53
 STUN_PORT = 3478
-DIGESTS = ("SHA-256", "MD5")
-"""Algorithms of digest authentication that HA1s are kept for, the strongest first."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -350,11 +349,11 @@ def algorithms(value: object) -> tuple[str, ...]:
     names = [name.upper() for name in items(value)]
     for name in names:
         if name not in DIGESTS:
-            kept = " and ".join(DIGESTS)
+            kept = ", ".join(DIGESTS)
             raise ValueError(f"{name!r}: passwords are kept for {kept}, so only these can be asked for")
     if not names:
         raise ValueError("must name one at least: MD5")
-    return tuple(name for name in DIGESTS if name in names)
+    return tuple(name for name in reversed(DIGESTS) if name in names)
 
 
 def qop(value: object) -> str:

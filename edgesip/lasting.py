@@ -100,8 +100,15 @@ def _rehomed(binding: Binding, listens: Listens) -> Binding:
     return replace(binding, flow=Flow(transport, same[0], remote)) if same else binding
 
 
-def warn_realms(subscribers: Users, realm: str, log: Log) -> None:
-    """Say who cannot log in any more because the realm is another one than that of their password."""
+def warn_users(subscribers: Users, realm: str, algorithms: Sequence[str], log: Log) -> None:
+    """Say who cannot log in: the realm is another one than that of their password, or nothing is kept of it
+    by an algorithm that is asked for.
+    """
+    for algorithm in algorithms:
+        lacking = subscribers.lacking(algorithm)
+        if lacking:
+            fields = {"algorithm": algorithm, "users": lacking, "do": "edgesip subscriber passwd"}
+            log("warning", "users without a hash", fields)
     for other, count in subscribers.realms().items():
         if other != realm:
             log(

@@ -30,8 +30,10 @@ class Auth(Section):
     realm: Annotated[str, PlainValidator(forms.realm)] = "edgesip"
     """The realm of challenges. Users are stored with it: after a change, set their passwords again."""
     algorithm: Annotated[tuple[str, ...], PlainValidator(forms.algorithms)] = ("MD5",)
-    """What is asked for: MD5, SHA-256, or both, a challenge each and the stronger one first. Some phones do
-    not register at all where SHA-256 is asked for, whatever stands beside it."""
+    """What is asked for: MD5, SHA-256, SHA-512-256, or several, a challenge each and the strongest first.
+    Some phones do not register at all where another than MD5 is asked for, whatever stands beside it. Whose
+    password was set before hashes by SHA-512-256 were kept has none, and cannot prove it so until it is set
+    again."""
     qop: Annotated[str, PlainValidator(forms.qop)] = "auth"
     """What of a message a password protects: `auth`, `auth-int` (the body too, which NATs may change), both
     as `auth,auth-int`, or empty for very old phones. (Kamailio's default is empty.)"""
@@ -80,7 +82,8 @@ class AuthDb(Section):
 
     db_url: Annotated[str, PlainValidator(forms.users_url)] = ""
     """Empty: in STATE_DIR/subscribers.db, see `edgesip subscriber`. "text:///PATH": a file with a line
-    USER:REALM:HA1 for each user, as htdigest writes it, read again when it changes."""
+    USER:REALM:HA1 for each user, as htdigest writes it, read again when it changes; hashes by SHA-256 and
+    by SHA-512-256 may follow, each after a colon."""
     calculate_ha1: bool = False
     """The lines of that file have a password in place of HA1."""
 

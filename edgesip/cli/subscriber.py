@@ -67,7 +67,7 @@ def show(name: NameArgument, state_dir: StateDirOption = None, output: OutputOpt
     """A user's realm, and which digest algorithms the password can be proved by."""
     with _users(state_dir) as users:
         user = users.user(name)
-    algorithms = ["MD5", "SHA-256"] if user.ha1_sha256 else ["MD5"]
+    algorithms = list(user.algorithms)
     if output is Output.json:
         show_json({"username": user.username, "realm": user.realm, "algorithms": algorithms})
     else:
@@ -109,7 +109,7 @@ def import_(
 ) -> None:
     """Add users from lines as htdigest and `export` write them, or replace those of the same name.
 
-    A hash by SHA-256 may follow that by MD5, after a colon. All lines are taken, or none.
+    Hashes by SHA-256 and SHA-512-256 may follow that by MD5, after colons. All lines are taken, or none.
     """
     from edgesip.store.users_file import read_line
 
@@ -131,7 +131,7 @@ def import_(
 
 @app.command()
 def export(state_dir: StateDirOption = None) -> None:
-    """All users as USER:REALM:HA1:HA1-BY-SHA-256 lines: as secret as passwords are."""
+    """All users as USER:REALM:HA1:HA1-BY-SHA-256:HA1-BY-SHA-512-256 lines: as secret as passwords are."""
     from edgesip.store.users_file import line_of
 
     if _has_users(state_dir_of(state_dir)):

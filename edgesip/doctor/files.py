@@ -107,6 +107,16 @@ def users(count: int, strangers: int, realm: str, wanted: bool) -> list[Finding]
     return [ok("users", f"{count}, all of realm {realm}")]
 
 
+def hashes(lacking: Sequence[tuple[str, int]]) -> list[Finding]:
+    """Users of whose passwords nothing is kept by an algorithm that is asked for."""
+    do = "edgesip subscriber passwd, or take it out of auth.algorithm"
+    return [
+        warn("users", f"{count} were stored without a hash by {algorithm}, and cannot log in by it", do)
+        for algorithm, count in lacking
+        if count
+    ]
+
+
 def server(answer: str, mine: str, pid: int) -> Finding:
     """The running server: `answer` is its version, empty when none answers at the socket."""
     check = "running server"

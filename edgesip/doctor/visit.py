@@ -158,9 +158,11 @@ def _store(profile: Profile) -> Iterator[Finding]:
     if trouble:
         return
     try:
-        realms = [one.realm for one in read_subscribers(profile.subscribers_db).users()]
+        users = read_subscribers(profile.subscribers_db).users()
     except StoreError as error:
         yield fail("users", str(error), "run doctor as the server's user, or as root")
         return
     realm = profile.auth.realm
-    yield from files.users(len(realms), sum(one != realm for one in realms), realm, profile.auth.enabled)
+    yield from files.users(len(users), sum(one.realm != realm for one in users), realm, profile.auth.enabled)
+    asked = profile.auth.algorithm if profile.auth.enabled else ()
+    yield from files.hashes([(name, sum(not one.ha1_by(name) for one in users)) for name in asked])

@@ -212,10 +212,11 @@ class Identified(Screened):
 
 class HA1(NamedTuple):
     """What a script's `credentials(user, realm)` returns when it knows no password but its hashes (RFC 7616
-    §3.4.2): by MD5, by SHA-256 where that is challenged."""
+    §3.4.2): by MD5, by SHA-256 and SHA-512-256 where those are challenged."""
 
     md5: str = ""
     sha256: str = ""
+    sha512_256: str = ""
 
 
 Known = Callable[[str, str], object]
@@ -237,7 +238,7 @@ class ScriptedUsers:
         """
         answer = self._known(username, self._realm)
         if isinstance(answer, HA1):
-            return Credential(username, self._realm, answer.md5.lower(), answer.sha256.lower())
+            return Credential(username, self._realm, *(ha1.lower() for ha1 in answer))
         if answer is not None and not isinstance(answer, str):
             raise TypeError(f"credentials() returned {type(answer).__name__}, not a password, an HA1 or None")
         kept = Credential.of(username, self._realm, answer or "nobody's")

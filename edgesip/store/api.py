@@ -48,20 +48,48 @@ class Store(Protocol):
         ...
 
 
+DIGESTS = {"MD5": 32, "SHA-256": 64, "SHA-512-256": 64}
+"""Algorithms by which a password can be proved (RFC 7616 §3.2, RFC 8760), the weakest first, and the hex
+digits of their hashes."""
+
+
+def digest_of(algorithm: str, data: bytes) -> str:
+    """The hash of octets by one of `DIGESTS`, in hex."""
+    if algorithm == "MD5":
+        return hashlib.md5(data, usedforsecurity=False).hexdigest()
+    if algorithm == "SHA-256":
+        return hashlib.sha256(data).hexdigest()
+    return hashlib.new("sha512_256", data).hexdigest()
+
+
 class Credential(NamedTuple):
-    """What we keep of a password: HA1 by MD5 and by SHA-256, bound to the realm (RFC 7616 §3.4.2)."""
+    """What we keep of a password: HA1 by each algorithm, bound to the realm (RFC 7616 §3.4.2).
+
+    By SHA-256 and SHA-512-256 it may be empty: such a user cannot authenticate by them.
+    """
 
     username: str
     realm: str
     ha1: str
     ha1_sha256: str
+    ha1_sha512_256: str = ""
 
     @classmethod
     def of(cls, username: str, realm: str, password: str) -> Credential:
         """What is kept of this password."""
         secret = f"{username}:{realm}:{password}".encode("utf-8", "surrogateescape")
-        md5 = hashlib.md5(secret, usedforsecurity=False)
-        return cls(username, realm, md5.hexdigest(), hashlib.sha256(secret).hexdigest())
+        return cls(username, realm, *(digest_of(name, secret) for name in DIGESTS))
+
+    def ha1_by(self, algorithm: str) -> str:
+        """HA1 by one of `DIGESTS`, empty when there is none."""
+        if algorithm == "MD5":
+            return self.ha1
+        return self.ha1_sha256 if algorithm == "SHA-256" else self.ha1_sha512_256
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """By what the password can be proved, of `DIGESTS`."""
+        return tuple(name for name in DIGESTS if self.ha1_by(name))
 
 
 class Subscribers(Protocol):
@@ -77,6 +105,10 @@ class Users(Subscribers, Protocol):
 
     def realms(self) -> dict[str, int]:
         """How many users each realm has."""
+        ...
+
+    def lacking(self, algorithm: str) -> int:
+        """How many users cannot prove their password by this algorithm."""
         ...
 
     def close(self) -> None:

@@ -29,7 +29,7 @@ class Snapshot:
 
 def read_subscribers(path: Path) -> Snapshot:
     """Everybody in a user database; nobody when there is no such file. Raises `StoreError`."""
-    rows = _rows(path, "SELECT username, realm, ha1, ha1_sha256 FROM subscriber")
+    rows = _rows(path, "SELECT * FROM subscriber")  # older files have a column less
     return Snapshot({row[0]: Credential(*row) for row in rows})
 
 

@@ -1,8 +1,9 @@
 """The users of the server: names, realms and HA1s in an SQLite file of their own.
 
 The command line writes it, the running server reads it: a change by another process shows at the next
-question, because SQLite's `data_version` moves with it. Passwords are never kept, only HA1 by MD5 and by
-SHA-256 beside their realm (RFC 7616 §3.4.2). A file of its own, since bindings change far more often.
+question, because SQLite's `data_version` moves with it. Passwords are never kept, only HA1 by MD5, SHA-256
+and SHA-512-256 beside their realm (RFC 7616 §3.4.2); who was stored before the last was kept has none. A
+file of its own, since bindings change far more often.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from edgesip.store.api import Credential, StoreError
+from edgesip.store.api import DIGESTS, Credential, StoreError
 from edgesip.store.files import open_database, trouble
 
 CACHED = 65_536
@@ -23,6 +24,10 @@ FRESH = 0.25
 """Seconds for which a user that is known is not asked for again. Unknown names always are: a user who was
 just added is there at once."""
 
+_ADDED = "ha1_sha512_256"
+"""The column that older files do not have yet."""
+_COLUMNS = f"username, realm, ha1, ha1_sha256, {_ADDED}"
+_HA1 = dict(zip(DIGESTS, ("ha1", "ha1_sha256", _ADDED), strict=True))
 _HEX = re.compile(r"[0-9a-f]+", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._+*#~-]{1,64}", re.ASCII)
 
@@ -51,8 +56,11 @@ class SqliteSubscribers:
         self._version = -1
         self._run(
             "CREATE TABLE IF NOT EXISTS subscriber (username TEXT PRIMARY KEY NOT NULL, realm TEXT NOT NULL,"
-            " ha1 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL) WITHOUT ROWID"
+            " ha1 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL, ha1_sha512_256 TEXT NOT NULL DEFAULT '')"
+            " WITHOUT ROWID"
         )
+        if _ADDED not in [row[1] for row in self._run("PRAGMA table_info(subscriber)").fetchall()]:
+            self._run(f"ALTER TABLE subscriber ADD COLUMN {_ADDED} TEXT NOT NULL DEFAULT ''")
 
     def credential(self, username: str) -> Credential | None:
         """The credential of a user, matched exactly, or None; `StoreError` when the file cannot be read."""
@@ -79,14 +87,17 @@ class SqliteSubscribers:
 
     def users(self) -> list[Credential]:
         """Everybody, by name."""
-        rows = self._run(
-            "SELECT username, realm, ha1, ha1_sha256 FROM subscriber ORDER BY username"
-        ).fetchall()
+        rows = self._run(f"SELECT {_COLUMNS} FROM subscriber ORDER BY username").fetchall()
         return [Credential(*row) for row in rows]
 
     def realms(self) -> dict[str, int]:
         """How many users each realm has: users of another realm than the server's cannot authenticate."""
         return dict(self._run("SELECT realm, count(*) FROM subscriber GROUP BY realm").fetchall())
+
+    def lacking(self, algorithm: str) -> int:
+        """How many users have no HA1 by this one of `DIGESTS`."""
+        column = _HA1[algorithm]
+        return int(self._run(f"SELECT count(*) FROM subscriber WHERE {column} = ''").fetchone()[0])
 
     def add(self, username: str, password: str, realm: str) -> None:
         """Add a user, or raise `SubscriberExists` (names that differ in case only are one phone number)."""
@@ -96,7 +107,7 @@ class SqliteSubscribers:
         ).fetchall()
         if rows:
             raise SubscriberExists(f"there is a user {rows[0][0]} already")
-        self._write("INSERT INTO subscriber VALUES (?, ?, ?, ?)", *credential)
+        self._write(f"INSERT INTO subscriber ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", *credential)
 
     def put(self, users: Iterable[Credential]) -> tuple[int, int]:
         """Add these, or replace whoever has their names, all or none: how many were new, how many replaced.
@@ -112,7 +123,7 @@ class SqliteSubscribers:
                 known = [row[0] for row in rows.fetchall()]
                 if known and known != [name]:
                     raise SubscriberExists(f"{name}: there is a user {known[0]} already")
-                self._run("INSERT OR REPLACE INTO subscriber VALUES (?, ?, ?, ?)", *user)
+                self._run(f"INSERT OR REPLACE INTO subscriber ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", *user)
                 new, replaced = (new, replaced + 1) if known else (new + 1, replaced)
         except StoreError:
             self._write("ROLLBACK")
@@ -130,12 +141,10 @@ class SqliteSubscribers:
     def passwd(self, username: str, password: str, realm: str | None = None) -> None:
         """Set a user's password, in the realm the user has unless another is named."""
         old = self.user(username)
-        _, new_realm, ha1, ha1_sha256 = credential_for(username, password, realm or old.realm)
+        _, *kept = credential_for(username, password, realm or old.realm)
         self._write(
-            "UPDATE subscriber SET realm = ?, ha1 = ?, ha1_sha256 = ? WHERE username = ?",
-            new_realm,
-            ha1,
-            ha1_sha256,
+            "UPDATE subscriber SET realm = ?, ha1 = ?, ha1_sha256 = ?, ha1_sha512_256 = ? WHERE username = ?",
+            *kept,
             username,
         )
 
@@ -149,9 +158,7 @@ class SqliteSubscribers:
         self._connection.close()
 
     def _select(self, username: str) -> Credential | None:
-        row = self._run(
-            "SELECT username, realm, ha1, ha1_sha256 FROM subscriber WHERE username = ?", username
-        ).fetchone()
+        row = self._run(f"SELECT {_COLUMNS} FROM subscriber WHERE username = ?", username).fetchone()
         return Credential(*row) if row else None
 
     def _write(self, statement: str, *values: str) -> int:
@@ -173,13 +180,17 @@ def credential_for(username: str, password: str, realm: str) -> Credential:
     return Credential.of(username, realm, password)
 
 
-def stored_credential(username: str, realm: str, ha1: str, ha1_sha256: str) -> Credential:
-    """What was kept of a password elsewhere, the hash by SHA-256 may be missing; or `BadSubscriber`."""
+def stored_credential(username: str, realm: str, *hashes: str) -> Credential:
+    """What was kept of a password elsewhere, by the `DIGESTS` in turn; but that by MD5 each may be missing or
+    empty. Or `BadSubscriber`.
+    """
     _check(username, realm)
-    for digest, digits in ((ha1, 32), (ha1_sha256, 64)):
-        if (digest or digits == 32) and (len(digest) != digits or not _HEX.fullmatch(digest)):
+    if len(hashes) > len(DIGESTS) or not hashes or not hashes[0]:
+        raise BadSubscriber(f"{username}: there is a hash by MD5, and {len(DIGESTS)} hashes at most")
+    for ha1, digits in zip(hashes, DIGESTS.values(), strict=False):
+        if ha1 and (len(ha1) != digits or not _HEX.fullmatch(ha1)):
             raise BadSubscriber(f"{username}: a hash has {digits} hex digits")
-    return Credential(username, realm, ha1, ha1_sha256)
+    return Credential(username, realm, *hashes, *[""] * (len(DIGESTS) - len(hashes)))
 
 
 def _check(username: str, realm: str) -> None:

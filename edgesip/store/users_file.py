@@ -1,7 +1,7 @@
 """Users in a text file, one a line, as `htdigest` writes them; read again when it has changed.
 
     alice:edgesip:939e7578ed9e3c518a452acee763bce9            user:realm:HA1 by MD5
-    bob:edgesip:939e...bce9:7987...77ec                       and HA1 by SHA-256
+    bob:edgesip:939e...bce9:7987...77ec:be03...fd84           and HA1 by SHA-256, and by SHA-512-256
     carol:edgesip:wonderland                                  user:realm:password, with calculate_ha1
 
 Empty lines and lines that begin with # mean nothing. A line that cannot be used is counted, not shown: it may
@@ -56,6 +56,10 @@ class FileUsers:
         """How many users each realm has."""
         return dict(Counter(user.realm for user in self._users.values()))
 
+    def lacking(self, algorithm: str) -> int:
+        """How many users have no HA1 by this algorithm."""
+        return sum(not user.ha1_by(algorithm) for user in self._users.values())
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -104,13 +108,11 @@ def read_line(line: str, passwords: bool = False) -> Credential | None:
     try:
         if passwords:
             return credential_for(username, rest, realm)
-        ha1, _, ha1_sha256 = rest.lower().partition(":")
-        return stored_credential(username, realm, ha1, ha1_sha256)
+        return stored_credential(username, realm, *rest.lower().split(":"))
     except BadSubscriber:
         return None
 
 
 def line_of(user: Credential) -> str:
     """The line of a user, without its end."""
-    tail = f":{user.ha1_sha256}" if user.ha1_sha256 else ""
-    return f"{user.username}:{user.realm}:{user.ha1}{tail}"
+    return ":".join(user).rstrip(":")

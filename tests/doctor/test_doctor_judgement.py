@@ -254,6 +254,9 @@ def test_databases_users_and_the_server() -> None:
     assert levels(*files.users(3, 1, "r", True)) == ["fail"]
     assert levels(*files.users(0, 0, "r", True)) == ["warn"]
     assert levels(*files.users(3, 0, "r", False)) == ["warn"]
+    [lacking] = files.hashes([("SHA-512-256", 2), ("MD5", 0)])
+    assert levels(lacking) == ["warn"]
+    assert "2 were stored without a hash by SHA-512-256" in lacking.text
     told = [files.server(answer, "edgesip 2", 7) for answer in ("", "edgesip 2", "edgesip 1")]
     assert levels(*told) == ["ok", "ok", "warn"]
     assert not broken(told)

@@ -17,7 +17,7 @@ from edgesip.signal.guard.digest import Digest, DigestSettings, Refused, Verifie
 from edgesip.signal.guard.nonces import NonceSettings
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request
-from edgesip.store.api import Credential
+from edgesip.store.api import Credential, digest_of
 
 REALM = "edgesip"
 URI = "sip:edge.example"
@@ -155,8 +155,8 @@ def test_an_unknown_user_costs_what_a_wrong_password_costs(
     gate: Digest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashed: list[int] = []
-    real = digest._hash
-    monkeypatch.setattr(digest, "_hash", lambda name, data: hashed.append(len(data)) or real(name, data))  # type: ignore[func-returns-value]
+    real = digest_of
+    monkeypatch.setattr(digest, "digest_of", lambda name, data: hashed.append(len(data)) or real(name, data))  # type: ignore[func-returns-value]
     work = []
     for user, realm in (("alice", REALM), ("nosuc", REALM), ("bobby", "elsewhere")):
         hashed.clear()
@@ -387,3 +387,42 @@ def test_hostile_lines_take_linear_time(gate: Digest, fill: str) -> None:
     for _ in range(5):
         check(gate, "Digest " + (fill * 8192)[:8192])
     assert time.thread_time() - start < 1.0
+
+
+# -- by SHA-512-256 ------------------------------------------------------------------------------------
+
+
+def by_sha512_256(text: str) -> str:
+    return hashlib.new("sha512_256", text.encode()).hexdigest()
+
+
+def test_sha_512_256_is_the_truncated_hash_with_its_own_beginning() -> None:
+    """FIPS 180-4 gives this hash of "abc": SHA-512 cut to 256 bits would be another one."""
+    found = digest_of("SHA-512-256", b"abc")
+    assert found == "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
+    assert found != hashlib.sha512(b"abc").hexdigest()[:64]
+
+
+def test_a_phone_proves_its_password_by_sha_512_256_where_that_is_asked_for() -> None:
+    gate = Digest(REALM, SECRET, DigestSettings(algorithms=("SHA-512-256", "MD5")))
+    strongest, weakest = gate.challenges(asked(), PEER, 1.0)
+    assert "algorithm=SHA-512-256," in strongest
+    assert "algorithm=MD5," in weakest
+    nonce = nonce_of(strongest)
+    ha1 = by_sha512_256(f"alice:{REALM}:wonderland")
+    response = by_sha512_256(f"{ha1}:{nonce}:00000001:c1:auth:{by_sha512_256(f'REGISTER:{URI}')}")
+    said = answer(strongest, change={"response": f'"{response}"', "algorithm": "SHA-512-256"})
+    users = {"alice": Credential.of("alice", REALM, "wonderland")}
+    assert gate.check([said], asked(), PEER, users.get, 1.0) == Verified("alice")
+    wrong = answer(strongest, change={"response": f'"{response[::-1]}"', "algorithm": "SHA-512-256"})
+    assert gate.check([wrong], asked(), PEER, users.get, 1.0) == Refused(False, "wrong password")
+
+
+@pytest.mark.parametrize("guess", ["", "0" * 64])
+def test_whose_hash_by_sha_512_256_was_never_kept_is_refused_like_a_wrong_password(guess: str) -> None:
+    gate = Digest(REALM, SECRET, DigestSettings(algorithms=("SHA-512-256",)))
+    (challenge,) = gate.challenges(asked(), PEER, 1.0)
+    nonce = nonce_of(challenge)
+    response = guess or by_sha512_256(f":{nonce}:00000001:c1:auth:{by_sha512_256(f'REGISTER:{URI}')}")
+    said = answer(challenge, change={"response": f'"{response}"', "algorithm": "SHA-512-256"})
+    assert gate.check([said], asked(), PEER, USERS.get, 1.0) == Refused(False, "wrong password")

@@ -22,6 +22,7 @@ from edgesip.signal.proxy.upstream import Upstream
 from edgesip.signal.wire.headers import replaced
 from edgesip.signal.wire.message import Request, Response, parse
 from edgesip.signal.wire.uri import parse_uri
+from edgesip.store.api import digest_of
 
 HOST = SERVER.host
 TRUNK = Addr("192.0.2.50", 5060)
@@ -324,8 +325,8 @@ def test_known_unknown_and_denied_names_get_the_same_octets_for_the_same_work(
     method: str, acl: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work: list[str] = []
-    real: Callable[[str, bytes], str] = digest._hash
-    monkeypatch.setattr(digest, "_hash", lambda name, data: work.append(name) or real(name, data))  # type: ignore[func-returns-value]
+    real: Callable[[str, bytes], str] = digest_of
+    monkeypatch.setattr(digest, "digest_of", lambda name, data: work.append(name) or real(name, data))  # type: ignore[func-returns-value]
     script = tmp_path / "acl.py"
     script.write_text(ACL)
     shapes, costs = set(), set()

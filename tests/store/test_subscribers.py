@@ -8,6 +8,7 @@ import pytest
 from hostile import hostile
 
 from edgesip.store.api import Credential, StoreError
+from edgesip.store.snapshot import read_subscribers
 from edgesip.store.subscribers import (
     CACHED,
     FRESH,
@@ -157,3 +158,31 @@ def test_users_are_put_all_or_none(tmp_path: Path) -> None:
     with pytest.raises(SubscriberExists, match="alice"):
         users.put([Credential.of(name, "edgesip", "z") for name in ("dave", "ALICE")])
     assert [user.username for user in users.users()] == ["alice", "bob", "carol"]
+
+
+def test_a_file_of_before_sha_512_256_is_taken_as_it_is_and_gets_the_hash_with_the_next_password(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "subscribers.db"
+    old = Credential.of("alice", "edgesip", "one")
+    with sqlite3.connect(path) as file:
+        file.execute(
+            "CREATE TABLE subscriber (username TEXT PRIMARY KEY NOT NULL, realm TEXT NOT NULL,"
+            " ha1 TEXT NOT NULL, ha1_sha256 TEXT NOT NULL) WITHOUT ROWID"
+        )
+        file.execute("INSERT INTO subscriber VALUES (?, ?, ?, ?)", old[:4])
+    assert read_subscribers(path).credential("alice") == old._replace(ha1_sha512_256="")
+    users = SqliteSubscribers(path)
+    assert users.credential("alice") == old._replace(ha1_sha512_256="")
+    assert users.user("alice").algorithms == ("MD5", "SHA-256")
+    assert (users.lacking("SHA-512-256"), users.lacking("SHA-256")) == (1, 0)
+    users.passwd("alice", "two")
+    users.add("bob", "three", "edgesip")
+    assert users.credential("alice") == Credential.of("alice", "edgesip", "two")
+    assert users.lacking("SHA-512-256") == 0
+    assert read_subscribers(path).users() == [
+        Credential.of("alice", "edgesip", "two"),
+        Credential.of("bob", "edgesip", "three"),
+    ]
+    users.close()
+    assert SqliteSubscribers(path).user("bob").algorithms == ("MD5", "SHA-256", "SHA-512-256")

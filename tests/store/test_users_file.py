@@ -123,3 +123,23 @@ def test_the_secret_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None
     assert kept_secret(path) not in (first, b"cut short")
     with pytest.raises(StoreError, match="cannot be kept"):
         kept_secret(tmp_path / "no" / "where")
+
+
+def test_hashes_follow_that_by_md5_each_after_a_colon_and_the_last_may_be_missing() -> None:
+    md5, sha256, sha512_256 = ALICE[2:]
+    head = f"alice:edgesip:{md5}"
+    assert read_line(f"{head}:{sha256}:{sha512_256}") == ALICE
+    assert line_of(ALICE) == f"{head}:{sha256}:{sha512_256}"
+    older = ALICE._replace(ha1_sha512_256="")
+    assert read_line(f"{head}:{sha256}") == older
+    assert line_of(older) == f"{head}:{sha256}"
+    only_last = ALICE._replace(ha1_sha256="")
+    assert read_line(line_of(only_last)) == only_last
+    assert read_line(f"{head}:{sha256}:{sha512_256[1:]}") is None
+    assert read_line(f"{head}:{sha256}:{sha512_256}:{sha256}") is None
+    assert read_line(f"alice:edgesip::{sha256}") is None
+
+
+def test_who_lacks_a_hash_is_counted(tmp_path: Path) -> None:
+    users = FileUsers(written(tmp_path / "users", line_of(ALICE), f"bob:edgesip:{ZEROS}"), False, Said())
+    assert [users.lacking(name) for name in ("MD5", "SHA-256", "SHA-512-256")] == [0, 1, 1]

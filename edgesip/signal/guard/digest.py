@@ -25,9 +25,8 @@ from edgesip.signal.guard.nonces import Nonces, NonceSettings
 from edgesip.signal.wire.grammar import ParseError, quote, unquote
 from edgesip.signal.wire.message import Request
 from edgesip.signal.wire.uri import Uri, parse_uri
-from edgesip.store.api import Credential
+from edgesip.store.api import DIGESTS, Credential, digest_of
 
-_DIGITS = {"MD5": 32, "SHA-256": 64}
 _MAX_USERNAME = 255
 _MAX_LINES = 8
 _CACHED_LENGTH = 1024  # longer credentials are read each time, so that a cache of hostile ones stays small
@@ -101,7 +100,7 @@ class Digest:
         self.nonces = Nonces(secret, settings.nonces, wall_offset, started)
         # Unknown users are checked against this one, so that they cost what known users cost (threat 11).
         nobody = hashlib.sha256(secret).hexdigest()
-        self._nobody = Credential("", "", nobody[:32], nobody)
+        self._nobody = Credential("", "", nobody[:32], nobody, nobody)
         self.counters: dict[str, int] = {
             "auth:verified": 0,
             "auth:refused": 0,
@@ -171,7 +170,7 @@ class Digest:
         stored = credential(given.username)
         known = stored is not None and stored.realm == realm
         kept = stored if stored is not None and known else self._nobody
-        ha1 = kept.ha1 if given.algorithm == "MD5" else kept.ha1_sha256
+        ha1 = kept.ha1_by(given.algorithm)
         method = request.method
         matches = compare_digest(_response(ha1, method, given, request.body), given.response)
         aim = given.uri == request.uri or _same_target(given.uri, request.uri)
@@ -220,7 +219,7 @@ class Digest:
             return "algorithm was not offered"
         if given.qop not in self._qops:
             return "qop was not offered"
-        if len(given.response) != _DIGITS[given.algorithm] or _HEX(given.response) is None:
+        if len(given.response) != DIGESTS[given.algorithm] or _HEX(given.response) is None:
             return "malformed response"
         if given.qop and (len(given.nc) != 8 or _HEX(given.nc) is None or not given.cnonce):
             return "malformed nc or cnonce"
@@ -240,14 +239,8 @@ class Digest:
         return text
 
 
-def _hash(algorithm: str, data: bytes) -> str:
-    if algorithm == "MD5":
-        return hashlib.md5(data, usedforsecurity=False).hexdigest()
-    return hashlib.sha256(data).hexdigest()
-
-
 def _ha2(algorithm: str, method: str, uri: str) -> str:
-    return _hash(algorithm, f"{method}:{uri}".encode("utf-8", "surrogateescape"))
+    return digest_of(algorithm, f"{method}:{uri}".encode("utf-8", "surrogateescape"))
 
 
 _cached_ha2 = lru_cache(maxsize=1024)(_ha2)
@@ -258,13 +251,13 @@ def _response(ha1: str, method: str, given: _Given, body: bytes) -> str:
     """The request-digest (RFC 7616 §3.4.1; without qop as RFC 2069 had it)."""
     algorithm, uri = given.algorithm, given.uri
     if given.qop == "auth-int":
-        uri = f"{uri}:{_hash(algorithm, body)}"
+        uri = f"{uri}:{digest_of(algorithm, body)}"
     if len(uri) > _CACHED_LENGTH or given.qop == "auth-int":
         ha2 = _ha2(algorithm, method, uri)
     else:
         ha2 = _cached_ha2(algorithm, method, uri)
     between = f"{given.nc}:{given.cnonce}:{given.qop}:" if given.qop else ""
-    return _hash(algorithm, f"{ha1}:{given.nonce}:{between}{ha2}".encode("utf-8", "surrogateescape"))
+    return digest_of(algorithm, f"{ha1}:{given.nonce}:{between}{ha2}".encode("utf-8", "surrogateescape"))
 
 
 def _parameters(text: str) -> dict[str, str] | None:

@@ -462,12 +462,9 @@ class RelayCore:
         """Totals since the start, by `rtp:` names; what living rules carried is in them."""
         totals = {**self.packets.counts, **self._counts, **self._past.counts}
         counts = {f"rtp:rtp_{name}": value for name, value in totals.items()}
-        for session in self._sessions.values():
-            for _, _, line in session.lines():
-                last = None if line.rule is None else self.path.counters(line.rule.local)
-                if last is not None:
-                    counts["rtp:rtp_packets"] += last.packets
-                    counts["rtp:rtp_octets"] += last.octets
+        packets, octets = self.path.totals()
+        counts["rtp:rtp_packets"] += packets
+        counts["rtp:rtp_octets"] += octets
         counts["rtp:rtp_sessions"] = len(self._sessions)
         counts["rtp:rtp_prompts"] = self.playing.playing
         counts["rtp:rtp_prompt_packets"] = self.playing.sent

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from edgesip.address import Addr
-from edgesip.relay.path import Counters, Entry
+from edgesip.relay.path import USER, Counters, Entry, Figures, totals_of
 from edgesip.relay.rule import Rule
 from edgesip.relay.track import Heads
 
@@ -95,15 +95,21 @@ class Link:
 
 
 class SocketPath:
-    """The userspace path: what its rules say is kept at the ports themselves, which the packet loop reads."""
+    """The userspace path: what its rules say is kept at the ports themselves, which the packet loop reads.
 
-    name = "user"
+    `why` is why there is no faster one, as a sentence for operators.
+    """
 
-    def __init__(self, links: Mapping[Addr, Link]) -> None:
+    def __init__(self, links: Mapping[Addr, Link], why: str = "") -> None:
         self._links = links
+        self._why = why
 
     def put(self, rule: Rule) -> bool:
-        """Carry it, in place of the rule that this port had; False when one of its ports is not bound."""
+        """Carry it, in place of the rule that this port had; False for RTCP, and when one of its ports is not
+        bound.
+        """
+        if rule.is_rtcp:
+            return False
         link, out = self._links.get(rule.local), self._links.get(rule.via)
         if link is None or out is None:
             return False
@@ -130,6 +136,30 @@ class SocketPath:
         """What was carried by the rule of this port since this was asked last."""
         link = self._links.get(local)
         return None if link is None or link.entry is None else link.entry.take()
+
+    def figures(self, local: Addr) -> Figures | None:
+        """None: the packets are shown."""
+        return None
+
+    def totals(self) -> tuple[int, int]:
+        """What all rules have carried by now."""
+        return totals_of([link.entry for link in self._links.values() if link.entry is not None])
+
+    def sweep(self) -> None:
+        """Nothing is to be read."""
+
+    def stale(self) -> Sequence[Addr]:
+        """None: what a rule needs is in it."""
+        return ()
+
+    def carrier(self, local: Addr) -> str:
+        """This path, where the port has a rule."""
+        link = self._links.get(local)
+        return "" if link is None or link.entry is None else USER
+
+    def because(self, local: Addr) -> str:
+        """Why there is no faster path at all."""
+        return self._why if self.carrier(local) else ""
 
     def close(self) -> None:
         """Forget every rule."""

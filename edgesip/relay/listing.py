@@ -161,15 +161,15 @@ def _leg(session: Session, path: Path, branch: Branch | None, leg: Leg, line: Li
         "src_mismatch": latch.mismatches + line.rtcp.mismatches,
         "contested": latch.contested,
         "prompt": "" if line.player is None else line.player.name,
-        "carried_by": "slow" if line.rule is None else path.name,
-        "because": _because(session, branch, line),
+        "carried_by": "slow" if line.rule is None else path.carrier(line.rule.local),
+        "because": _because(session, path, branch, line),
     }
 
 
-def _because(session: Session, branch: Branch | None, line: Line) -> str:
+def _because(session: Session, path: Path, branch: Branch | None, line: Line) -> str:
     """Why the line is carried the way it is, in words."""
     if line.rule is not None:
-        return "both ends are settled"
+        return path.because(line.rule.local) or "both ends are settled"
     if not line.is_rtp:
         return "it is not RTP"
     if line.chain or line.busy:

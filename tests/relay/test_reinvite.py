@@ -5,11 +5,13 @@ What a re-INVITE does not speak of is never disturbed: rules stay on the path an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from relay_talk import Talk, ports_in, rtp, sdp
 
 from edgesip.address import Addr
-from edgesip.relay.path import Counters, Entry, UserPath
+from edgesip.relay.path import Counters, Entry, Figures, UserPath
 from edgesip.relay.rule import Rule
 from edgesip.relay.track import Heads
 
@@ -26,8 +28,6 @@ ANSWERS = {"sendonly": ("recvonly", "inactive"), "inactive": ("inactive",)}
 
 class CountingPath:
     """A path that knows how often it was given a rule, or had one taken away."""
-
-    name = "user"
 
     def __init__(self) -> None:
         self.user = UserPath()
@@ -46,6 +46,24 @@ class CountingPath:
 
     def heads(self, local: Addr) -> Heads | None:
         return self.user.heads(local)
+
+    def figures(self, local: Addr) -> Figures | None:
+        return self.user.figures(local)
+
+    def totals(self) -> tuple[int, int]:
+        return self.user.totals()
+
+    def sweep(self) -> None:
+        self.user.sweep()
+
+    def stale(self) -> Sequence[Addr]:
+        return self.user.stale()
+
+    def carrier(self, local: Addr) -> str:
+        return self.user.carrier(local)
+
+    def because(self, local: Addr) -> str:
+        return self.user.because(local)
 
     def close(self) -> None:
         self.user.close()

@@ -132,8 +132,6 @@ def test_counts_are_one_whoever_carried() -> None:
 
 def test_a_path_that_takes_nothing_leaves_all_to_the_core() -> None:
     class Full:
-        name = "full"
-
         def put(self, rule: Rule) -> bool:
             return False
 
@@ -144,6 +142,24 @@ def test_a_path_that_takes_nothing_leaves_all_to_the_core() -> None:
             raise AssertionError("nothing was put")
 
         def heads(self, local: Addr) -> None:
+            raise AssertionError("nothing was put")
+
+        def figures(self, local: Addr) -> None:
+            raise AssertionError("nothing was put")
+
+        def totals(self) -> tuple[int, int]:
+            return 0, 0
+
+        def sweep(self) -> None:
+            """It holds nothing."""
+
+        def stale(self) -> tuple[Addr, ...]:
+            return ()
+
+        def carrier(self, local: Addr) -> str:
+            raise AssertionError("nothing was put")
+
+        def because(self, local: Addr) -> str:
             raise AssertionError("nothing was put")
 
         def close(self) -> None:

@@ -33,7 +33,7 @@ from edgesip.relay.path import UserPath
 from edgesip.relay.why import Side
 from edgesip.sections import Relay
 from edgesip.signal.dialog.state import Dialog, Leg
-from edgesip.signal.dialog.subscriptions import End, Subscription
+from edgesip.signal.dialog.subscriptions import End, opened
 from edgesip.signal.dialog.table import Dialogs, DialogSettings
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.wire.message import Request, parse
@@ -160,7 +160,7 @@ def answer_fields() -> dict[str, list[str]]:
     return {
         "ul.lookup": ["AoR", "Contacts", *contact],
         "dlg.list": list(views.dialog(dialog, 0.0, 0.0)),
-        "dlg.subscriptions": list(subscriptions.view(Subscription(asked, End(flow), 0.0), 0.0, 0.0)),
+        "dlg.subscriptions": list(subscriptions.view(opened(asked, End(flow), 0.0), 0.0, 0.0)),
         "call.why": [*why, *why["legs"][0]],
         "rtp.list": [*session, *session["legs"][0]],
         "rtp.ports": list(media.ports(0.0)),

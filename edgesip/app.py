@@ -32,9 +32,11 @@ from edgesip.doctor import probe
 from edgesip.doctor.finding import OK
 from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
 from edgesip.keeping import learning_of, load_state, room_for, save_state, state_file
+from edgesip.keepsakes import Keepsakes
 from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_users
 from edgesip.locating import Registered, usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
+from edgesip.places import kept_db
 from edgesip.profile import ConfigError, Profile
 from edgesip.proving import digest_of, rooms_of, users_of
 from edgesip.recording import recorder_for
@@ -171,6 +173,8 @@ class Edge:
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, digest, store, media, resolver, blocklist)
         self._service = service
+        keepsakes = Keepsakes(kept_db(profile.state_dir), service.core, self._log)
+        stack.callback(keepsakes.close)
         self._whys = Whys(profile.relay, service.core.dialogs, media, self._ring, self._log)
         self._reloading = reloading = Reloading(self._wanted, self._again, service, self._log)
         if publicity.is_auto(self._wanted):
@@ -193,6 +197,8 @@ class Edge:
         kept, room = state_file(profile), service.core.traversal
         load_state(kept, room, self._listens, time.monotonic(), self._wall_offset, self._log)
         stack.callback(self._save_endpoints, kept)
+        keepsakes.load(self._listens, time.monotonic(), self._wall_offset)
+        _background(stack, keepsakes.run())
         helper = probe.sip_helper(None)
         if helper.level != OK:
             self._log("warning", "conntrack SIP helper", {"why": helper.text, "do": helper.do})
@@ -227,6 +233,7 @@ class Edge:
         stack.push_async_callback(control.close)
         if upstream is not None:
             await refresh(upstream, resolver, self._log)
+            service.core.guard.bans.review()
             _background(stack, refreshing(upstream, resolver, self._log))
         if store is not None:
             _background(stack, checkpoints(store, self._log))

@@ -44,7 +44,7 @@ def load_bindings(
     """Put the bindings that were stored where they were, one by one: there may be a million."""
     if not rules.db_load and rules.db_mode != DbMode.READ_ONLY:
         return
-    loading = _Loading(store, listens, wall_offset, rules.db_clean_tcp)
+    loading = _Loading(store, usrloc, listens, wall_offset, rules.db_clean_tcp)
     begin = time.monotonic()
     count = usrloc.load(loading.bindings())
     if loading.lost and rules.db_mode != DbMode.READ_ONLY:
@@ -59,8 +59,11 @@ def load_bindings(
 class _Loading:
     """The bindings of a store; `lost` are those whose connection is gone, `bad` those that are none."""
 
-    def __init__(self, store: SqliteStore, listens: Listens, wall_offset: float, clean_tcp: bool) -> None:
+    def __init__(
+        self, store: SqliteStore, usrloc: Usrloc, listens: Listens, wall_offset: float, clean_tcp: bool
+    ) -> None:
         self._store = store
+        self._usrloc = usrloc
         self._listens = listens
         self._wall_offset = wall_offset
         self._clean_tcp = clean_tcp
@@ -78,6 +81,7 @@ class _Loading:
                 yield _rehomed(binding, self._listens)
             elif self._clean_tcp and not binding.path:
                 self.lost.append(key)
+                self._usrloc.mourn(binding)
             else:
                 yield binding
 
@@ -91,13 +95,18 @@ def _forget(store: SqliteStore, ruids: Sequence[str], log: Log) -> None:
 
 
 def _rehomed(binding: Binding, listens: Listens) -> Binding:
-    """The binding with a local end that we have: the listener it came by may be gone."""
-    transport, local, remote, _ = binding.flow
+    flow = rehomed(binding.flow, listens)
+    return binding if flow is binding.flow else replace(binding, flow=flow)
+
+
+def rehomed(flow: Flow, listens: Listens) -> Flow:
+    """A flow of a process before us, by a local end that we have: the listener it came by may be gone."""
+    transport, local, remote, peer = flow
     if (transport, local) in listens:
-        return binding
+        return flow
     fit = [addr for kind, addr in listens if kind == transport and addr.family == local.family]
     same = [addr for addr in fit if addr.host == local.host] or fit
-    return replace(binding, flow=Flow(transport, same[0], remote)) if same else binding
+    return Flow(transport, same[0], remote, peer) if same else flow
 
 
 def warn_users(subscribers: Users, realm: str, algorithms: Sequence[str], log: Log) -> None:

@@ -32,6 +32,11 @@ def location_db(state_dir: Path) -> Path:
     return state_dir / "location.db"
 
 
+def kept_db(state_dir: Path) -> Path:
+    """The SQLite file that keeps bans and subscriptions."""
+    return state_dir / "kept.db"
+
+
 def subscribers_db(state_dir: Path) -> Path:
     """The SQLite file that keeps the users."""
     return state_dir / "subscribers.db"

@@ -79,3 +79,23 @@ def test_other_families_and_transports_are_listened_on(tmp_path: Path, listen: s
         assert f"listen={where} " in ready_line(process)
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
+
+
+def test_a_damaged_file_of_bans_ends_no_start(tmp_path: Path) -> None:
+    (tmp_path / "kept.db").write_bytes(b"no database" * 1000)
+    listen = f"udp:127.0.0.1:{free_port()}"
+    with subprocess.Popen(
+        command(tmp_path, "--listen", listen), stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if line.startswith("ready "):
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(SECONDS) == 0
+    said = "".join(lines)
+    assert "keepsakes not written" in said
+    assert "kept.db" in said
+    assert lines[-1].startswith("ready ")

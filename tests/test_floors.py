@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.proving", 4),
     ("edgesip.lasting", 4),
     ("edgesip.keeping", 4),
+    ("edgesip.keepsakes", 4),
     ("edgesip.guarding", 4),
     ("edgesip.whying", 4),
     ("edgesip.signal.net", 3),

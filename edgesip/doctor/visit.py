@@ -17,7 +17,7 @@ from edgesip.doctor import files, host, network, probe
 from edgesip.doctor.chain import doubt
 from edgesip.doctor.finding import Finding, fail, ok
 from edgesip.naming import resolver_for
-from edgesip.places import ConfigError
+from edgesip.places import ConfigError, kept_db
 from edgesip.profile import Profile
 from edgesip.relaying import ranges_of
 from edgesip.reloading import script_of
@@ -153,6 +153,9 @@ def _store(profile: Profile) -> Iterator[Finding]:
     if profile.location_db is not None:
         trouble, rows = soundness(profile.location_db, "location")
         yield files.database(files.Database(str(profile.location_db), trouble, rows), "bindings")
+    keepsakes = kept_db(profile.state_dir)
+    trouble, rows = soundness(keepsakes, "bans")
+    yield files.database(files.Database(str(keepsakes), trouble, rows), "bans and subscriptions")
     trouble, rows = soundness(profile.subscribers_db, "subscriber")
     yield files.database(files.Database(str(profile.subscribers_db), trouble, rows), "user database")
     if trouble:

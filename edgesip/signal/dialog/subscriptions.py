@@ -1,9 +1,9 @@
 """The subscriptions that pass through us: dialogs that a SUBSCRIBE or REFER opens (RFC 6665, RFC 3515).
 
 A light record of each, so that what follows finds its way and nobody else's does: a Call-ID with the tags of
-its ends. Bounded and expiring, lost at a restart. Knows no event package and keeps no state of presence.
-Several event packages inside one dialog (RFC 6665 §4.5.2 warns of it) share a record and end each for itself:
-the record lives as long as the last of them.
+its ends. Bounded and expiring (`memoir` has what outlives a restart). Knows no event package and keeps no
+state of presence. Several event packages inside one dialog (RFC 6665 §4.5.2 warns of it) share a record and
+end each for itself: the record lives as long as the last of them.
 """
 
 from __future__ import annotations
@@ -92,27 +92,41 @@ class Subscription:
         "wanted",
     )
 
-    def __init__(self, request: Request, near: End, now: float) -> None:
-        headers = request.headers
-        expires = headers.expires
-        self.call_id = headers.call_id
-        self.tag = headers.from_.tag or ""
-        self.method = request.method
-        self.event = headers.get("Event") or ("refer" if request.method == "REFER" else "")
-        self.from_uri = str(headers.from_.uri)
-        self.ruri = request.uri
+    def __init__(self, call_id: str, tag: str, near: End, now: float) -> None:
+        self.call_id = call_id
+        self.tag = tag
+        self.method = ""
+        self.event = ""
+        self.from_uri = ""
+        self.ruri = ""
         self.near = near
         self.ends: dict[str, End] = {}
         self.sent: tuple[str, ...] = ()
         self.left = 0
         self.init = now
         self.pending = now + PENDING
-        self.wanted = (UNSAID if expires is None else expires) if request.method == "SUBSCRIBE" else REFERRED
+        self.wanted = UNSAID
 
     @property
     def until(self) -> float:
         """When it is forgotten, if nothing more is heard of it."""
         return max([end.until for end in self.ends.values()], default=self.pending)
+
+
+def opened(request: Request, near: End, now: float) -> Subscription:
+    """What a SUBSCRIBE or REFER opens, sent by `near`."""
+    headers = request.headers
+    expires = headers.expires
+    one = Subscription(headers.call_id, headers.from_.tag or "", near, now)
+    one.method = request.method
+    one.event = headers.get("Event") or ("refer" if request.method == "REFER" else "")
+    one.from_uri = str(headers.from_.uri)
+    one.ruri = request.uri
+    if request.method != "SUBSCRIBE":
+        one.wanted = REFERRED
+    elif expires is not None:
+        one.wanted = expires
+    return one
 
 
 class Within:
@@ -175,6 +189,8 @@ class Subscriptions:
         self._by_key: dict[tuple[str, str], Subscription] = {}
         self._users: dict[str, int] = {}
         self._timers: Timers[Subscription] = Timers()
+        self.changed: dict[tuple[str, str], None] = {}
+        """Those that came to stand, changed or went since somebody last took note."""
         self.counters: dict[str, int] = {
             "subscriptions:opened": 0,
             "subscriptions:expired": 0,
@@ -236,9 +252,8 @@ class Subscriptions:
         key = (headers.call_id, headers.from_.tag or "")
         one = self._by_key.get(key)
         if one is None:
-            one = Subscription(request, near, now)
-            each = self._users.get(one.from_uri.lower(), 0)
-            if each >= self.settings.max_user_subscriptions or len(self) >= self.settings.max_subscriptions:
+            one = opened(request, near, now)
+            if self._full(one):
                 self.counters["subscriptions:refused"] += 1
                 return None
             self._keep(one)
@@ -294,6 +309,7 @@ class Subscriptions:
             source.sure = source.flow.remote.host in one.sent
             self._extend(one, end, one.event, one.wanted, now)
         end.flow, end.ruid = source.flow, source.ruid
+        self.changed[one.call_id, one.tag] = None
         state, seconds = state_of(request.headers.get("Subscription-State") or "")
         event = request.headers.get("Event") or one.event
         if state == "terminated":
@@ -326,7 +342,29 @@ class Subscriptions:
                 end.others = others
         if (one.call_id, one.tag) not in self._by_key:
             self._keep(one)
+        self.changed[one.call_id, one.tag] = None
         self._timers.set(one, one.until)
+
+    # -- beyond a restart ----------------------------------------------------------------------------
+
+    def of(self, key: tuple[str, str]) -> Subscription | None:
+        """The one with this Call-ID and tag of who subscribed, if somebody has answered it."""
+        one = self._by_key.get(key)
+        return one if one is not None and one.ends else None
+
+    def restore(self, one: Subscription, now: float) -> bool:
+        """Put back one that another process has left, unless it is over, or there are too many."""
+        key = (one.call_id, one.tag)
+        if not one.ends or one.until <= now or key in self._by_key or self._full(one):
+            return False
+        self._keep(one)
+        self._timers.set(one, one.until)
+        return True
+
+    def _full(self, one: Subscription) -> bool:
+        """Whether one more is one too many, of its user's or of all."""
+        each = self._users.get(one.from_uri.lower(), 0)
+        return each >= self.settings.max_user_subscriptions or len(self) >= self.settings.max_subscriptions
 
     def _keep(self, one: Subscription) -> None:
         user = one.from_uri.lower()
@@ -336,6 +374,8 @@ class Subscriptions:
     def _forget(self, one: Subscription) -> None:
         if self._by_key.pop((one.call_id, one.tag), None) is None:
             return
+        if one.ends:
+            self.changed[one.call_id, one.tag] = None
         user = one.from_uri.lower()
         left = self._users.get(user, 1) - 1
         if left > 0:

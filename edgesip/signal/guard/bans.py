@@ -63,6 +63,10 @@ class Seen(NamedTuple):
     call_id: str
 
 
+Key = str | Addr | tuple[str, str]
+"""A source (`source_of`), one port of it, or a user at it."""
+
+
 class Tally:
     """What one source, port or user at a source has done since `since`; `times` it was banned before."""
 
@@ -95,9 +99,12 @@ class Ban:
         self.by_hand = by_hand
         self.dropped = 0
 
-
-Key = str | Addr | tuple[str, str]
-"""A source (`source_of`), one port of it, or a user at it."""
+    @property
+    def key(self) -> Key:
+        """Whom it is for."""
+        if self.user:
+            return (self.source, self.user)
+        return Addr(self.host, self.port) if self.port else self.source
 
 
 class Neighbours:
@@ -132,6 +139,8 @@ class Bans:
         self._ends: dict[Addr, Ban] = {}
         self._users: dict[tuple[str, str], Ban] = {}
         self._said = said
+        self.changed: dict[Key, None] = {}
+        """Whose bans came, changed or went since somebody last took note: see `records`."""
         self.active = False
         self.counters: dict[str, int] = {
             "ban:banned": 0,
@@ -259,21 +268,18 @@ class Bans:
             return
         ban = self._made(flow.remote.host, source, kind, now, tally)
         ban.user = user
-        self._room()
-        self._users[source, user] = ban
+        self._keep(ban)
         self._tell("banned", ban, str(flow.remote))
 
     def _ban_end(self, flow: Flow, source: str, kind: str, now: float) -> None:
         ban = self._made(flow.remote.host, source, kind, now, self._tally(flow.remote, now))
         ban.port = flow.remote.port
-        self._room()
-        self._ends[flow.remote] = ban
+        self._keep(ban)
         self._tell("banned", ban, str(flow.remote))
 
     def _ban_source(self, flow: Flow, source: str, kind: str, now: float) -> None:
         ban = self._made(flow.remote.host, source, kind, now, self._tally(source, now))
-        self._room()
-        self._sources[source] = ban
+        self._keep(ban)
         self._tell("address banned", ban, flow.remote.host)
 
     def _made(self, host: str, source: str, why: str, now: float, tally: Tally) -> Ban:
@@ -281,7 +287,6 @@ class Bans:
         tally.times += 1
         settings = self.settings
         seconds = min(settings.longest, settings.autoexpire * 2.0 ** min(tally.times - 1, 30))
-        self.active = True
         self.counters["ban:banned"] += 1
         return Ban(source, host, now, now + seconds, why, tally.times, False)
 
@@ -309,16 +314,42 @@ class Bans:
         self._tallies[key] = tally
         return tally
 
-    def _room(self) -> None:
-        """Room for one more ban: the oldest of the longest table goes."""
-        if len(self) < self.settings.size:
-            return
-        if len(self._sources) >= max(len(self._ends), len(self._users)):
-            del self._sources[next(iter(self._sources))]
-        elif len(self._ends) >= len(self._users):
-            del self._ends[next(iter(self._ends))]
+    def _keep(self, ban: Ban) -> None:
+        """Put a ban in force; when there are too many the oldest of the longest table goes."""
+        if len(self) >= self.settings.size:
+            if len(self._sources) >= max(len(self._ends), len(self._users)):
+                oldest = next(iter(self._sources.values()))
+            else:
+                ends = len(self._ends) >= len(self._users)
+                oldest = next(iter(self._ends.values() if ends else self._users.values()))
+            self._lift(oldest)
+        key = ban.key
+        self.changed[key] = None
+        if isinstance(key, str):
+            self._sources[key] = ban
+        elif isinstance(key, Addr):
+            self._ends[key] = ban
         else:
-            del self._users[next(iter(self._users))]
+            self._users[key] = ban
+        self.active = True
+
+    def of(self, key: Key) -> Ban | None:
+        """The ban of exactly this source, port or user at a source."""
+        if isinstance(key, str):
+            return self._sources.get(key)
+        return self._ends.get(key) if isinstance(key, Addr) else self._users.get(key)
+
+    def restore(self, ban: Ban, now: float) -> bool:
+        """Put back a ban that another process has left, unless it is over or its address is trusted now.
+
+        The next one of the same source is longer, as if nothing had been between.
+        """
+        if ban.until <= now or self._near.trusts(ban.host) or len(self) >= self.settings.size:
+            return False
+        self._keep(ban)
+        if not ban.by_hand:
+            self._tally(ban.key, now).times = ban.times
+        return True
 
     # -- by order --------------------------------------------------------------------------------------
 
@@ -329,12 +360,7 @@ class Bans:
         source = source_of(host)
         ban = Ban(source, host, now, now + seconds, "by order", 0, True)
         ban.user = user.lower()
-        self._room()
-        if user:
-            self._users[source, ban.user] = ban
-        else:
-            self._sources[source] = ban
-        self.active = True
+        self._keep(ban)
         return ban
 
     def remove(self, host: str, user: str = "") -> int:
@@ -350,6 +376,7 @@ class Bans:
     def clear(self) -> int:
         """Lift every ban and forget what everybody did; how many were banned."""
         count = len(self)
+        self.changed |= dict.fromkeys([ban.key for ban in self])
         self._sources.clear()
         self._ends.clear()
         self._users.clear()
@@ -371,12 +398,14 @@ class Bans:
                 self._lift(ban)
 
     def _lift(self, ban: Ban) -> None:
-        if ban.user:
-            self._users.pop((ban.source, ban.user), None)
-        elif ban.port:
-            self._ends.pop(Addr(ban.host, ban.port), None)
+        key = ban.key
+        self.changed[key] = None
+        if isinstance(key, str):
+            self._sources.pop(key, None)
+        elif isinstance(key, Addr):
+            self._ends.pop(key, None)
         else:
-            self._sources.pop(ban.source, None)
+            self._users.pop(key, None)
         self.active = len(self) > 0
 
     # -- time ------------------------------------------------------------------------------------------

@@ -251,6 +251,11 @@ class Usrloc:
         if heir is not None:
             self._inherit(binding.ruid, heir.ruid)
             return
+        self.mourn(binding)
+
+    def mourn(self, binding: Binding) -> None:
+        """A connection is gone, by a restart maybe: what its phone comes back by is the heir of this one."""
+        phone = _phone_of(binding)
         while len(self._lost) >= _HEIRS:
             del self._lost[next(iter(self._lost))]
         self._lost[phone] = binding.ruid

@@ -17,6 +17,7 @@ SIDES = {"caller": ("caller",), "callee": ("callee",), "both": ("caller", "calle
 USUAL = "relay"
 """What the usual interface, which has no name, is called by `rtpproxy.list` and `enable`."""
 DROPPED = ["src_mismatch", "invalid", "stray", "muted", "covered", "no_target", "unproven", "blocked"]
+CARRIED = ("kernel", "userspace", "slow")
 _NUMBERS = ("sessions_total", "zero_packet_streams", "one_way_sessions", "packets", "octets", "relatch")
 
 
@@ -106,7 +107,7 @@ class _Questions:
             "sessions": gauges["rtp:rtp_sessions"],
             "max_sessions": core.max_sessions,
             "takes_new_calls": core.has_room(),
-            "mediastreams": {kind: gauges[f"rtp:rtp_mediastreams_{kind}"] for kind in ("userspace", "slow")},
+            "mediastreams": {kind: gauges[f"rtp:rtp_mediastreams_{kind}"] for kind in CARRIED},
             "closed_sessions": closed,
             "call_duration": counted["call_duration"],
             "call_duration_avg": round(counted["call_duration"] / answered, 1) if answered else 0.0,

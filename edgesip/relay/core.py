@@ -417,6 +417,7 @@ class RelayCore:
     def tick(self, now: float) -> list[Event]:
         """What happened since the last tick, and the answered calls that have been silent for too long."""
         self._past.forget(now)
+        self.packets.renew()
         events: list[Event] = [*self.packets.take_events()]
         while self._due and self._due[0][0] <= now:
             at, key = heapq.heappop(self._due)

@@ -13,6 +13,7 @@ from edgesip.relay.figures import figures
 from edgesip.relay.listing import first, listed, queried, shown, told
 from edgesip.relay.packets import Packets
 from edgesip.relay.past import Past
+from edgesip.relay.path import USER
 from edgesip.relay.session import Key, Session, call_id_of
 from edgesip.relay.silence import Limits, judge
 
@@ -58,11 +59,14 @@ class Desk:
     def gauges(self, ports: Mapping[str, int]) -> dict[str, int]:
         """How things are now, by `rtp:` names; `ports` is the pool."""
         lines = [line for session in self._sessions.values() for _, _, line in session.lines()]
-        settled = sum(line.rule is not None for line in lines)
+        path = self._packets.path
+        carriers = [path.carrier(line.rule.local) for line in lines if line.rule is not None]
+        user = carriers.count(USER)
         return {
             "rtp:rtp_sessions": len(self._sessions),
-            "rtp:rtp_mediastreams_userspace": settled,
-            "rtp:rtp_mediastreams_slow": len(lines) - settled,
+            "rtp:rtp_mediastreams_kernel": len(carriers) - user,
+            "rtp:rtp_mediastreams_userspace": user,
+            "rtp:rtp_mediastreams_slow": len(lines) - len(carriers),
             "rtp:rtp_ports": ports["total"],
             "rtp:rtp_ports_used": ports["leased"],
             "rtp:rtp_ports_free": ports["free"],

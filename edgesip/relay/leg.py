@@ -13,6 +13,7 @@ from typing import Any
 from edgesip.address import Addr, is_unspecified, parse_ip
 from edgesip.relay.chain import Chain
 from edgesip.relay.latch import Expect, Latch, Learn, Reach
+from edgesip.relay.path import Figures
 from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Player
 from edgesip.relay.rule import Rule
@@ -36,7 +37,8 @@ class Line:
     there once RTP was taken, `strange` the last address that was not believed. `blind`: nobody showed SDP,
     so what comes to a port leaves by the same port of the other leg; without `codes` it may be anything.
     `sends` and `listens` are what this side's SDP says, `heard_at` is when media of it was taken last;
-    `withheld` was taken and not sent on, `invalid` not even read.
+    `withheld` was taken and not sent on, `invalid` not even read. `rule` and `rtcp_rule` are what a path
+    carries, `measured` is what of the former's figures the track knows already.
     """
 
     index: int
@@ -60,6 +62,8 @@ class Line:
     withheld: int = 0
     invalid: int = 0
     rule: Rule | None = None
+    rtcp_rule: Rule | None = None
+    measured: Figures | None = None
     chain: Chain = ()
     busy: frozenset[str] = frozenset()
     reported_at: float | None = None

@@ -83,6 +83,7 @@ def _more(
         "rtcp_local": str(Addr(line.pair.host, line.pair.rtcp)),
         "rtcp_remote": "" if line.rtcp.target is None else str(line.rtcp.target),
         "rtcp_state": line.rtcp.state.value,
+        "rtcp_carried_by": "slow" if line.rtcp_rule is None else path.carrier(line.rtcp_rule.local),
         "mux": line.mux,
         "direction": DIRECTIONS[line.sends, line.listens] if line.described else "",
         "payload_types": sorted(line.codes),

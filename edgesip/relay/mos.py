@@ -42,16 +42,16 @@ class Sums:
         names += " packetloss_samples_total jitter_total jitter_samples_total rtt_total rtt_samples_total"
         self.counts = {f"rtp:rtp_{name}": 0 for name in names.split()}
 
-    def add(
-        self, track: Track, packets: int, lost: int, reordered: int, duplicates: int, events: int
-    ) -> None:
-        """One look at a track: the packets that came, and what it had counted before them."""
+    def add(self, track: Track) -> None:
+        """One look at a track: what it has counted since the last one."""
         counts = self.counts
-        gone = track.lost - lost
+        before, now = track.summed, track.counted()
+        track.summed = now
+        packets, gone = now.packets - before.packets, now.lost - before.lost
         counts["rtp:rtp_packets_lost"] += gone
-        counts["rtp:rtp_reordered"] += track.reordered - reordered
-        counts["rtp:rtp_duplicates"] += track.duplicates - duplicates
-        counts["rtp:rtp_dtmf_events"] += track.events - events
+        counts["rtp:rtp_reordered"] += now.reordered - before.reordered
+        counts["rtp:rtp_duplicates"] += now.duplicates - before.duplicates
+        counts["rtp:rtp_dtmf_events"] += now.events - before.events
         if track.told_rtt is not None:
             counts["rtp:rtp_rtt_total"] += round(track.told_rtt * 1e6)
             counts["rtp:rtp_rtt_samples_total"] += 1

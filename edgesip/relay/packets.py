@@ -13,12 +13,14 @@ from edgesip.address import Addr
 from edgesip.relay.chain import carried, reported
 from edgesip.relay.latch import Judgement, Rank, Sample
 from edgesip.relay.leg import Leg, Line
+from edgesip.relay.measured import absorb, overhear
 from edgesip.relay.moments import Moments
-from edgesip.relay.path import Path
+from edgesip.relay.path import Counters, Figures, Path
 from edgesip.relay.reports import reported_by
 from edgesip.relay.rtp import RTCP, RTP, classify, header, is_valid_rtcp
-from edgesip.relay.rule import Rule
+from edgesip.relay.rule import RTP_HEADER
 from edgesip.relay.session import Branch, Key, Session
+from edgesip.relay.settled import rtcp_rule_for, rule_for
 from edgesip.relay.switches import arrange
 from edgesip.relay.watch import Watch
 
@@ -93,6 +95,7 @@ class Packets:
         place = self._places.pop(Addr(pair.host, pair.rtp))
         del self._places[Addr(pair.host, pair.rtcp)]
         self.withdraw(place.session, line)
+        self._silence(place.session, line)
         self.watch.gone(place.session, place.branch, place.leg, line)
         return place.session, place.leg
 
@@ -152,7 +155,7 @@ class Packets:
         else:
             sample = Sample(0, int.from_bytes(data[:2], "big"))  # UDPTL begins with its sequence number
         latch = line.rtcp if at_rtcp else line.rtp
-        if line.rule is not None:
+        if line.rule is not None or line.rtcp_rule is not None:
             self.read(session, line)
         best, locked, relatches = latch.best, latch.locked, latch.relatches
         kin = line.rtp.best.ssrc if at_rtcp and line.rtp.best is not None else None
@@ -238,54 +241,104 @@ class Packets:
         for branch, leg, line in session.lines():
             if leg.ptime or line.chain or session.sink is not None:
                 arrange(session, leg, line)
-            peer = None
-            if heard is not None and branch in (None, heard):
-                peer = (heard.leg if branch is None else session.caller).lines.get(line.index)
+            peer = _opposite(session, heard, branch, line)
             rule = rule_for(line, peer)
             if rule != line.rule:
                 self.withdraw(session, line)
                 if rule is not None and self.path.put(rule):
                     line.rule = rule
+            callees = peer if branch is None else line
+            rule = rtcp_rule_for(line, peer, callees is not None and callees.mux)
+            if rule != line.rtcp_rule:
+                self._silence(session, line)
+                if rule is not None and self.path.put(rule):
+                    line.rtcp_rule = rule
 
     def withdraw(self, session: Session, line: Line) -> None:
-        """Drop the line's rule, keeping what the path had counted."""
-        if line.rule is None:
+        """Drop the line's rule for RTP, keeping what the path had counted."""
+        rule = line.rule
+        if rule is None:
             return
-        self.read(session, line)
-        heads = self.path.heads(line.rule.local)
+        heads = self.path.heads(rule.local)
         if heads is not None and heads.packets:
             line.heard().add(heads)
-        last = self.path.drop(line.rule.local)
+        last = self.path.drop(rule.local)
         line.rule = None
         if last is not None:
+            self._heard(session, line, last)
+            if isinstance(last, Figures):
+                absorb(line.heard(), last, line.measured)
             line.packets += last.packets
             line.octets += last.octets
             self.counts["packets"] += last.packets
             self.counts["octets"] += last.octets
+        line.measured = None
+
+    def _silence(self, session: Session, line: Line) -> None:
+        """Drop the line's rule for RTCP."""
+        rule, line.rtcp_rule = line.rtcp_rule, None
+        last = None if rule is None else self.path.drop(rule.local)
+        if last is not None:
+            self._reported(session, line, last)
 
     def read(self, session: Session, line: Line) -> None:
-        """Let the latch and the session know what the path has carried meanwhile."""
+        """Let the latches and the session know what the path has carried meanwhile."""
         last = None if line.rule is None else self.path.counters(line.rule.local)
-        if last is not None and last.packets:
+        if last is not None:
+            self._heard(session, line, last)
+        last = None if line.rtcp_rule is None else self.path.counters(line.rtcp_rule.local)
+        if last is not None:
+            self._reported(session, line, last)
+
+    @staticmethod
+    def _heard(session: Session, line: Line, last: Counters | Figures) -> None:
+        if last.packets:
             line.rtp.refresh(last.at, last.ssrc, last.sequence)
             line.heard_at = max(line.heard_at, last.at)
             session.heard = max(session.heard, last.at)
 
+    @staticmethod
+    def _reported(session: Session, line: Line, last: Counters | Figures) -> None:
+        if last.packets:
+            line.rtcp.refresh(last.at, last.ssrc, 0)
+            if session.held():
+                line.heard_at = max(line.heard_at, last.at)
+                session.heard = max(session.heard, last.at)
 
-def rule_for(line: Line, peer: Line | None) -> Rule | None:
-    """The rule of what arrives on this line, once both ends are settled and nothing else is to be done."""
-    if (
-        line.chain
-        or line.busy
-        or peer is None
-        or peer.player is not None
-        or not line.is_rtp
-        or line.rtp.locked is None
-        or line.rtp.locked != line.rtp.target  # it hears elsewhere: no socket can be connected to both
-        or peer.rtp.locked is None
-    ):
+    def renew(self) -> None:
+        """What the path wants to have put anew, and what it would measure by the wrong clock, is put anew."""
+        found = {id(session): session for session in self.watch.strayed}
+        self.watch.strayed.clear()
+        for local in self.path.stale():
+            place = self._places.get(local)
+            if place is not None:
+                found[id(place.session)] = place.session
+                if place.is_rtcp:
+                    self._silence(place.session, place.line)
+                else:
+                    self.withdraw(place.session, place.line)
+        for session in found.values():
+            self.settle(session)
+
+    def overheard(self, local: Addr, data: bytes, now: float) -> None:
+        """A path has carried this packet, which came to `local`: the whole of RTCP, or the head of RTP with a
+        telephone-event.
+        """
+        place = self._places.get(local)
+        if place is None:
+            return
+        session, branch, _, line, is_rtcp = place
+        if not is_rtcp:
+            if line.rule is not None and len(data) >= RTP_HEADER:
+                overhear(line.heard(), data)
+            return
+        peer = _opposite(session, session.audible(), branch, line)
+        if peer is not None and not line.secured and is_valid_rtcp(data):
+            reported_by(line, peer, data, now)
+
+
+def _opposite(session: Session, heard: Branch | None, branch: Branch | None, line: Line) -> Line | None:
+    """The line of the other side, as long as one is heard and this one is a part of it."""
+    if heard is None or branch not in (None, heard):
         return None
-    if peer.rtp.target is None:
-        return None
-    local, via = Addr(line.pair.host, line.pair.rtp), Addr(peer.pair.host, peer.pair.rtp)
-    return Rule(local, line.rtp.locked, via, peer.rtp.target)
+    return (heard.leg if branch is None else session.caller).lines.get(line.index)

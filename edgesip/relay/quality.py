@@ -31,7 +31,6 @@ def look(looks: Sequence[Look], sums: Sums) -> None:
 
     A track stands in `looks` once.
     """
-    before = [(track.lost, track.reordered, track.duplicates, track.events) for track, _ in looks]
     for track, heads in looks:
         track.begin(heads)
     known = [(track.current, heads) for track, heads in looks if track.current is not None and heads.heads]
@@ -45,8 +44,8 @@ def look(looks: Sequence[Look], sums: Sums) -> None:
         else:
             for at, head in zip(heads.ats, heads.heads, strict=True):
                 track.step(at, head)
-    for (track, heads), (lost, reordered, duplicates, events) in zip(looks, before, strict=True):
-        sums.add(track, heads.packets, lost, reordered, duplicates, events)
+    for track, _ in looks:
+        sums.add(track)
 
 
 def _advance(streams: Sequence[tuple[Source, Heads]]) -> dict[int, int]:

@@ -21,6 +21,7 @@ from edgesip.relay.links import Link, SocketPath, bound
 from edgesip.relay.moments import Moment
 from edgesip.relay.mos import Sums
 from edgesip.relay.path import Entry, Path
+from edgesip.relay.paths import Overheard, Paths
 from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Prompt
 from edgesip.relay.rule import RTP_HEADER
@@ -64,8 +65,8 @@ class RelayService:
     """The relay as the process has it: `core` is what signalling is given as its media.
 
     `on_events` gets the moments and what each sweep brought; it is called from the loop. Construct and use
-    it in the loop's thread. A `path` of one's own must carry by itself; without one settled streams go
-    through `forward`.
+    it in the loop's thread. Settled streams go through `forward`, but for those that `kernel` takes, a path
+    that carries by itself: `overheard` has copies of what the core must know of. Without one `why` says why.
     """
 
     def __init__(
@@ -74,7 +75,9 @@ class RelayService:
         loop: asyncio.AbstractEventLoop,
         on_events: Callable[[Sequence[News]], None],
         *,
-        path: Path | None = None,
+        kernel: Path | None = None,
+        overheard: Overheard | None = None,
+        why: str = "",
         entropy: Callable[[int], bytes] = os.urandom,
         clock: Callable[[], float] = time.monotonic,
         prompts: Callable[[str], Prompt | None] = no_prompts,
@@ -94,11 +97,13 @@ class RelayService:
         self._look: Callable[[Sequence[tuple[Track, Heads]], Sums], None] | None = None
         self.sums = Sums()
         self.lost: dict[str, int] = {"rtp:rtp_send_dropped": 0, "rtp:rtp_socket_errors": 0}
+        self._overheard = overheard
+        sockets = SocketPath(self._by_local, why)
         self.core = RelayCore(
             settings,
             bind=self.bind,
             unbind=self.unbind,
-            path=path or SocketPath(self._by_local),
+            path=sockets if kernel is None else Paths(kernel, sockets),
             entropy=entropy,
             prompts=prompts,
             alarm=self._alarm,
@@ -112,6 +117,8 @@ class RelayService:
     def start(self) -> None:
         """Begin to read and to sweep."""
         self._loop.add_reader(self._poll.fileno(), self.drain)
+        if self._overheard is not None:
+            self._loop.add_reader(self._overheard.fileno(), self.listen)
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
         from edgesip.relay.quality import look  # with numpy, which no verb has to wait for
 
@@ -128,6 +135,8 @@ class RelayService:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._loop.remove_reader(self._poll.fileno())
+            if self._overheard is not None:
+                self._loop.remove_reader(self._overheard.fileno())
         if self._looker is not None:
             self._looker.cancel()
         if self._tender is not None:
@@ -239,6 +248,13 @@ class RelayService:
             else:
                 return
 
+    def listen(self) -> None:
+        """What the kernel has forwarded of what the core must know of."""
+        if self._overheard is not None:
+            now, packets = self._clock(), self.core.packets
+            for local, data in self._overheard.copies():
+                packets.overheard(local, data, now)
+
     # Time.
 
     def _alarm(self, at: float) -> None:
@@ -294,6 +310,7 @@ class RelayService:
 
     def _sweep(self) -> None:
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        self.core.path.sweep()
         now = self._clock()
         events = [*self.core.moments.take(), *self.core.tick(now)]
         if events:

@@ -120,6 +120,19 @@ class Report:
     jitter: int
 
 
+class Counted(NamedTuple):
+    """What one stream has counted at some time."""
+
+    packets: int
+    lost: int
+    reordered: int
+    duplicates: int
+    events: int
+
+
+_NOTHING: Final = Counted(0, 0, 0, 0, 0)
+
+
 @dataclass(slots=True, eq=False)
 class Track:
     """The RTP that comes from one side of a line.
@@ -127,7 +140,8 @@ class Track:
     `meaning` is what `codecs` was read from, `types` counts packets by payload type, `events` those of RFC
     4733, `changes` those of the SSRC. `near` is seconds there and back between us and this side, `rtt`
     between both sides, None as long as no RTCP told; `told_rtt` is one that was not added up yet. `report`
-    is what the other side says of this stream. `mos_*` are of single looks.
+    is what the other side says of this stream. `mos_*` are of single looks, `summed` is what they have added
+    up already; `overheard` counts packets of events whose heads came before a path counted them.
     """
 
     codecs: dict[int, Codec] = field(default_factory=dict)
@@ -147,6 +161,8 @@ class Track:
     near: float | None = None
     rtt: float | None = None
     told_rtt: float | None = None
+    overheard: int = 0
+    summed: Counted = _NOTHING
     report: Report | None = None
     sent_reports: list[tuple[int, float]] = field(default_factory=list)
     mos_sum: float = 0.0
@@ -154,12 +170,14 @@ class Track:
     mos_count: int = 0
     jitter_max: float = 0.0
     _event: tuple[int, int, int] = (-1, 0, 0)
+    _spoke: int | None = None
     _waiting: int = 0
     _ats: deque[float] = field(default_factory=lambda: deque(maxlen=ROOM))
     _heads: deque[bytes] = field(default_factory=lambda: deque(maxlen=ROOM))
 
     def use(self, codecs: dict[int, Codec]) -> None:
         """Payload types mean this from now on."""
+        self._spoke = self.speech()
         self.codecs = codecs
         for source in self.sources.values():
             source.payload_type = -1
@@ -193,8 +211,27 @@ class Track:
 
     @property
     def idle(self) -> bool:
-        """True when nothing waits to be looked at."""
-        return not self._waiting
+        """True when nothing waits to be looked at, or to be added up."""
+        return not self._waiting and self.packets == self.summed.packets
+
+    def counted(self) -> Counted:
+        """What was counted so far."""
+        return Counted(self.packets, self.lost, self.reordered, self.duplicates, self.events)
+
+    def speech(self) -> int | None:
+        """The payload type of the last packet that was no telephone-event; None before the first one."""
+        for head in reversed(self._heads):
+            codec = self.codecs.get(head[1] & 0x7F)
+            if codec is None or codec.name != EVENT:
+                return head[1] & 0x7F
+        source = self.current
+        return self._spoke if source is None or source.payload_type < 0 else source.payload_type
+
+    def paused(self, since: float, until: float) -> None:
+        """No packet came in between: remembered when it is the longest pause so far, and worth it."""
+        longest = PAUSE if self.pause is None else self.pause[1] - self.pause[0]
+        if until - since > longest:
+            self.pause = (since, until)
 
     def begin(self, heads: Heads) -> None:
         """Count packets, and how many of them nobody looks at: these are no loss."""
@@ -202,10 +239,8 @@ class Track:
         self.packets += heads.packets
         if not heads.ats:
             return
-        if self.at is not None and heads.ats[0] - self.at > PAUSE and not skipped:
-            pause = (self.at, heads.ats[0])
-            if self.pause is None or pause[1] - pause[0] > self.pause[1] - self.pause[0]:
-                self.pause = pause
+        if self.at is not None and not skipped:
+            self.paused(self.at, heads.ats[0])
         if self.first_at is None:
             self.first_at = heads.ats[0]
         self.at = heads.ats[-1]
@@ -246,6 +281,21 @@ class Track:
             source.transit(at, timestamp)
         source.payload_type, source.rate = kind, rate
         source.at, source.timestamp = at, timestamp
+
+    def source(
+        self, ssrc: int, payload_type: int, rate: int, sequence: int, timestamp: int, at: float
+    ) -> Source:
+        """This SSRC speaks now, at this place of its stream."""
+        found = self.sources.get(ssrc)
+        if found is None:
+            found = self._appear(Source(ssrc, payload_type, rate, sequence, timestamp, at, at))
+        self.current = found
+        return found
+
+    def press(self, head: bytes) -> None:
+        """Only the event in this head of a packet of telephone-event is looked at."""
+        _, second, _, timestamp, ssrc, code, _, duration = _HEAD.unpack(head.ljust(HEAD, b"\0")[:HEAD])
+        self._dtmf(ssrc, timestamp, code, duration, second >= 0x80)
 
     def _appear(self, source: Source) -> Source:
         if len(self.sources) >= MAX_SOURCES:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgesip.relay.cases import Media, Part, ended, living
-from edgesip.relay.figures import codecs_in
 from edgesip.relay.leg import Leg, Line
+from edgesip.relay.measured import absorb
 from edgesip.relay.path import Path
+from edgesip.relay.rule import Rule
 from edgesip.relay.session import Branch, Key, Session
+from edgesip.relay.settled import mean, rate_of
 from edgesip.relay.track import Heads, Track
 
 PARTS = 8
@@ -26,7 +28,10 @@ Look = tuple[Track, Heads]
 
 
 class Watch:
-    """Whose turn it is, and lines that were given back since."""
+    """Whose turn it is, and lines that were given back since.
+
+    `strayed` are sessions with a stream that turned out to have another clock than the path measures it by.
+    """
 
     def __init__(self, path: Path, sessions: Mapping[Key, Session]) -> None:
         self._path = path
@@ -36,6 +41,7 @@ class Watch:
         self._part = 0
         self._new: list[Part] = []
         self._gone: dict[int, tuple[Session, list[Part]]] = {}
+        self.strayed: list[Session] = []
 
     def gone(self, session: Session, branch: Branch | None, leg: Leg, line: Line) -> None:
         """These ports are given back; the path has dropped them already."""
@@ -83,18 +89,34 @@ class Watch:
         """What of one session is to be looked at."""
         found = []
         for branch, _, line in session.lines():
-            heads = None if line.rule is None else self._path.heads(line.rule.local)
-            if heads is not None and heads.packets:
-                line.heard().add(heads)
+            if line.rule is not None:
+                self._ask(session, line, line.rule)
             track = line.track
             if track is None or track.idle:
                 continue
             heard = session.audible() if branch is None else None
             peer = session.caller if branch is not None else heard.leg if heard is not None else None
             across = None if peer is None else peer.lines.get(line.index)
-            _meaning(track, line, across)
+            mean(track, line, across)
             found.append((track, track.take()))
         return found
+
+    def _ask(self, session: Session, line: Line, rule: Rule) -> None:
+        """What the path has of this rule since it was asked last: heads, or what it measured itself."""
+        heads = self._path.heads(rule.local)
+        if heads is not None:
+            if heads.packets:
+                line.heard().add(heads)
+            return
+        figures = self._path.figures(rule.local)
+        if figures is None or figures is line.measured:
+            return
+        track = line.heard()
+        absorb(track, figures, line.measured)
+        line.measured = figures
+        kind = figures.payload_type
+        if kind >= 0 and rate_of(kind, track) not in (0, rule.rate):
+            self.strayed.append(session)
 
     def over(self) -> list[Look]:
         """What of lines that are gone is to be looked at."""
@@ -104,14 +126,6 @@ class Watch:
             track = part.line.track
             if track is not None and not track.idle:
                 if not track.meaning:
-                    _meaning(track, part.line, None)
+                    mean(track, part.line, None)
                 found.append((track, track.take()))
         return found
-
-
-def _meaning(track: Track, line: Line, across: Line | None) -> None:
-    """Let the track know what payload types mean: as the one who hears them said, else as who sends them."""
-    texts = (b"" if across is None else across.text, line.text)
-    if texts != track.meaning:
-        track.meaning = texts
-        track.use(codecs_in(*texts))

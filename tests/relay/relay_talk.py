@@ -15,11 +15,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from kernel_twin import KernelTwin
+
 from edgesip.address import Addr, Flow
 from edgesip.relay.core import Refusal, RelayCore, Settings
 from edgesip.relay.flags import read
 from edgesip.relay.interface import Interface
 from edgesip.relay.path import Path, UserPath
+from edgesip.relay.paths import Paths
 from edgesip.relay.ports import Pair
 from edgesip.relay.prompt import Prompt
 from edgesip.relay.service import forward
@@ -125,6 +128,7 @@ class Talk:
         self,
         *,
         path: Path | None = None,
+        kernel: KernelTwin | None = None,
         low: int = 20000,
         high: int = 20999,
         max_sessions: int = 100,
@@ -140,6 +144,9 @@ class Talk:
         self.alarms: list[float] = []
         self.binder = Binder()
         self.path = UserPath()
+        self.kernel = kernel
+        if kernel is not None:
+            path = Paths(kernel, self.path)
         self.settings = Settings(
             enabled,
             address,
@@ -230,12 +237,22 @@ class Talk:
         """One datagram at a port of the relay, as the service would treat it; how many left for it."""
         out: list[tuple[Addr, Addr, bytes]] = []
         entry = self.path.entries.get(local)
-        if entry is not None and forward(entry, packet, source, self.now):
+        carried = None if self.kernel is None else self.kernel.arrive(local, source, packet, self.now)
+        if carried is not None:
+            out.append(carried)
+            self.overhear()
+        elif entry is not None and forward(entry, packet, source, self.now):
             out.append((entry.rule.via, entry.to, packet))
         else:
             out.extend(self.core.receive(local, packet, source, self.now))
         self._deliver(out)
         return len(out)
+
+    def overhear(self) -> None:
+        """The core hears of what the kernel has forwarded."""
+        if self.kernel is not None:
+            for local, data in self.kernel.copies():
+                self.core.packets.overheard(local, data, self.now)
 
     def _deliver(self, out: Sequence[tuple[Addr, Addr, bytes]]) -> None:
         self.sent.extend(out)

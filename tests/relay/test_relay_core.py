@@ -111,7 +111,7 @@ def test_a_rule_is_put_when_both_ends_are_locked_and_says_so() -> None:
     assert talk.caller.relay is not None
     assert talk.callee.relay is not None
     rule = Rule(talk.caller.relay, talk.caller.media, talk.callee.relay, talk.callee.media)
-    assert talk.path.entries[talk.caller.relay].rule == rule
+    assert talk.path.entries[talk.caller.relay].rule == rule._replace(rate=8000)
 
 
 def test_counts_are_one_whoever_carried() -> None:

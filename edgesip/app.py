@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import lending, pinging, prompting, publicity, relaying, silencing, subscribing
+from edgesip import lending, pinging, prompting, publicity, relaying, resuming, silencing, subscribing
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, nathelper, prompts, record, reload, rtp, subscriptions, tm, ul, why
@@ -36,7 +36,7 @@ from edgesip.keepsakes import Keepsakes
 from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_users
 from edgesip.locating import Registered, usrloc_of
 from edgesip.naming import blocklist_for, refresh, refreshing, resolver_for
-from edgesip.places import kept_db
+from edgesip.places import calls_db, kept_db
 from edgesip.profile import ConfigError, Profile
 from edgesip.proving import digest_of, rooms_of, users_of
 from edgesip.recording import recorder_for
@@ -191,6 +191,7 @@ class Edge:
             stack.callback(recorder.close)
         if media is not None:
             self._lent = reloading.lent = lending.Lent(profile, media.core, log.writer("edgesip.rtpp"))
+        self._resume(stack)
         if store is not None:
             rules = LoadRules(profile.usrloc.db_mode, profile.usrloc.db_load, profile.usrloc.db_clean_tcp)
             load_bindings(store, service.core.usrloc, self._listens, self._wall_offset, self._log, rules)
@@ -240,6 +241,11 @@ class Edge:
         if self._lent is not None:
             await self._lent.serve(stack)
         return self._ready(max_sessions)
+
+    def _resume(self, stack: contextlib.AsyncExitStack) -> None:
+        rooms = resuming.Rooms(self._service.core.dialogs, self._media_core)
+        told = self._lent.adopt if self._lent is not None else None
+        resuming.begin(stack, calls_db(self.profile.state_dir), rooms, self._wall_offset, told, self._log)
 
     async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ class Lent:
     def timed_out(self, key: Key, now: float) -> bool:
         """The media of this session has ended; False when it is not lent."""
         return self._commands.timed_out(key, now)
+
+    def adopt(self, keys: Iterable[Key], now: float) -> None:
+        """Those of these sessions that were lent are so again, to whoever knows their names."""
+        for key in keys:
+            self._commands.adopt(key, now)
 
     def use(self, profile: Profile) -> None:
         """Who may ask, and who may be told, in force from now on."""

@@ -42,6 +42,11 @@ def subscribers_db(state_dir: Path) -> Path:
     return state_dir / "subscribers.db"
 
 
+def calls_db(state_dir: Path) -> Path:
+    """The SQLite file that keeps the calls that are up."""
+    return state_dir / "calls.db"
+
+
 def auth_secret(state_dir: Path) -> Path:
     """What nonces are keyed with, unless `auth.secret` is set."""
     return state_dir / "auth.secret"

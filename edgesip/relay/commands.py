@@ -294,6 +294,18 @@ class Commands:
             del self._unanswered[call.key]  # to the end of the line
             self._unanswered[call.key] = now
 
+    def adopt(self, key: Key, now: float) -> None:
+        """A session of a process that is gone: who owned it may go on with it, or end it."""
+        session = self._core.session(key)
+        if session is None or not key[1].startswith(stated.OWNED) or key in self._keys:
+            return
+        second = session.branches[stated.BRANCH].tag or None
+        call = _Call(key, key[0], key[1].removeprefix(stated.OWNED), second, {"strong"})
+        self._keys[key] = call
+        self._calls.setdefault(call.call_id, []).append(call)
+        if not session.answered:
+            self._unanswered[key] = now
+
     def _told(self, notify: Notify | None, controller: str) -> Notify | None:
         """Who wants to be told, if he may be."""
         if notify is None:

@@ -324,6 +324,11 @@ class RelayCore:
         return self._sessions.get(key)
 
     @property
+    def keys(self) -> list[Key]:
+        """Those of all living sessions."""
+        return list(self._sessions)
+
+    @property
     def seats(self) -> Interfaces:
         """Where legs can have their ports."""
         return self._ports

@@ -110,6 +110,11 @@ class Interfaces:
         """A bound pair of ports; None when there is none."""
         return self._ports[interface].lease(host, now)
 
+    def claim(self, interface: str, pair: Pair) -> bool:
+        """This very pair, bound; False when it cannot be had, or there is no such interface any more."""
+        ports = self._ports.get(interface)
+        return ports is not None and ports.claim(pair)
+
     def release(self, pair: Pair, now: float) -> None:
         """Unbind a pair and let it rest."""
         for ports in self._pools.values():

@@ -352,7 +352,10 @@ class Latch:
         return now - self.signalled_at >= WINDOW
 
     def record(self, wall_offset: float) -> dict[str, Any]:
-        """What has to survive the process, as JSON with wall times; who was merely tried is not in it."""
+        """What has to survive the process, as JSON with wall times; who was merely tried is not in it.
+
+        Nor is what its whole leg has in common: the reach.
+        """
         best, old = self.best, self.old
         return {
             "rtcp": self.rtcp,
@@ -360,11 +363,11 @@ class Latch:
             "expect": None if self.signalled is None else _expect_record(self.signalled),
             "signalled_at": self.signalled_at + wall_offset,
             "unlocked": self.unlocked,
-            "target": self.target,
+            "target": plain(self.target),
             "proven": self.proven,
-            "best": None if best is None else [best.source, best.rank, best.ssrc, best.sequence],
+            "best": None if best is None else [[*best.source], int(best.rank), best.ssrc, best.sequence],
             "best_at": None if best is None else best.at + wall_offset,
-            "old": old,
+            "old": plain(old),
             "old_until": self.old_until + wall_offset,
             "tied": self.tied,
             "contested": self.contested,
@@ -373,8 +376,10 @@ class Latch:
         }
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Latch:
-        """The latch that `record` described; KeyError, TypeError or ValueError when it does not."""
+    def from_record(cls, record: dict[str, Any], wall_offset: float, reach: Reach) -> Latch:
+        """The latch that `record` described, of a leg with this reach; KeyError, TypeError or ValueError
+        when it does not.
+        """
         best = None
         if record["best"] is not None:
             source, rank, ssrc, sequence = record["best"]
@@ -383,7 +388,7 @@ class Latch:
         return cls(
             rtcp=record["rtcp"],
             state=State(record["state"]),
-            signalled=None if record["expect"] is None else _expect_from(record["expect"]),
+            signalled=None if record["expect"] is None else _expect_from(record["expect"], reach),
             signalled_at=record["signalled_at"] - wall_offset,
             unlocked=record["unlocked"],
             target=None if record["target"] is None else Addr(*record["target"]),
@@ -398,12 +403,16 @@ class Latch:
         )
 
 
+def plain(addr: Addr | None) -> list[Any] | None:
+    """An address as a list, which any JSON encoder takes."""
+    return None if addr is None else [*addr]
+
+
 def _expect_record(expect: Expect) -> list[Any]:
-    loopback, own, low, high = expect.reach
-    reach = [loopback, sorted(own), low, high]
-    return [expect.host, expect.port, expect.sip, reach, expect.learn.value, expect.trust, expect.handover]
+    host, port, sip, _, learn, trust, handover = expect
+    return [host, port, sip, learn.value, trust, handover]
 
 
-def _expect_from(record: list[Any]) -> Expect:
-    host, port, sip, (loopback, own, low, high), learn, trust, handover = record
-    return Expect(host, port, sip, Reach(loopback, frozenset(own), low, high), Learn(learn), trust, handover)
+def _expect_from(record: list[Any], reach: Reach) -> Expect:
+    host, port, sip, learn, trust, handover = record
+    return Expect(host, port, sip, reach, Learn(learn), trust, handover)

@@ -150,7 +150,7 @@ class Line:
         """The line as JSON with wall times; the rule is not in it, it follows from two locked latches."""
         return {
             "index": self.index,
-            "pair": self.pair,
+            "pair": [*self.pair],
             "kind": self.kind,
             "is_rtp": self.is_rtp,
             "secured": self.secured,
@@ -168,12 +168,19 @@ class Line:
             "rtcp": self.rtcp.record(wall_offset),
             "packets": self.packets,
             "octets": self.octets,
-            "heard_at": self.heard_at + wall_offset,
+            "heard_at": self.heard_at and self.heard_at + wall_offset,
+            "withheld": self.withheld,
+            "invalid": self.invalid,
+            "text": self.text.decode("latin-1"),
+            "turned_at": None if self.turned_at is None else self.turned_at + wall_offset,
         }
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], wall_offset: float) -> Line:
-        """The line that `record` described; KeyError, TypeError or ValueError when it does not."""
+    def from_record(cls, record: dict[str, Any], wall_offset: float, reach: Reach) -> Line:
+        """The line that `record` described, of a leg with this reach; KeyError, TypeError or ValueError when
+        it does not.
+        """
+        turned = record["turned_at"]
         return cls(
             index=record["index"],
             pair=Pair(*record["pair"]),
@@ -188,13 +195,17 @@ class Line:
             listens=record["listens"],
             codes=frozenset(record["codes"]),
             valid=frozenset(record["valid"]),
-            rtp=Latch.from_record(record["rtp"], wall_offset),
-            rtcp=Latch.from_record(record["rtcp"], wall_offset),
+            rtp=Latch.from_record(record["rtp"], wall_offset, reach),
+            rtcp=Latch.from_record(record["rtcp"], wall_offset, reach),
             packets=record["packets"],
             octets=record["octets"],
             fmts=tuple(record["fmts"]),
             ptime=record["ptime"],
-            heard_at=record["heard_at"] - wall_offset,
+            heard_at=record["heard_at"] and record["heard_at"] - wall_offset,
+            withheld=record["withheld"],
+            invalid=record["invalid"],
+            text=record["text"].encode("latin-1"),
+            turned_at=None if turned is None else turned - wall_offset,
         )
 
 
@@ -270,12 +281,13 @@ class Leg:
     def from_record(cls, record: dict[str, Any], wall_offset: float) -> Leg:
         """The leg that `record` described; KeyError, TypeError or ValueError when it does not."""
         loopback, own, low, high = record["reach"]
-        lines = [Line.from_record(each, wall_offset) for each in record["lines"]]
+        reach = Reach(loopback, frozenset(own), low, high)
+        lines = [Line.from_record(each, wall_offset, reach) for each in record["lines"]]
         return cls(
             side=record["side"],
             host=record["host"],
             written=record["written"],
-            reach=Reach(loopback, frozenset(own), low, high),
+            reach=reach,
             sip=record["sip"],
             interface=record["interface"],
             learn=Learn(record["learn"]),

@@ -48,6 +48,15 @@ class Moments:
         ]
         self._add(now, call_id, "media opened", tuple(ports))
 
+    def resumed(self, now: float, call_id: str, legs: Sequence[Leg]) -> None:
+        """A call of a process that is gone: its ports are bound again."""
+        ports = [
+            (f"{leg.side} {line.kind}", f"{leg.written}:{line.pair.rtp}")
+            for leg in legs
+            for line in leg.lines.values()
+        ]
+        self._add(now, call_id, "media taken up again", tuple(ports))
+
     def learned(self, now: float, call_id: str, leg: Leg, line: Line, rtcp: bool) -> None:
         """Another address is believed from now on."""
         latch = line.rtcp if rtcp else line.rtp

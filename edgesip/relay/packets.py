@@ -64,13 +64,15 @@ class _Place(NamedTuple):
 class Packets:
     """Every bound port of every call, and the path that carries what is settled.
 
-    `counts` are totals since the start; `moments` is what became of each call's media.
+    `counts` are totals since the start; `moments` is what became of each call's media; `changed` are the
+    sessions of which something that lasts has changed, where somebody has asked for them (`kept`).
     """
 
     def __init__(self, path: Path, sessions: Mapping[Key, Session]) -> None:
         self.path = path
         self.moments = Moments()
         self.watch = Watch(path, sessions)
+        self.changed: dict[Key, None] | None = None
         self._places: dict[Addr, _Place] = {}
         self._events: list[StrangeSource | LooseSource] = []
         names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven blocked"
@@ -84,6 +86,7 @@ class Packets:
     def open(self, session: Session, branch: Branch | None, leg: Leg, line: Line) -> None:
         """Packets may come to the line's ports from now on; `branch` None is the caller's side."""
         pair = line.pair
+        self._touch(session)
         if leg.side in session.blocked:
             line.busy |= {BLOCKED}
         self._places[Addr(pair.host, pair.rtp)] = _Place(session, branch, leg, line, False)
@@ -94,6 +97,7 @@ class Packets:
         pair = line.pair
         place = self._places.pop(Addr(pair.host, pair.rtp))
         del self._places[Addr(pair.host, pair.rtcp)]
+        self._touch(place.session)
         self.withdraw(place.session, line)
         self._silence(place.session, line)
         self.watch.gone(place.session, place.branch, place.leg, line)
@@ -237,6 +241,7 @@ class Packets:
 
     def settle(self, session: Session) -> None:
         """Put and drop rules until the path carries exactly the streams whose both ends are locked."""
+        self._touch(session)
         heard = session.audible() if session.active is not None else None
         for branch, leg, line in session.lines():
             if leg.ptime or line.chain or session.sink is not None:
@@ -253,6 +258,10 @@ class Packets:
                 self._silence(session, line)
                 if rule is not None and self.path.put(rule):
                     line.rtcp_rule = rule
+
+    def _touch(self, session: Session) -> None:
+        if self.changed is not None:
+            self.changed[session.key] = None
 
     def withdraw(self, session: Session, line: Line) -> None:
         """Drop the line's rule for RTP, keeping what the path had counted."""

@@ -81,9 +81,7 @@ class Ports:
         Pairs that refuse to be bound rest like released ones and are tried again later. When TRIES in a
         row refuse, the fault is not theirs (no such address, no more files): they stay free.
         """
-        pool = self._pools.get(host)
-        if pool is None:
-            pool = self._pools[host] = _Pool(list(self._evens))
+        pool = self._pool(host)
         pool.wake(now)
         free = pool.free
         # Tried ports move behind `last`, inside the list: whatever `bind` does, none can get lost.
@@ -97,6 +95,23 @@ class Ports:
                 del free[last:]
                 return pair
         return None
+
+    def claim(self, pair: Pair) -> bool:
+        """Lease this very pair, known from before; False when it is not free or cannot be bound."""
+        if pair.rtp not in self._evens or pair.rtcp != pair.rtp + 1:
+            return False
+        free = self._pool(pair.host).free
+        if pair.rtp not in free or not self._bind(pair):
+            return False
+        free.remove(pair.rtp)
+        self._leased.add(pair)
+        return True
+
+    def _pool(self, host: str) -> _Pool:
+        pool = self._pools.get(host)
+        if pool is None:
+            pool = self._pools[host] = _Pool(list(self._evens))
+        return pool
 
     def release(self, pair: Pair, now: float) -> None:
         """Unbind a leased pair and let it rest; a pair that is not leased is left alone."""

@@ -377,7 +377,9 @@ class Session:
             "active": self.active,
             "fixed": self.fixed,
             "heard": self.heard + wall_offset,
+            "signalled": self.signalled + wall_offset,
             "answered_at": self.answered_at and self.answered_at + wall_offset,
+            "blocked": sorted(self.blocked),
             "style": [self.style.origin, self.style.connection, self.style.mark.decode("latin-1")],
         }
 
@@ -401,9 +403,10 @@ class Session:
             active=record["active"],
             fixed=None if fixed is None else (fixed[0], fixed[1]),
             heard=heard,
-            signalled=heard,
+            signalled=record["signalled"] - wall_offset,
             partner=None if partner is None else partner.leg,
             partner_tag="" if partner is None else partner.tag,
             answered_at=record["answered_at"] and record["answered_at"] - wall_offset,
             style=Style(origin, connection, mark.encode("latin-1")),
+            blocked=frozenset(record["blocked"]),
         )

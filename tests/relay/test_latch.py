@@ -539,5 +539,5 @@ def test_a_latch_survives_its_record() -> None:
     moving.expect(Expect(OTHER, 7000, OTHER, REACH), 8.0)
     for made in (Latch(), latch(unlocked=False), moving, rtcp()):
         record = json.loads(json.dumps(made.record(1024.0)))
-        assert Latch.from_record(record, 1024.0) == made
-        assert Latch.from_record(record, 1000.0).signalled_at == made.signalled_at + 24.0
+        assert Latch.from_record(record, 1024.0, REACH) == made
+        assert Latch.from_record(record, 1000.0, REACH).signalled_at == made.signalled_at + 24.0

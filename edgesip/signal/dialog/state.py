@@ -5,7 +5,7 @@ Holds `Dialog` and `Leg`, and their records. Knows nothing of transactions, sock
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from typing import Any
 
@@ -181,8 +181,8 @@ class Dialog:
         return {
             "call_id": self.call_id,
             "ruri": self.ruri,
-            "caller": asdict(self.caller) | {"flow": _flow_record(self.caller.flow)},
-            "callee": asdict(self.callee) | {"flow": _flow_record(self.callee.flow)},
+            "caller": _leg_record(self.caller),
+            "callee": _leg_record(self.callee),
             "h_entry": self.h_entry,
             "h_id": self.h_id,
             "state": int(self.state),
@@ -223,6 +223,19 @@ class Dialog:
 def other(side: str) -> str:
     """The far side."""
     return "callee" if side == "caller" else "caller"
+
+
+def _leg_record(leg: Leg) -> dict[str, Any]:
+    return {
+        "uri": leg.uri,
+        "tag": leg.tag,
+        "contact": leg.contact,
+        "routes": leg.routes,
+        "cseq": leg.cseq,
+        "flow": _flow_record(leg.flow),
+        "nated": leg.nated,
+        "ruid": leg.ruid,
+    }
 
 
 def _flow_record(flow: Flow | None) -> list[Any] | None:

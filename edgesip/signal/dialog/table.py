@@ -44,6 +44,8 @@ class Dialogs:
         self._timers: Timers[tuple[str, Dialog]] = Timers()
         self._ended: dict[Dialog, None] = {}
         self._next_id = 0
+        self.changed: dict[Dialog, None] | None = None
+        """Dialogs of which something that lasts has changed, where somebody has asked for them (`kept`)."""
         self.counters: dict[str, int] = {
             "dialog:processed_dialogs": 0,
             "dialog:expired_dialogs": 0,
@@ -181,6 +183,7 @@ class Dialogs:
         if dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED) or not dialog.moved(On.ANSWER):
             return False
         dialog.callee, dialog.branch, dialog.start = leg, branch, now
+        self.touch(dialog)
         self._rearm(dialog, now)
         self._timers.set(("noack", dialog), now + NOACK_TIMEOUT)
         return True
@@ -189,6 +192,7 @@ class Dialogs:
         """An in-dialog request passes: CSeq follows it. A BYE ends nothing before its answer (`left`)."""
         headers = request.headers
         leg = dialog.leg(side)
+        self.touch(dialog)
         if headers.cseq.number > leg.cseq:
             dialog.put_leg(side, leg.with_cseq(headers.cseq.number))
         if request.method == "ACK":
@@ -199,6 +203,28 @@ class Dialogs:
             dialog.leaving = dialog.leaving or now
         elif dialog.state is DialogState.CONFIRMED:
             self._rearm(dialog, now)
+
+    def touch(self, dialog: Dialog) -> None:
+        """Something of it has changed that shall outlive the process."""
+        if self.changed is not None:
+            self.changed[dialog] = None
+
+    def restore(self, dialog: Dialog, now: float) -> bool:
+        """Take in a dialog of a process that is gone; False when it is known, or was to end meanwhile.
+
+        One whose ACK was still to come waits for it as long again.
+        """
+        (call_id, caller), tag = dialog.key, dialog.callee.tag
+        known = self._by_tags.get((call_id, caller, tag), ())
+        if dialog.expires <= now or any(one.did == dialog.did for one, _ in known):
+            return False
+        self._next_id = max(self._next_id, dialog.h_id)
+        self._by_call.setdefault(dialog.key, []).append(dialog)
+        self._index(dialog)
+        self._timers.set(("lifetime", dialog), dialog.expires)
+        if dialog.state is DialogState.CONFIRMED_NA:
+            self._timers.set(("noack", dialog), now + NOACK_TIMEOUT)
+        return True
 
     def left(self, dialog: Dialog, side: str, status: int, now: float) -> bool:
         """The BYE of `side` has its final answer, 0 for none: True when that ends the dialog.
@@ -217,6 +243,7 @@ class Dialogs:
         if on is On.FAILURE:
             self.counters["dialog:failed_dialogs"] += 1
         dialog.end, dialog.ended_by = now, why
+        self.touch(dialog)
         self._timers.cancel(("lifetime", dialog))
         self._timers.cancel(("noack", dialog))
         self._timers.set(("forget", dialog), now + END_TIMEOUT)

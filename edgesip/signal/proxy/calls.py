@@ -178,6 +178,7 @@ class Calls:
                     if refreshed.contacts:
                         leg = dialog.leg(side)
                         dialog.put_leg(side, leg.with_contact(str(refreshed.contacts[0].uri)))
+                        self._dialogs.touch(dialog)
             return dialog
         if not headers.to.tag:
             return dialog

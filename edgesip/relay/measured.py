@@ -30,6 +30,7 @@ def absorb(track: Track, now: Figures, before: Figures | None) -> None:
     track.packets += packets
     track.lost += now.lost - old.lost
     track.reordered += now.reordered - old.reordered
+    track.duplicates += now.duplicates - old.duplicates
     track.changes += now.changes - old.changes
     source = track.current
     if source is None or source.ssrc != now.ssrc:
@@ -42,6 +43,7 @@ def absorb(track: Track, now: Figures, before: Figures | None) -> None:
     source.packets += packets
     source.lost += now.lost - old.lost
     source.reordered += now.reordered - old.reordered
+    source.duplicates += now.duplicates - old.duplicates
     if kind >= 0:
         source.payload_type, source.rate, source.timestamp = kind, rate_of(kind, track), now.timestamp
     source.jitter, source.at = now.jitter, now.at

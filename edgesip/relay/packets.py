@@ -243,9 +243,11 @@ class Packets:
         """Put and drop rules until the path carries exactly the streams whose both ends are locked."""
         self._touch(session)
         heard = session.audible() if session.active is not None else None
-        for branch, leg, line in session.lines():
+        lines = list(session.lines())
+        for _, leg, line in lines:
             if leg.ptime or line.chain or session.sink is not None:
                 arrange(session, leg, line)
+        for branch, _, line in lines:
             peer = _opposite(session, heard, branch, line)
             rule = rule_for(line, peer)
             if rule != line.rule:

@@ -38,8 +38,9 @@ class Figures(NamedTuple):
 
     Of RTCP only the first five and `first_at` mean anything. Times are monotonic seconds, `at` and `first_at`
     0.0 with no packet yet; `payload_type` and `timestamp` are those of the last packet that was no
-    telephone-event; `lost` and `reordered` by RFC 3550 §A.1, `jitter` by §A.8 in seconds; `changes` counts
-    those of the SSRC; `gap` is the longest time without a packet, and `gap_at` when it ended.
+    telephone-event; `lost`, `reordered` and `duplicates` by RFC 3550 §A.1, `jitter` by §A.8 in seconds;
+    `changes` counts those of the SSRC; `gap` is the longest time without a packet,
+    and `gap_at` when it ended.
     """
 
     packets: int
@@ -56,6 +57,7 @@ class Figures(NamedTuple):
     changes: int = 0
     gap: float = 0.0
     gap_at: float = 0.0
+    duplicates: int = 0
 
 
 class Path(Protocol):

@@ -68,6 +68,7 @@ class Flow:
             track.changes,
             self.gap,
             self.gap_at,
+            track.duplicates,
         )
 
 
@@ -81,7 +82,7 @@ class KernelTwin:
         self.refuses = ""
         self.lost: list[Addr] = []
         self.heard: list[tuple[Addr, bytes]] = []
-        self.reads = 0
+        self.reads = self.sweeps = 0
         self.closed = False
         self._swept: dict[Addr, Figures] = {}
 
@@ -133,6 +134,7 @@ class KernelTwin:
         return sum(one.packets for one in swept), sum(one.octets for one in swept)
 
     def sweep(self) -> None:
+        self.sweeps += 1
         self._swept = {local: flow.read() for local, flow in self.flows.items()}
 
     def stale(self) -> Sequence[Addr]:

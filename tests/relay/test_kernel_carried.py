@@ -137,6 +137,7 @@ def stream(seed: int) -> list[tuple[float, bytes]]:
         found.append((0.02 + random.random() * 0.005, rtp(number, ssrc)))
     for late in (40, 90, 200):
         found[late], found[late + 1] = found[late + 1], found[late]
+        found.insert(late + 9, found[late + 5])
     for press in range(3):
         number += 1
         event = struct.pack("!BBHII", 0x80, 0x80 | 101, number, 90000 + press * 8000, ssrc)
@@ -144,9 +145,12 @@ def stream(seed: int) -> list[tuple[float, bytes]]:
     return found
 
 
+KNOWN = ("payload_types", "lost", "loss", "reordered", "duplicates", "dtmf", "ssrcs")
+
+
 def comparable(talk: Kept) -> dict[str, Any]:
     shown = talk.figures("caller")
-    return {name: shown[name] for name in ("payload_types", "lost", "loss", "reordered", "dtmf", "ssrcs")}
+    return {name: shown[name] for name in KNOWN}
 
 
 @given(st.integers(0, 10_000), st.integers(1, 120))
@@ -164,7 +168,7 @@ def test_figures_say_what_packets_would_have_said(seed: int, often: int) -> None
     kernel, user = talks
     assert comparable(kernel) == comparable(user)
     assert kernel.figures("caller")["jitter"] == pytest.approx(user.figures("caller")["jitter"], abs=0.6)
-    for name in ("packets_lost", "reordered", "dtmf_events"):
+    for name in ("packets_lost", "reordered", "duplicates", "dtmf_events"):
         assert kernel.sums.counts[f"rtp:rtp_{name}"] == user.sums.counts[f"rtp:rtp_{name}"]
     assert kernel.figures("caller")["mos"] == pytest.approx(user.figures("caller")["mos"], abs=0.1)
 

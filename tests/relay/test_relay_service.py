@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import uvloop
@@ -69,13 +70,15 @@ class Phone:
 class House:
     """A service on a loop, one call between two phones."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.monotonic, **more: Any
+    ) -> None:
         self.loop = loop
         self.events: list[Event] = []
         self.moments: list[Moment] = []
         settings = Settings(True, (), (), LOW, HIGH, 60.0, 20)
         prompts = {"hold": Prompt("hold", {0: b"m" * 8000})}
-        self.service = RelayService(settings, loop, self.hear, clock=clock, prompts=prompts.get)
+        self.service = RelayService(settings, loop, self.hear, clock=clock, prompts=prompts.get, **more)
         self.alice, self.bob = Phone(0xA), Phone(0xB)
         self.ended: list[Media] = []
         self.clock = clock
@@ -98,14 +101,14 @@ class House:
         assert isinstance(answer, bytes)
         self.bob.relay, self.alice.relay = ports_in(offer)[0], ports_in(answer)[0]
 
-    def settle(self) -> None:
+    def settle(self, carried_by: str = "user") -> None:
         for _ in range(3):
             self.alice.speak()
             self.bob.speak()
             self.turn()
         self.alice.heard(), self.bob.heard()
         legs = self.service.core.sessions(self.clock())[0]["legs"]
-        assert [leg["carried_by"] for leg in legs] == ["user", "user"]
+        assert [leg["carried_by"] for leg in legs] == [carried_by] * 2
 
     def turn(self) -> None:
         """Let the loop look at what is there."""
@@ -116,9 +119,10 @@ class House:
 def a_house(
     make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
     clock: Callable[[], float] = time.monotonic,
+    **more: Any,
 ) -> Iterator[House]:
     loop = make_loop()
-    house = House(loop, clock)
+    house = House(loop, clock, **more)
     house.service.start()
     try:
         yield house

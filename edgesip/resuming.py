@@ -26,7 +26,7 @@ from edgesip.store.sqlite import SqliteStore
 
 GATHER = 0.5
 """Seconds for which changes are gathered: what a crash may cost."""
-SLICE = 24
+SLICE = 16
 """Rows written in one go: less than a millisecond, for media waits meanwhile."""
 PAUSE = 0.005
 """Seconds between two goes when more waits."""

@@ -351,55 +351,58 @@ class Latch:
     def _window_over(self, now: float) -> bool:
         return now - self.signalled_at >= WINDOW
 
-    def record(self, wall_offset: float) -> dict[str, Any]:
+    def record(self, wall_offset: float) -> list[Any]:
         """What has to survive the process, as JSON with wall times; who was merely tried is not in it.
 
-        Nor is what its whole leg has in common: the reach.
+        Nor is what its whole leg has in common: the reach. By place, not by name: a call has four of these.
         """
-        best, old = self.best, self.old
-        return {
-            "rtcp": self.rtcp,
-            "state": self.state.value,
-            "expect": None if self.signalled is None else _expect_record(self.signalled),
-            "signalled_at": self.signalled_at + wall_offset,
-            "unlocked": self.unlocked,
-            "target": plain(self.target),
-            "proven": self.proven,
-            "best": None if best is None else [[*best.source], int(best.rank), best.ssrc, best.sequence],
-            "best_at": None if best is None else best.at + wall_offset,
-            "old": plain(old),
-            "old_until": self.old_until + wall_offset,
-            "tied": self.tied,
-            "contested": self.contested,
-            "mismatches": self.mismatches,
-            "relatches": self.relatches,
-        }
+        best = self.best
+        return [
+            self.rtcp,
+            self.state.value,
+            None if self.signalled is None else _expect_record(self.signalled),
+            self.signalled_at + wall_offset,
+            self.unlocked,
+            plain(self.target),
+            self.proven,
+            None
+            if best is None
+            else [*best.source, int(best.rank), best.ssrc, best.sequence, best.at + wall_offset],
+            plain(self.old),
+            self.old_until and self.old_until + wall_offset,
+            self.tied,
+            self.contested,
+            self.mismatches,
+            self.relatches,
+        ]
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], wall_offset: float, reach: Reach) -> Latch:
-        """The latch that `record` described, of a leg with this reach; KeyError, TypeError or ValueError
-        when it does not.
+    def from_record(cls, record: list[Any], wall_offset: float, reach: Reach) -> Latch:
+        """The latch that `record` described, of a leg with this reach; TypeError or ValueError when it does
+        not.
         """
+        rtcp, state, expect, signalled_at, unlocked, target, proven, found, old, old_until, *rest = record
+        tied, contested, mismatches, relatches = rest
         best = None
-        if record["best"] is not None:
-            source, rank, ssrc, sequence = record["best"]
-            at = record["best_at"] - wall_offset
-            best = Candidate(Addr(*source), Rank(rank), ssrc, sequence, at, at)
+        if found is not None:
+            host, port, rank, ssrc, sequence, at = found
+            since = at - wall_offset
+            best = Candidate(Addr(host, port), Rank(rank), ssrc, sequence, since, since)
         return cls(
-            rtcp=record["rtcp"],
-            state=State(record["state"]),
-            signalled=None if record["expect"] is None else _expect_from(record["expect"], reach),
-            signalled_at=record["signalled_at"] - wall_offset,
-            unlocked=record["unlocked"],
-            target=None if record["target"] is None else Addr(*record["target"]),
-            proven=record["proven"],
+            rtcp=rtcp,
+            state=State(state),
+            signalled=None if expect is None else _expect_from(expect, reach),
+            signalled_at=signalled_at - wall_offset,
+            unlocked=unlocked,
+            target=None if target is None else Addr(*target),
+            proven=proven,
             best=best,
-            old=None if record["old"] is None else Addr(*record["old"]),
-            old_until=record["old_until"] - wall_offset,
-            tied=record["tied"],
-            contested=record["contested"],
-            mismatches=record["mismatches"],
-            relatches=record["relatches"],
+            old=None if old is None else Addr(*old),
+            old_until=old_until and old_until - wall_offset,
+            tied=tied,
+            contested=contested,
+            mismatches=mismatches,
+            relatches=relatches,
         )
 
 

@@ -101,9 +101,15 @@ class Ports:
         if pair.rtp not in self._evens or pair.rtcp != pair.rtp + 1:
             return False
         free = self._pool(pair.host).free
-        if pair.rtp not in free or not self._bind(pair):
+        place = self._evens.index(pair.rtp)  # where it is in a list that was never touched
+        if place >= len(free) or free[place] != pair.rtp:
+            if pair.rtp not in free:
+                return False
+            place = free.index(pair.rtp)
+        if not self._bind(pair):
             return False
-        free.remove(pair.rtp)
+        free[place] = free[-1]
+        del free[-1]
         self._leased.add(pair)
         return True
 

@@ -228,7 +228,7 @@ def test_a_record_that_lacks_anything_is_refused_and_changes_nothing() -> None:
     talk = Talk()
     talk.connect()
     record = recorded(talk)
-    optional = {"carried", "plays", "recorded", "best_at", "spent"}
+    optional = {"carried", "plays", "recorded", "spent"}
     for place in pieces(record):
         if optional & {str(key) for key in place} or not isinstance(place[-1], str):
             continue

@@ -213,3 +213,34 @@ def test_no_sequence_of_events_loses_or_doubles_a_pair(events: list[tuple[str, i
         assert (total, out) == (16, 2 * len(held))
         assert resting + free == 16 - out
         assert binder.bound == set(held)
+
+
+def test_a_pair_of_before_is_claimed_once_and_given_back_like_any_other() -> None:
+    binder = Binder()
+    ports = pool(20000, 20009, binder)
+    first, last = Pair("h", 20000, 20001), Pair("h", 20008, 20009)
+    assert ports.claim(last)
+    assert ports.claim(first)
+    assert not ports.claim(first)
+    assert binder.bound == {first, last}
+    others = [leased(ports, "h", 0.0) for _ in range(3)]
+    assert len({first, last, *others}) == 5
+    assert ports.lease("h", 0.0) is None
+    ports.release(first, 0.0)
+    assert leased(ports, "h", 30.0) == first
+
+
+@pytest.mark.parametrize("pair", [Pair("h", 20001, 20002), Pair("h", 20010, 20011), Pair("h", 20000, 20005)])
+def test_what_is_no_pair_of_ours_is_not_claimed(pair: Pair) -> None:
+    binder = Binder()
+    assert not pool(20000, 20009, binder).claim(pair)
+    assert not binder.bound
+
+
+def test_a_claim_that_cannot_be_bound_leaves_the_pair_free() -> None:
+    binder = Binder()
+    binder.taken = {20004}
+    ports = pool(20000, 20009, binder)
+    assert not ports.claim(Pair("h", 20004, 20005))
+    binder.taken = set()
+    assert sorted(leased(ports, "h", 0.0).rtp for _ in range(5)) == [20000, 20002, 20004, 20006, 20008]

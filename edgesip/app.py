@@ -243,7 +243,7 @@ class Edge:
         return self._ready(max_sessions)
 
     def _resume(self, stack: contextlib.AsyncExitStack) -> None:
-        rooms = resuming.Rooms(self._service.core.dialogs, self._media_core)
+        rooms = resuming.Rooms(self._service.core.dialogs, self._media_core, self._listens)
         told = self._lent.adopt if self._lent is not None else None
         resuming.begin(stack, calls_db(self.profile.state_dir), rooms, self._wall_offset, told, self._log)
 

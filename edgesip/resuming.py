@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edgesip.lasting import checkpoints
+from edgesip.lasting import Listens, checkpoints, rehomed
 from edgesip.relay import kept as media
 from edgesip.relay.core import RelayCore
 from edgesip.relay.session import Key
@@ -37,10 +37,11 @@ Log = Callable[[str, str, dict[str, Any]], None]
 
 
 class Rooms(NamedTuple):
-    """What is kept: the dialogs, and the media if there is a relay."""
+    """What is kept: the dialogs, and the media if there is a relay; `listens` is where SIP is heard now."""
 
     dialogs: Dialogs
     media: RelayCore | None
+    listens: Listens = ()
 
 
 class Resumed(NamedTuple):
@@ -89,7 +90,7 @@ def resume(store: Store, rooms: Rooms, now: float, wall_offset: float, log: Log)
     try:
         for name, record in list(store.load(dialogs.TABLE)):
             try:
-                dialogs.take_up(rooms.dialogs, record, now, wall_offset)
+                _rehome(dialogs.take_up(rooms.dialogs, record, now, wall_offset), rooms.listens)
                 calls += 1
             except dialogs.NotKept as error:
                 refused(dialogs.TABLE, name, str(error))
@@ -109,6 +110,14 @@ def resume(store: Store, rooms: Rooms, now: float, wall_offset: float, log: Log)
             fields |= {"lost": sum(lost.values()), "why": "; ".join(f"{n}: {why}" for why, n in lost.items())}
         log("warning" if lost else "info", "calls taken up again", fields)
     return Resumed(calls, sessions, lost)
+
+
+def _rehome(dialog: Dialog, listens: Listens) -> None:
+    """Both ends are reached from addresses that we listen on: the ones they came by may be gone."""
+    for side in ("caller", "callee"):
+        leg = dialog.leg(side)
+        if leg.flow is not None:
+            dialog.put_leg(side, leg.with_flow(rehomed(leg.flow, listens)))
 
 
 class Diary:

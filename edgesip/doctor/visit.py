@@ -17,7 +17,7 @@ from edgesip.doctor import files, host, network, probe
 from edgesip.doctor.chain import doubt
 from edgesip.doctor.finding import Finding, fail, ok
 from edgesip.naming import resolver_for
-from edgesip.places import ConfigError, kept_db
+from edgesip.places import ConfigError, calls_db, kept_db
 from edgesip.profile import Profile
 from edgesip.relaying import ranges_of
 from edgesip.reloading import script_of
@@ -156,6 +156,9 @@ def _store(profile: Profile) -> Iterator[Finding]:
     keepsakes = kept_db(profile.state_dir)
     trouble, rows = soundness(keepsakes, "bans")
     yield files.database(files.Database(str(keepsakes), trouble, rows), "bans and subscriptions")
+    calls = calls_db(profile.state_dir)
+    trouble, rows = soundness(calls, "dialog")
+    yield files.database(files.Database(str(calls), trouble, rows), "calls that are up")
     trouble, rows = soundness(profile.subscribers_db, "subscriber")
     yield files.database(files.Database(str(profile.subscribers_db), trouble, rows), "user database")
     if trouble:

@@ -196,6 +196,17 @@ def test_what_cannot_be_taken_up_is_said_with_the_reason_and_deleted() -> None:
     assert len(after.store.rows(media.TABLE)) == 1
 
 
+def test_phones_are_reached_from_an_address_that_is_there() -> None:
+    house = House()
+    house.answered()
+    house.turn()
+    here = Addr("203.0.113.1", 5070)
+    rooms = Rooms(Dialogs(DialogSettings()), None, (("udp", here),))
+    resume(house.store, rooms, 50.0, WALL + house.talk.now, house.log)
+    [dialog] = rooms.dialogs
+    assert dialog.caller.flow == dialog.callee.flow == FLOW._replace(local=here)
+
+
 def test_without_a_relay_dialogs_alone_come_back() -> None:
     house = House()
     house.talk.connect()

@@ -33,7 +33,7 @@ install_needs() {
 }
 
 install_needs gcc libc6-dev
-# PyInstaller copies the interpreter as a shared library, which Debian keeps in a package of its own.
+# PyInstaller wants the interpreter as a shared library, which Debian keeps in a package of its own.
 [ "$PYTHON" != /usr/bin/python3 ] || install_needs "lib$(basename "$(readlink -f "$PYTHON")")" python3-dev
 
 VERSION=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)
@@ -72,8 +72,19 @@ edgesip ($VERSION) unstable; urgency=medium
 
  -- $(sed -n 's/^Maintainer: //p' packaging/debian/control)  $(date -R -u -d "@$SOURCE_DATE_EPOCH")
 END
-mkdir "$TREE/bundle" "$TREE/profiles" "$TREE/share-doc" "$TREE/completions"
-mv "$BUILD/dist/edgesip" "$TREE/bundle"
+mkdir "$TREE/profiles" "$TREE/share-doc" "$TREE/completions"
+# PyInstaller's loader and the shared library stay behind: the interpreter's own program, which Debian links
+# as a whole and optimises by a profile, does the same work in four fifths of the time.
+LIBRARY=$("$PYTHON" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+BUNDLE=$TREE/bundle/edgesip
+mkdir -p "$BUNDLE/bin" "$BUNDLE/lib"
+cp "$(readlink -f "$PYTHON")" "$BUNDLE/bin/python3"
+cp packaging/launch.sh "$BUNDLE/bin/edgesip"
+cp packaging/main.py "$BUNDLE"
+mv "$BUILD/dist/edgesip/_internal" "$BUNDLE/lib/$LIBRARY"
+mv "$BUNDLE/lib/$LIBRARY/$LIBRARY/lib-dynload" "$BUNDLE/lib/$LIBRARY"
+rmdir "$BUNDLE/lib/$LIBRARY/$LIBRARY"
+rm "$BUNDLE/lib/$LIBRARY"/libpython3*
 cp packaging/edgesip.toml "$TREE"
 cp edgesip/profiles/*.toml edgesip/profiles/*.py "$TREE/profiles"
 cp README.md CHANGELOG.md "$TREE/share-doc"

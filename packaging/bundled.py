@@ -13,8 +13,8 @@ import sysconfig
 from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
-BUILDERS = ("pyinstaller", "mypy")
-"""The one's bootloader and the other's C runtime are in every bundle, although none of their files is."""
+BUILDERS = ("mypy",)
+"""Its C runtime is in every bundle, although none of its files is."""
 NAMES = ("licen", "copying", "notice", "authors")
 HEAD = """\
 edgesip comes with its own Python interpreter and libraries. These are not edgesip's, and each is under its

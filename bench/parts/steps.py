@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
+from rig.build import interpreter
 from rig.figure import Bench, Figure
 from rig.process import BenchError, pinned
 
@@ -32,7 +32,7 @@ def _best(bench: Bench, tree: str) -> dict[str, float]:
 
 
 def _measured(bench: Bench, tree: str) -> dict[str, float]:
-    command = pinned(bench.cores.server, [sys.executable, str(SCRIPT), str(bench.pick(2000, 8000))])
+    command = pinned(bench.cores.server, [interpreter(), str(SCRIPT), str(bench.pick(2000, 8000))])
     environment = {**os.environ, "PYTHONPATH": tree}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     if done.returncode != 0:

@@ -7,12 +7,12 @@ import math
 import os
 import socket
 import subprocess
-import sys
 import time
 from io import BufferedReader
 from pathlib import Path
 
 from rig import contacts
+from rig.build import interpreter
 from rig.figure import Bench, Figure
 from rig.process import BenchError, pinned
 from rig.servers import HOST, PORT, Edge
@@ -178,7 +178,7 @@ def _options(host: str, port: int, name: str) -> bytes:
 
 def _lookups(bench: Bench, database: Path) -> dict[str, list[dict[str, float]]]:
     tree = os.environ.get("PYTHONPATH", "")
-    command = [sys.executable, str(SCRIPT), str(database), str(bench.pick(5_000, 40_000)), "5"]
+    command = [interpreter(), str(SCRIPT), str(database), str(bench.pick(5_000, 40_000)), "5"]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([part for part in (tree, str(SCRIPT.parents[1])) if part]),

@@ -9,7 +9,6 @@ import json
 import os
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from edgesip.places import subscribers_db
 from edgesip.store.subscribers import SqliteSubscribers
+from rig import build
 from rig.process import BenchError, Child
 
 HOST = "127.0.0.1"
@@ -27,7 +27,6 @@ OPEN = {"pike.reqs_density_per_unit": "1000000"}
 ENGINE_PORTS = (30000, 60000)
 PASSWORD = "secret"
 
-EDGESIP = str(Path(sys.executable).parent / "edgesip")
 _SQL = Path("/usr/share/kamailio/db_sqlite")
 _CFG = Path(__file__).with_name("kamailio.cfg")
 
@@ -46,7 +45,7 @@ class Edge(Child):
         super().__init__(
             "edgesip",
             [
-                *(EDGESIP, "run", "--profile", "nat-sbc", "--listen", f"udp:{HOST}:{PORT}"),
+                *(build.program(), "run", "--profile", "nat-sbc", "--listen", f"udp:{HOST}:{PORT}"),
                 *("--state-dir", str(state), *sets),
             ],
             state / "edgesip.log",
@@ -63,7 +62,7 @@ class Edge(Child):
         """The stdout of a command and how long it took, its own start included."""
         begin = time.monotonic()
         done = subprocess.run(
-            [EDGESIP, *arguments, "--state-dir", str(self.state)],
+            [build.program(), *arguments, "--state-dir", str(self.state)],
             capture_output=True,
             text=True,
             timeout=60,
@@ -143,11 +142,12 @@ def settle(child: Child, seconds: float = 1.5) -> None:
 def versions() -> dict[str, str]:
     """What was measured against what."""
     asked = {
-        "edgesip": [EDGESIP, "--version"],
+        "python": [build.interpreter(), "--version"],
+        "edgesip": [build.program(), "--version"],
         "kamailio": ["kamailio", "-v"],
         "rtpengine": ["rtpengine", "-v"],
     }
-    found = {"python": sys.version.split()[0], "kernel": os.uname().release}
+    found = {"kernel": os.uname().release}
     for name, command in asked.items():
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=20)

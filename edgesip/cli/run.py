@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,7 @@ def run(
     from edgesip.control.notify import notify
     from edgesip.store.api import StoreError
 
+    _be_called("edgesip")
     log.configure()
     loaded = load_profile(profile, listen, advertise, set_, state_dir, socket)
     made_state_dir(loaded.state_dir)
@@ -124,6 +126,12 @@ def load_profile(
         return _read(name, listen, advertise, sets, state_dir, socket)
     except ConfigError as error:
         raise Fail(BAD_CONFIG, str(error)) from None
+
+
+def _be_called(name: str) -> None:
+    """What `top` and `pgrep` show in place of the interpreter's name."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name)
 
 
 def _read(

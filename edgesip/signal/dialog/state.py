@@ -54,7 +54,7 @@ TRANSITIONS: dict[tuple[DialogState, On], DialogState] = {
 }
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Leg:
     """One end: header texts, remote target, the route set beyond us, last CSeq used, the flow to it.
 
@@ -73,6 +73,26 @@ class Leg:
     nated: bool = False
     ruid: str = ""
 
+    def __init__(
+        self,
+        uri: str,
+        tag: str = "",
+        contact: str = "",
+        routes: tuple[str, ...] = (),
+        cseq: int = 0,
+        flow: Flow | None = None,
+        nated: bool = False,
+        ruid: str = "",
+    ) -> None:
+        self.uri = uri
+        self.tag = tag
+        self.contact = contact
+        self.routes = routes
+        self.cseq = cseq
+        self.flow = flow
+        self.nated = nated
+        self.ruid = ruid
+
     def with_cseq(self, cseq: int) -> Leg:
         """The same end after its next request."""
         return Leg(self.uri, self.tag, self.contact, self.routes, cseq, self.flow, self.nated, self.ruid)
@@ -86,7 +106,7 @@ class Leg:
         return Leg(self.uri, self.tag, self.contact, self.routes, self.cseq, flow, self.nated, self.ruid)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, init=False, eq=False)
 class Dialog:
     """What one To tag made of one INVITE. Times are monotonic seconds, 0 when the moment has not come.
 
@@ -124,8 +144,56 @@ class Dialog:
     did: str = field(init=False, default="")
     """The dialog module's Record-Route cookie: `h_entry.h_id` in reversed hex."""
 
-    def __post_init__(self) -> None:
-        self.did = f"{self.h_entry:x}"[::-1] + "." + f"{self.h_id:x}"[::-1]
+    def __init__(
+        self,
+        call_id: str,
+        ruri: str,
+        caller: Leg,
+        callee: Leg,
+        h_entry: int,
+        h_id: int,
+        init: float,
+        state: DialogState = DialogState.UNCONFIRMED,
+        branch: str = "",
+        turn: int = 0,
+        named: str = "",
+        relayed: bool = False,
+        variables: dict[str, str] | None = None,
+        start: float = 0.0,
+        end: float = 0.0,
+        lifetime: float = 43200.0,
+        expires: float = 0.0,
+        ended_by: str = "",
+        late: str = "",
+        preview: bytes = b"",
+        leaving: float = 0.0,
+        success: Response | None = None,
+        wish: Wish | None = None,
+    ) -> None:
+        self.call_id = call_id
+        self.ruri = ruri
+        self.caller = caller
+        self.callee = callee
+        self.h_entry = h_entry
+        self.h_id = h_id
+        self.init = init
+        self.state = state
+        self.branch = branch
+        self.turn = turn
+        self.named = named
+        self.relayed = relayed
+        self.variables = {} if variables is None else variables
+        self.start = start
+        self.end = end
+        self.lifetime = lifetime
+        self.expires = expires
+        self.ended_by = ended_by
+        self.late = late
+        self.preview = preview
+        self.leaving = leaving
+        self.success = success
+        self.wish = wish
+        self.did = f"{h_entry:x}"[::-1] + "." + f"{h_id:x}"[::-1]
 
     @property
     def key(self) -> tuple[str, str]:

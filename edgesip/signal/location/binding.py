@@ -29,7 +29,7 @@ def aor_key(user: str) -> str:
     return user.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Binding:
     """One contact of an address of record (RFC 3261 §10.3, location.md §1.2).
 
@@ -59,6 +59,50 @@ class Binding:
     roundtrip: float | None = None
     flags: int = 0
     cflags: int = 0
+
+    def __init__(
+        self,
+        aor: str,
+        contact: str,
+        expires: float,
+        q: float,
+        call_id: str,
+        cseq: int,
+        received: str,
+        flow: Flow,
+        user_agent: str,
+        nated: bool,
+        instance: str,
+        reg_id: int,
+        ruid: str,
+        methods: tuple[str, ...] = (),
+        path: str = "",
+        last_modified: float = 0.0,
+        last_keepalive: float = 0.0,
+        roundtrip: float | None = None,
+        flags: int = 0,
+        cflags: int = 0,
+    ) -> None:
+        self.aor = aor
+        self.contact = contact
+        self.expires = expires
+        self.q = q
+        self.call_id = call_id
+        self.cseq = cseq
+        self.received = received
+        self.flow = flow
+        self.user_agent = user_agent
+        self.nated = nated
+        self.instance = instance
+        self.reg_id = reg_id
+        self.ruid = ruid
+        self.methods = methods
+        self.path = path
+        self.last_modified = last_modified
+        self.last_keepalive = last_keepalive
+        self.roundtrip = roundtrip
+        self.flags = flags
+        self.cflags = cflags
 
     @property
     def permanent(self) -> bool:

@@ -22,7 +22,7 @@ from edgesip.signal.wire.message import Request, Response
 CHALLENGES: Final = ("WWW-Authenticate", "Proxy-Authenticate")
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(slots=True, init=False, unsafe_hash=True)
 class Target:
     """Where a copy goes: the URI it will carry, the hops to try in order (RFC 3263), the binding it is of.
 
@@ -40,6 +40,28 @@ class Target:
     phone: str = ""
     others: tuple[Target, ...] = ()
     token: bool = False
+
+    def __init__(
+        self,
+        uri: str,
+        hops: tuple[Flow, ...],
+        nated: bool = False,
+        ruid: str = "",
+        q: float | None = None,
+        routes: tuple[str, ...] = (),
+        phone: str = "",
+        others: tuple[Target, ...] = (),
+        token: bool = False,
+    ) -> None:
+        self.uri = uri
+        self.hops = hops
+        self.nated = nated
+        self.ruid = ruid
+        self.q = q
+        self.routes = routes
+        self.phone = phone
+        self.others = others
+        self.token = token
 
 
 class Branch:

@@ -56,7 +56,8 @@ from edgesip.signal.guard.digest import Digest
 from edgesip.signal.location.usrloc import Usrloc
 from edgesip.signal.nat.keepalive import Pinger
 from edgesip.signal.nat.learning import Learning
-from edgesip.signal.net.links import LinkError, expand, is_local, route
+from edgesip.signal.net.errors import LinkError
+from edgesip.signal.net.links import expand, is_local, route
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.service import SignalService
 from edgesip.signal.net.tls_files import Certificates

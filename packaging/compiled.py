@@ -26,6 +26,7 @@ COMPILED = (
     "signal/location/*.py",
     "signal/nat/*.py",
     "signal/guard/*.py",
+    "signal/net/links.py",
     "signal/net/service.py",
     "control/log.py",
     "control/ring.py",

@@ -15,30 +15,23 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from edgesip.address import Addr, Flow, is_unspecified
+from edgesip.signal.net.errors import LinkError
 
-BATCH = 32
-SLICE = 0.001
-LARGEST = 65535
-REMEMBERED = 4096
+BATCH: Final = 32
+SLICE: Final = 0.001
+LARGEST: Final = 65535
+REMEMBERED: Final = 4096
 """Flows kept ready."""
-_SIOCGIFCONF = 0x8912
-_LINK_LOCAL = "20"
-RECEIVE_BUFFER = 1 << 20
+_SIOCGIFCONF: Final = 0x8912
+_LINK_LOCAL: Final = "20"
+RECEIVE_BUFFER: Final = 1 << 20
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
-_SO_TIMESTAMPNS = 35
-SAMPLE = 0.05
+_SO_TIMESTAMPNS: Final = 35
+SAMPLE: Final = 0.05
 """Seconds between two datagrams that are asked how long they waited."""
-
-
-class LinkError(OSError):
-    """A listener that could not be opened; `transport` and `addr` say which."""
-
-    def __init__(self, error: OSError, transport: str, addr: Addr) -> None:
-        super().__init__(error.errno, error.strerror)
-        self.transport = transport
-        self.addr = addr
 
 
 def local_addresses(family: int) -> list[str]:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 
 from edgesip.address import Addr
-from edgesip.signal.net.links import LinkError
+from edgesip.signal.net.errors import LinkError
 
 BACKLOG = 512
 BATCH = 64

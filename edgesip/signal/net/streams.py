@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow
 from edgesip.signal.net.connection import WRITE_LIMIT, Connection
-from edgesip.signal.net.links import LinkError
+from edgesip.signal.net.errors import LinkError
 from edgesip.signal.net.listener import Listener, listening
 from edgesip.signal.net.tls_files import Certificates
 from edgesip.signal.net.tls_names import speaks_for, told_names

@@ -142,7 +142,12 @@ class Diary:
             self._rows[one] = _place_of(one)
 
     def turn(self, now: float, limit: int = SLICE) -> float:
-        """Write what has changed; seconds until this wants to be called again."""
+        """Write what has changed; seconds until this wants to be called again.
+
+        After a failure everything is tried again: what changes meanwhile is not remembered one by one.
+        """
+        if self._failing:
+            self._waiting.update(dict.fromkeys([*self._rows, *self._everything()]))
         for dialog in dialogs.changed(self._rooms.dialogs):
             self._waiting[dialog] = None
         relay = self._rooms.media
@@ -162,7 +167,7 @@ class Diary:
                 writes.append(write)
                 taken.append(one)
         if writes and not self._commit(writes):
-            self._waiting.update(dict.fromkeys(taken))
+            self._waiting.clear()
             return GATHER
         for one, write in zip(taken, writes, strict=True):
             if write.record is None:

@@ -136,6 +136,23 @@ def test_a_full_disk_is_said_once_and_tried_again() -> None:
     assert len(house.store.rows(dialogs.TABLE)) == 1
 
 
+def test_what_happens_while_the_disk_is_full_is_made_up_for() -> None:
+    house = House()
+    gone, stays = house.answered("gone"), house.answered("stays")
+    house.turn()
+    house.store.full = True
+    house.dialogs.end(gone, On.BYE, "BYE from caller", house.talk.now)
+    house.dialogs.end(house.answered("short"), On.BYE, "BYE from caller", house.talk.now)
+    for _ in range(4):
+        house.turn()
+    house.answered("new")
+    house.turn()
+    house.store.full = False
+    house.turn()
+    assert {row["call_id"] for row in house.store.rows(dialogs.TABLE).values()} == {"stays", "new"}
+    assert stays.state < 5
+
+
 def test_a_server_that_ends_writes_everything_as_it_is() -> None:
     house = House()
     house.talk.connect()

@@ -15,7 +15,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesip import lending, pinging, prompting, publicity, relaying, resuming, silencing, subscribing
+from edgesip import (
+    lending,
+    pinging,
+    prompting,
+    publicity,
+    relaying,
+    resuming,
+    shunning,
+    silencing,
+    subscribing,
+)
 from edgesip.address import Addr, Flow
 from edgesip.answers import Answers, sources_of
 from edgesip.control import dns, log, nathelper, prompts, record, reload, rtp, subscriptions, tm, ul, why
@@ -191,6 +201,7 @@ class Edge:
             recorder = recorder_for(lambda: reloading.profile, media, loop, log.writer("edgesip.record"))
             stack.callback(recorder.close)
         if media is not None:
+            _background(stack, shunning.watch(service.core.guard.bans, media.core.packets))
             self._lent = reloading.lent = lending.Lent(profile, media.core, log.writer("edgesip.rtpp"))
         self._resume(stack)
         if store is not None:

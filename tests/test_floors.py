@@ -70,6 +70,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.pinging", 4),
     ("edgesip.prompting", 4),
     ("edgesip.silencing", 4),
+    ("edgesip.shunning", 4),
     ("edgesip.sections_rtpproxy", 0),
     ("edgesip.forms_rtp", 0),
     ("edgesip.forms_nat", 0),

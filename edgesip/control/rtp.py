@@ -16,7 +16,17 @@ from edgesip.relay.past import REASONS
 SIDES = {"caller": ("caller",), "callee": ("callee",), "both": ("caller", "callee")}
 USUAL = "relay"
 """What the usual interface, which has no name, is called by `rtpproxy.list` and `enable`."""
-DROPPED = ["src_mismatch", "invalid", "stray", "muted", "covered", "no_target", "unproven", "blocked"]
+DROPPED = [
+    "src_mismatch",
+    "invalid",
+    "stray",
+    "muted",
+    "covered",
+    "no_target",
+    "unproven",
+    "blocked",
+    "banned",
+]
 CARRIED = ("kernel", "userspace", "slow")
 _NUMBERS = ("sessions_total", "zero_packet_streams", "one_way_sessions", "packets", "octets", "relatch")
 

@@ -24,6 +24,11 @@ from edgesip.wish import Wish
 UNPROVEN_PACKETS = 3  # rule 9 of media-relay.md §2.2
 MAX_UNPROVEN_HOSTS = 16
 
+BLOCKED = "an operator has blocked it"
+"""Why a line is busy whose media is dropped once it is taken; RTCP goes on."""
+SHUNNED = "its address is banned"
+"""Why a line is busy that nothing is taken from, neither media nor RTCP."""
+
 
 @dataclass(slots=True)
 class Line:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
-from edgesip.address import Addr
+from edgesip.address import Addr, source_of
 from edgesip.relay.chain import carried, reported
 from edgesip.relay.latch import Judgement, Rank, Sample
-from edgesip.relay.leg import Leg, Line
+from edgesip.relay.leg import BLOCKED, SHUNNED, Leg, Line
 from edgesip.relay.measured import absorb, overhear
 from edgesip.relay.moments import Moments
 from edgesip.relay.path import Counters, Figures, Path
@@ -25,8 +25,6 @@ from edgesip.relay.switches import arrange
 from edgesip.relay.watch import Watch
 
 REPORT_INTERVAL: Final = 60.0
-BLOCKED: Final = "an operator has blocked it"
-"""Why a line is busy whose media is dropped once it is taken; RTCP goes on."""
 
 Send = tuple[Addr, Addr, bytes]
 
@@ -74,9 +72,10 @@ class Packets:
         self.watch = Watch(path, sessions)
         self.changed: dict[Key, None] | None = None
         self._places: dict[Addr, _Place] = {}
+        self._shunned: frozenset[str] = frozenset()
         self._events: list[StrangeSource | LooseSource] = []
-        names = "packets octets src_mismatch relatch invalid stray muted covered no_target unproven blocked"
-        self.counts = dict.fromkeys(names.split(), 0)
+        names = "packets octets relatch src_mismatch invalid stray muted covered no_target unproven"
+        self.counts = dict.fromkeys([*names.split(), "blocked", "banned"], 0)
 
     @property
     def ports(self) -> int:
@@ -110,6 +109,29 @@ class Packets:
             line.busy = line.busy | {BLOCKED} if leg.side in sides else line.busy - {BLOCKED}
         self.settle(session)
 
+    def shun(self, sources: frozenset[str]) -> None:
+        """Nothing from these sources (`address.source_of`) is heard from now on, nor carried; from all others
+        it is. What the other side of a call sends there goes on.
+        """
+        if sources == self._shunned:
+            return
+        self._shunned = sources
+        found = {}
+        for place in self._places.values():
+            if not place.is_rtcp and self._mark(place.line):
+                found[id(place.session)] = place.session
+        for session in found.values():
+            self.settle(session)
+
+    def _mark(self, line: Line) -> bool:
+        """Whether the line is another one now, by who is believed on it and who is shunned."""
+        locked = line.rtp.locked
+        busy = line.busy - {SHUNNED}
+        if locked is not None and self._shunned and source_of(locked.host) in self._shunned:
+            busy |= {SHUNNED}
+        changed, line.busy = busy != line.busy, busy
+        return changed
+
     def believed(self, local: Addr) -> Addr | None:
         """Who alone may speak to this port while it is flooded; None when somebody else may have to be heard.
 
@@ -133,6 +155,8 @@ class Packets:
         place = self._places.get(local)
         if place is None:
             return self._no("stray")
+        if self._shunned and source_of(source.host) in self._shunned:
+            return self._no("banned")
         session, branch, leg, line, at_rtcp = place
         heard = session.audible()
         if heard is None or (branch is not None and branch is not heard):
@@ -173,6 +197,8 @@ class Packets:
             self.counts["relatch"] += latch.relatches - relatches
             if latch is line.rtp and latch.locked is not None:
                 line.rtcp.tie(latch.locked.host)
+            if line.busy:
+                self._mark(line)
             self.settle(session)
         if judgement is not Judgement.TAKEN:
             if judgement is Judgement.MISMATCH:

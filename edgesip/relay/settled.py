@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from edgesip.address import Addr
 from edgesip.relay.figures import codecs_in
-from edgesip.relay.leg import Line
+from edgesip.relay.leg import SHUNNED, Line
 from edgesip.relay.rule import Rule
 from edgesip.relay.track import EVENT, STATIC_RATES, Track
 
@@ -43,6 +43,7 @@ def rtcp_rule_for(line: Line, peer: Line | None, mux: bool) -> Rule | None:
         mux
         or peer is None
         or line.chain
+        or SHUNNED in line.busy
         or peer.chain  # reports are about packets that were cut anew
         or not line.is_rtp
         or line.rtcp.locked is None

@@ -187,6 +187,12 @@ class Bans:
         self.counters["ban:dropped"] += 1
         return True
 
+    def sources(self, now: float) -> frozenset[str]:
+        """The sources (`source_of`) of which nobody is heard now."""
+        if not self._sources:
+            return frozenset()
+        return frozenset([source for source, ban in self._sources.items() if ban.until > now])
+
     def refuses_user(self, flow: Flow, user: str, now: float) -> bool:
         """True when what this user opens from this source is not heard, by order."""
         ban = self._ban_of(flow, user, now)

@@ -104,6 +104,7 @@ ROW: Final = np.dtype([("key", "V36"), ("counters", COUNTERS)])
 COPY: Final = struct.Struct("=Q16s2sHB3x")
 
 _WAY: Final = struct.Struct("=6s6s4sIIHHHHHHBBB9x")
+_COUNTERS: Final = struct.Struct("=QQQ8xQ8x4sIIB3xQQQIIII4xI16x")
 _PORTS: Final = struct.Struct("!HH")
 _SIZES: Final = struct.Struct("<9I")
 
@@ -227,30 +228,30 @@ def entry(flow: KernelFlow) -> tuple[bytes, bytes]:
 
 
 def counters(value: bytes) -> KernelCounters:
-    """The counters of a value."""
-    return of(np.frombuffer(value[-COUNTERS.itemsize :], COUNTERS)[0])
-
-
-def of(row: Any) -> KernelCounters:
-    """The counters of one row of what was read."""
+    """The counters of a flow's value."""
+    packets, octets, at, jitter, ssrc, highest, timestamp, kind, first_at, gap, gap_at, *rest = (
+        _COUNTERS.unpack_from(value, len(value) - _COUNTERS.size)
+    )
+    lost, reordered, duplicates, changes, passed = rest
     return KernelCounters(
-        int(row["packets"]),
-        int(row["octets"]),
-        int(row["passed"]),
-        int(row["first_at"]) / 1e9,
-        int(row["at"]) / 1e9,
-        int(row["ssrc"]),
-        int(row["highest"]),
-        int(row["timestamp"]),
-        int(row["payload_type"]),
-        int(row["lost"]),
-        int(row["reordered"]),
-        int(row["duplicates"]),
-        int(row["jitter"]) / 16e9,
-        int(row["changes"]),
-        int(row["gap"]) / 1e9,
-        int(row["gap_at"]) / 1e9,
+        packets,
+        octets,
+        passed,
+        first_at / 1e9,
+        at / 1e9,
+        int.from_bytes(ssrc, "big"),
+        highest,
+        timestamp,
+        kind,
+        lost,
+        reordered,
+        duplicates,
+        jitter / 16e9,
+        changes,
+        gap / 1e9,
+        gap_at / 1e9,
     )
 
 
 Rows = NDArray[Any]
+"""Many flows, an array of `ROW`."""

@@ -13,6 +13,9 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 HASH, ARRAY, PERCPU_ARRAY, DEVMAP_HASH, RINGBUF = 1, 2, 6, 25, 27
 SCHED_CLS, XDP = 3, 6
 TCX_INGRESS, AT_XDP = 46, 37
@@ -25,8 +28,9 @@ _NUMBER: Final = _NUMBERS.get(platform.machine(), -1)  # -1: the kernel answers 
 _bpf = ctypes.CDLL(None, use_errno=True).syscall
 _bpf.restype = ctypes.c_long
 _LOG: Final = 1 << 18
-_NAME: Final = 15
+NAME: Final = 15
 _ELEMENT: Final = struct.Struct("=I4xQQQ")
+_KEYED: Final = 16
 _BULK: Final = struct.Struct("=QQQQIIQQ")
 _RUN: Final = struct.Struct("=IIIIQQII")
 
@@ -37,6 +41,11 @@ class BpfError(OSError):
     def __init__(self, error: int, what: str, log: str = "") -> None:
         super().__init__(error, f"{what}: {os.strerror(error)}")
         self.log = log
+
+    @property
+    def reason(self) -> str:
+        """The kernel's word for it."""
+        return os.strerror(self.errno or 0)
 
 
 Attributes = ctypes.Array[ctypes.c_char]
@@ -79,22 +88,24 @@ class Map:
     A value of a PERCPU_ARRAY, a multiple of eight octets, is read for all processors in a row.
     """
 
-    def __init__(self, fd: int, kind: Kind) -> None:
+    def __init__(self, fd: int, kind: Kind, name: str) -> None:
         self.fd = fd
         self.kind = kind
+        self.name = name
         self._key, at_key = _space(max(kind.key, 1))
         self._value, at_value = _space(
             max(kind.value, 1) * (_processors() if kind.type == PERCPU_ARRAY else 1)
         )
         self._keys, self._values = memoryview(self._key).cast("B"), memoryview(self._value).cast("B")
+        self._bulk: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._element = ctypes.create_string_buffer(_ELEMENT.pack(fd, at_key, at_value, 0), _ELEMENT.size)
 
     @classmethod
     def make(cls, name: str, kind: Kind) -> Map:
         """A new map; raises BpfError."""
         what = f"the map {name}"
-        fd = _ask(0, what, "IIIIIII16s", *kind, 0, 0, 0, name.encode()[:_NAME])
-        return cls(fd, kind)
+        fd = _ask(0, what, "IIIIIII16s", *kind, 0, 0, 0, name.encode()[:NAME])
+        return cls(fd, kind, name)
 
     @classmethod
     def pinned(cls, path: Path) -> Map | None:
@@ -102,8 +113,8 @@ class Map:
         fd = pinned(path)
         if fd is None:
             return None
-        facts = struct.unpack_from("=IIIII", info(fd))
-        return cls(fd, Kind(facts[0], *facts[2:5]))
+        kind, _, key, value, entries, _, name = struct.unpack_from("=IIIIII16s", info(fd))
+        return cls(fd, Kind(kind, key, value, entries), name.rstrip(b"\0").decode())
 
     def get(self, key: bytes) -> bytes | None:
         """The value, None when there is none."""
@@ -133,32 +144,55 @@ class Map:
             raise
         return self._value.raw
 
-    def all(self) -> tuple[bytes, bytes]:
-        """All keys and all values of a hash map, each in a row, as they are at this time."""
-        kind = self.kind
-        keys, at_keys = _space(kind.key * kind.entries)
-        values, at_values = _space(kind.value * kind.entries)
-        tokens = [_space(max(4, kind.key)) for _ in range(2)]
-        had, last = 0, 0
-        while True:
-            (_, first), (_, then) = tokens
-            count = kind.entries - had
-            at = (at_keys + had * kind.key, at_values + had * kind.value)
+    def delete(self, key: bytes) -> None:
+        """Remove an entry, if there is one."""
+        self._keys[:] = key
+        try:
+            _call(3, ctypes.create_string_buffer(self._element.raw[:_KEYED], _KEYED), "a removal")
+        except BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def all(self) -> tuple[memoryview, memoryview]:
+        """All keys and all values of a hash, each in a row, as they are at this time.
+
+        They are overwritten when this is asked again. Entries that come and go meanwhile may be missing.
+        """
+        kind, room = self.kind, self.kind.entries
+        if self._bulk is None:
+            self._bulk = np.empty((room, kind.key), np.uint8), np.empty((room, kind.value), np.uint8)
+        keys, values = self._bulk
+        tokens, at_tokens = _space(2 * max(4, kind.key))
+        then, first, had = at_tokens, 0, 0
+        while had < room:
             asked = ctypes.create_string_buffer(
-                _BULK.pack(first if last else 0, then, *at, count, self.fd, 0, 0), _BULK.size
+                _BULK.pack(
+                    first,
+                    then,
+                    keys.ctypes.data + had * kind.key,
+                    values.ctypes.data + had * kind.value,
+                    room - had,
+                    self.fd,
+                    0,
+                    0,
+                ),
+                _BULK.size,
             )
             over = False
             try:
                 _call(_BATCH, asked, "a look at all")
             except BpfError as error:
-                if error.errno != errno.ENOENT:
+                if error.errno not in (errno.ENOENT, errno.ENOSPC):
                     raise
                 over = True
-            last = struct.unpack_from("=I", asked, 32)[0]
-            had += last
-            tokens.reverse()
-            if over or not last or had >= kind.entries:
-                return keys.raw[: had * kind.key], values.raw[: had * kind.value]
+            count = struct.unpack_from("=I", asked, 32)[0]
+            if over and not count:
+                break
+            had += count
+            if over:
+                break
+            first, then = then, at_tokens + len(tokens) // 2 if then == at_tokens else at_tokens
+        return keys[:had].data, values[:had].data
 
     def close(self) -> None:
         """Let the map's file go; a pinned map stays."""
@@ -173,7 +207,7 @@ def load(name: str, kind: int, text: bytes, license: str = "Apache-2.0") -> int:
     what = f"the program {name}"
 
     def attempt(level: int, size: int, log: int) -> int:
-        return _ask(5, what, "IIQQIIQII16s", *facts, level, size, log, 0, 0, name.encode()[:_NAME])
+        return _ask(5, what, "IIQQIIQII16s", *facts, level, size, log, 0, 0, name.encode()[:NAME])
 
     try:
         return attempt(0, 0, 0)

@@ -35,7 +35,7 @@ _ROUTE: Final = 0  # NETLINK_ROUTE
 _MEMBERSHIP: Final = 1  # NETLINK_ADD_MEMBERSHIP
 _SOL_NETLINK: Final = 270
 _ERROR, _DONE = 2, 3
-_REQUEST, _DUMP = 0x1, 0x300
+_REQUEST, _ACKNOWLEDGE, _DUMP = 0x1, 0x4, 0x300
 _TYPE_MASK: Final = 0x3FFF
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
@@ -102,6 +102,18 @@ class Questions:
     def all(self, kind: int, body: bytes) -> list[Message]:
         """Every answer to a question for a list. Raises `OSError`."""
         return self._answers(kind, body, _DUMP)
+
+    def do(self, kind: int, body: bytes, flags: int = 0) -> None:
+        """Have something changed. Raises `OSError` with what the kernel says."""
+        self._number = self._number + 1 & 0xFFFFFFFF
+        asked = _REQUEST | _ACKNOWLEDGE | flags
+        self._socket.send(_HEADER.pack(16 + len(body), kind, asked, self._number, 0) + body)
+        while True:
+            data = self._socket.recv(_LARGEST)
+            if _HEADER.unpack_from(data)[3] == self._number:
+                for _ in messages(data):  # raises what they say
+                    pass
+                return
 
     def _answers(self, kind: int, body: bytes, flags: int) -> list[Message]:
         self._number = self._number + 1 & 0xFFFFFFFF

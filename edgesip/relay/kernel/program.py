@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -17,13 +16,18 @@ import numpy as np
 from edgesip.address import Addr
 from edgesip.relay.kernel import abi, attach, bpf, elf
 from edgesip.relay.kernel.abi import KernelCounters, KernelFlow, Rows
-from edgesip.relay.kernel.attach import AttachError, Link
+from edgesip.relay.kernel.attach import AttachError, Held
+from edgesip.relay.kernel.pins import Pins
 from edgesip.relay.kernel.ring import Ring
 
 OBJECT: Final = Path(__file__).with_name("relay.bpf.o")
 COPIES: Final = 1 << 20
 """Octets of room for packets that userspace should read."""
 INTERFACES: Final = 256
+FAMILIES: Final = ("flows4", "flows6")
+_BPF, _ADMIN = 39, 21  # CAP_SYS_ADMIN is CAP_BPF too
+_CAPABILITIES: Final = {"CAP_BPF": _BPF, "CAP_NET_ADMIN": 12}
+_NUMBER: Final = struct.Struct("=I")
 
 
 class KernelError(Exception):
@@ -33,36 +37,70 @@ class KernelError(Exception):
 class Program:
     """The kernel path's half in the kernel. Every method that asks the kernel may raise OSError."""
 
-    def __init__(self, maps: dict[str, bpf.Map], codes: dict[str, elf.Code]) -> None:
+    def __init__(self, maps: dict[str, bpf.Map], codes: dict[str, elf.Code], pins: Pins | None) -> None:
         self._maps = maps
         self._codes = codes
+        self._pins = pins
         self._files: dict[str, int] = {}
-        self._links: dict[int, Link] = {}
-
-    @cached_property
-    def _ring(self) -> Ring:
-        return Ring(self._maps["copies"].fd, self._maps["copies"].kind.entries)
+        self._held: list[Held] = []
+        self._ring: Ring | None = None
 
     @classmethod
     def load(cls, flows: int, pins: Path | None = None) -> Program:
-        """Load it with room for that many flows of each family; raises KernelError."""
+        """Load it with room for that many flows of each family; raises KernelError.
+
+        `pins` is a folder in a bpffs, made when it is not there. What lies there goes on when the process
+        ends, and the next load takes it over: maps of the same ABI with flows and counters, and the places
+        at interfaces, where the new program follows the old one with no packet between.
+        """
         try:
             codes = elf.read(OBJECT.read_bytes())
             abi.check(codes["layout"].text)
         except (OSError, ValueError, KeyError) as error:
             raise KernelError(f"edgesip's installation is broken: {OBJECT.name}: {error}") from error
-        maps: dict[str, bpf.Map] = {}
-        program = cls(maps, codes)
+        program = cls({}, codes, None if pins is None else Pins(pins))
         try:
-            for name, kind in _kinds(flows).items():
-                maps[name] = bpf.Map.make(name, kind)
-            program._program("tc")
+            program._begin(flows)
         except bpf.BpfError as error:
             program.close()
             raise KernelError(sentence(error)) from error
+        except (OSError, AttachError) as error:
+            program.close()
+            raise KernelError(f"the kernel program cannot be kept in {pins}: {error}") from error
         return program
 
-    def _program(self, hook: str) -> int:
+    def _begin(self, flows: int) -> None:
+        if self._pins is not None:
+            self._pins.make()
+        for name, kind in _kinds(flows).items():
+            self._maps[name] = self._map(name, kind)
+        self._maps["flows4"].take(bytes(abi.KEY4.itemsize))  # old kernels do not know how: they say so now
+        self.file("tc")
+        if self._pins is not None:
+            for held in self._pins.held():
+                self._held.append(held)
+                attach.swap(held, self.file(held.hook))
+
+    def _map(self, name: str, kind: bpf.Kind) -> bpf.Map:
+        """The pinned map if it is of that kind; else a new one, with the flows of the pinned one."""
+        title = f"edgesip{abi.ABI}_{name}"
+        old = None if self._pins is None else self._pins.map(name)
+        if old is not None and (old.kind, old.name) == (kind, title[: bpf.NAME]):
+            return old
+        made = bpf.Map.make(title, kind)
+        if old is not None:
+            if name in FAMILIES and (old.kind._replace(entries=0), old.name) == (
+                kind._replace(entries=0),
+                made.name,
+            ):
+                _carry_over(old, made)
+            old.close()
+        if self._pins is not None:
+            self._pins.keep(name, made.fd)
+        return made
+
+    def file(self, hook: str) -> int:
+        """The loaded program of a hook, "tc" or "xdp"; raises BpfError."""
         if hook not in self._files:
             files = {name: one.fd for name, one in self._maps.items()}
             kind = bpf.SCHED_CLS if hook == "tc" else bpf.XDP
@@ -74,24 +112,50 @@ class Program:
     @property
     def attached(self) -> frozenset[int]:
         """The interfaces whose packets it sees."""
-        return frozenset(self._links)
+        return frozenset(held.ifindex for held in self._held)
 
-    def attach(self, ifindex: int, hook: str = "tc") -> None:
-        """See the packets that come in by this interface; raises KernelError."""
-        if ifindex in self._links:
-            return
+    def attach(self, ifindex: int, hook: str = "tc") -> str:
+        """See the packets that come in by this interface; raises KernelError.
+
+        With the hook "xdp" the driver is asked to show them earlier; what cannot go on from there is still
+        seen at tc. Returns "" or, as a sentence, why XDP is not there; then tc sees everything.
+        """
+        there = {held.hook for held in self._held if held.ifindex == ifindex}
+        refusal = ""
         try:
-            self._links[ifindex] = attach.attach(self._program(hook), ifindex, hook)
+            if "tc" not in there:
+                self._hold(attach.by_tc(self.file("tc"), ifindex))
+            if hook == "xdp" and "xdp" not in there:
+                try:
+                    self._hold(attach.by_xdp(self.file("xdp"), ifindex))
+                    self._maps["egress"].put(_NUMBER.pack(ifindex), _NUMBER.pack(ifindex))
+                except AttachError as error:
+                    refusal = str(error)
+            if hook == "tc" and "xdp" in there:
+                self._let_go([held for held in self._held if (held.ifindex, held.way) == (ifindex, "xdp")])
         except AttachError as error:
             raise KernelError(str(error)) from error
         except bpf.BpfError as error:
             raise KernelError(sentence(error)) from error
+        return refusal
 
     def detach(self, ifindex: int) -> None:
-        """See this interface's packets no more."""
-        link = self._links.pop(ifindex, None)
-        if link is not None:
-            os.close(link.fd)
+        """See this interface's packets no more; its flows stay."""
+        self._let_go([held for held in self._held if held.ifindex == ifindex])
+
+    def _hold(self, held: Held) -> None:
+        self._held.append(held)
+        if self._pins is not None:
+            self._pins.hold(held, self.file(held.hook))
+
+    def _let_go(self, places: list[Held]) -> None:
+        for held in places:
+            self._held.remove(held)
+            if held.way == "xdp":
+                self._maps["egress"].delete(_NUMBER.pack(held.ifindex))
+            if self._pins is not None:
+                self._pins.forget(held)
+            attach.release(held)
 
     # Flows.
 
@@ -122,8 +186,8 @@ class Program:
     def keys(self) -> list[tuple[Addr, Addr]]:
         """The local and remote addresses of all flows."""
         found = []
-        for family in ("flows4", "flows6"):
-            keys, _ = self._maps[family].all()
+        for family in FAMILIES:
+            keys = bytes(self._maps[family].all()[0])
             size = self._maps[family].kind.key
             found += [abi.ends(keys[at : at + size]) for at in range(0, len(keys), size)]
         return found
@@ -136,7 +200,7 @@ class Program:
         parts = []
         for family, key, value in (("flows4", abi.KEY4, abi.FLOW4), ("flows6", abi.KEY6, abi.FLOW6)):
             keys, values = self._maps[family].all()
-            rows = np.zeros(len(keys) // key.itemsize, abi.ROW)
+            rows = np.empty(len(keys), abi.ROW)
             rows["key"] = np.frombuffer(keys, f"V{key.itemsize}").astype("V36")
             rows["counters"] = np.frombuffer(values, value)["counters"]
             parts.append(rows)
@@ -147,15 +211,17 @@ class Program:
         """Readable when `copies` has something."""
         return self._maps["copies"].fd
 
-    def copies(self) -> list[tuple[Addr, bytes, float]]:
-        """Packets that went on and that userspace should know of: where they arrived, RTCP or the first 16
-        octets of a telephone-event, and when (monotonic seconds).
+    def copies(self) -> list[tuple[Addr, bytes]]:
+        """Packets that went on and that userspace should know of, with where they arrived: RTCP, and of
+        RFC 4733's events the first 16 octets.
         """
+        if self._ring is None:
+            self._ring = Ring(self._maps["copies"].fd, self._maps["copies"].kind.entries)
         found = []
         for record in self._ring.take():
-            at, local, port, length, family = abi.COPY.unpack_from(record)
+            _, local, port, length, family = abi.COPY.unpack_from(record)
             where = Addr(abi.name(local[:4] if family == 4 else local), int.from_bytes(port, "big"))
-            found.append((where, record[abi.COPY.size : abi.COPY.size + length], at / 1e9))
+            found.append((where, record[abi.COPY.size : abi.COPY.size + length]))
         return found
 
     @property
@@ -163,7 +229,7 @@ class Program:
         """How often each of `abi.WHY` was said of a packet."""
         found = {}
         for number, why in enumerate(abi.WHY):
-            value = self._maps["totals"].get(struct.pack("=I", number)) or b""
+            value = self._maps["totals"].get(_NUMBER.pack(number)) or b""
             found[why] = sum(each[0] for each in struct.iter_unpack("=Q", value))
         return found
 
@@ -175,21 +241,42 @@ class Program:
             context = struct.pack("=40xI", ifindex)
         else:
             context = struct.pack("=IIIIII", 0, len(frame), 0, ifindex, 0, 0)
-        return bpf.run(self._program(hook), frame, context, repeat)
+        return bpf.run(self.file(hook), frame, context, repeat)
 
     # The end.
 
     def close(self) -> None:
-        """Let go of it here; what is pinned goes on."""
-        for link in self._links.values():
-            os.close(link.fd)
+        """Let go of it here; what is pinned goes on, all else ends."""
+        for held in self._held:
+            if self._pins is None:
+                attach.release(held)
+            elif held.link >= 0:
+                os.close(held.link)
+        if self._ring is not None:
+            self._ring.close()
+            self._ring = None
         for fd in self._files.values():
             os.close(fd)
         for one in self._maps.values():
             one.close()
-        self._links.clear()
+        self._held.clear()
         self._files.clear()
         self._maps.clear()
+
+    def remove(self) -> None:
+        """Take it off every interface, forget all flows, leave nothing pinned; it is closed then."""
+        self._let_go(list(self._held))
+        self.close()
+        if self._pins is not None:
+            self._pins.remove()
+
+
+def _carry_over(old: bpf.Map, new: bpf.Map) -> None:
+    """Give a map the flows of another, as many as there is room for."""
+    keys, values = (bytes(part) for part in old.all())
+    width, size = new.kind.key, new.kind.value
+    for number in range(min(len(keys) // width, new.kind.entries)):
+        new.put(keys[number * width :][:width], values[number * size :][:size])
 
 
 def _kinds(flows: int) -> dict[str, bpf.Kind]:
@@ -202,10 +289,23 @@ def _kinds(flows: int) -> dict[str, bpf.Kind]:
     }
 
 
+def _capable() -> int:
+    """This process's effective capabilities, a bit each."""
+    found = 0
+    for line in Path("/proc/self/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            found = int(value, 16)
+    return found | (1 << _BPF if found >> _ADMIN & 1 else 0)
+
+
 def sentence(error: bpf.BpfError) -> str:
     """Why the kernel refuses, in words for an operator."""
-    if error.errno in (errno.EPERM, errno.EACCES) and not error.log:
-        return "the kernel path needs CAP_BPF and CAP_NET_ADMIN, which this process does not have"
+    if error.errno == errno.EPERM and not error.log:
+        missing = [name for name, bit in _CAPABILITIES.items() if not _capable() >> bit & 1]
+        if missing:
+            return f"this process has no {' and no '.join(missing)}"
+        return "something around this process forbids bpf(2): a user namespace, seccomp, or kernel lockdown"
     if error.errno == errno.ENOSYS:
         return "this kernel has no bpf(2)"
     last = error.log.strip().splitlines()[-3:]

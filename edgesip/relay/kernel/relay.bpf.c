@@ -49,7 +49,7 @@ enum why {
 	LARGE,          /* above the MTU of where it goes */
 	CONTENT,        /* not RTP, or not RTCP */
 	CHECKSUM,
-	ELSEWHERE,      /* the flow's way is not for this hook */
+	ELSEWHERE,      /* not for XDP to send there; tc does */
 	UNCOPIED,       /* forwarded, and nobody could be told */
 	WHYS,
 };
@@ -142,6 +142,7 @@ static void (*const discard)(void *, __u64) = (void *)BPF_FUNC_ringbuf_discard;
 static long (*const pull)(struct __sk_buff *, __u32) = (void *)BPF_FUNC_skb_pull_data;
 static long (*const skb_load)(struct __sk_buff *, __u32, void *, __u32) = (void *)BPF_FUNC_skb_load_bytes;
 static long (*const xdp_load)(struct xdp_md *, __u32, void *, __u32) = (void *)BPF_FUNC_xdp_load_bytes;
+static __u64 (*const length_of)(struct xdp_md *) = (void *)BPF_FUNC_xdp_get_buff_len;
 static long (*const fix_sum)(struct __sk_buff *, __u32, __u64, __u64, __u64) = (void *)BPF_FUNC_l4_csum_replace;
 static long (*const add_sum)(struct __sk_buff *, __u32) = (void *)BPF_FUNC_csum_update;
 static long (*const redirect)(__u32, __u64) = (void *)BPF_FUNC_redirect;
@@ -378,9 +379,11 @@ INLINE void record(const struct hook *hook, struct counters *seen, const struct 
 		tell(hook, local, is_v6, port, false, offset, payload, now);
 }
 
-INLINE enum why passed(struct counters *seen, enum why why)
+/* It goes up. Behind XDP it is tc's turn first. */
+INLINE enum why passed(const struct hook *hook, struct counters *seen, enum why why)
 {
-	seen->passed += 1;
+	if (!hook->is_xdp)
+		seen->passed += 1;
 	return why;
 }
 
@@ -449,11 +452,11 @@ INLINE enum why through4(const struct hook *hook, struct way *way, __u32 *next_h
 	if (flow->local != local) /* it was deleted meanwhile, and is another's */
 		return UNKNOWN;
 	if (!way->is_rtcp && (void *)(ip + 1) > hook->end)
-		return passed(seen, CONTENT);
+		return passed(hook, seen, CONTENT);
 	__u32 packet = BE16(ip->length), payload = packet - (BODY4 - ETH_HLEN);
 	enum why why = judge(hook, way, &ip->udp, &ip->body, packet, payload, ip->hops);
 	if (why != FORWARDED)
-		return passed(seen, why);
+		return passed(hook, seen, why);
 	record(hook, seen, way, &ip->body, &local, false, ip->udp.ports >> 16, BODY4, payload);
 	ip->hops -= 1;
 	ip->check = ~folded((__u32)(__u16)~ip->check + way->ip_sum);
@@ -482,13 +485,13 @@ INLINE enum why through6(const struct hook *hook, struct way *way, __u32 *next_h
 	    flow->local[3] != ip->local[3])
 		return UNKNOWN;
 	if (!ip->udp.check) /* RFC 8200 8.1 */
-		return passed(seen, CHECKSUM);
+		return passed(hook, seen, CHECKSUM);
 	if (!way->is_rtcp && (void *)(ip + 1) > hook->end)
-		return passed(seen, CONTENT);
+		return passed(hook, seen, CONTENT);
 	__u32 length = BE16(ip->length), payload = length - sizeof(struct udp);
 	enum why why = judge(hook, way, &ip->udp, &ip->body, length + 40, payload, ip->hops);
 	if (why != FORWARDED)
-		return passed(seen, why);
+		return passed(hook, seen, why);
 	record(hook, seen, way, &ip->body, flow->local, true, ip->udp.ports >> 16, BODY6, payload);
 	ip->hops -= 1;
 	__builtin_memcpy(ip->remote, hosts, sizeof(hosts));
@@ -512,52 +515,60 @@ INLINE int leave(struct __sk_buff *skb, const struct way *way, struct bpf_redir_
 	return redirect_neigh(way->ifindex, 0, 0, 0);
 }
 
+/* Have so many octets in a row; some cards leave even headers in page fragments. */
+INLINE bool readable(struct __sk_buff *skb, struct hook *hook, __u32 shortest)
+{
+	hook->data = (void *)(long)skb->data;
+	hook->end = (void *)(long)skb->data_end;
+	if (hook->data + shortest <= hook->end)
+		return true;
+	if (hook->size < shortest || pull(skb, hook->size < shortest + EVENT_HEAD ? hook->size : shortest + EVENT_HEAD))
+		return false;
+	hook->data = (void *)(long)skb->data;
+	hook->end = (void *)(long)skb->data_end;
+	return hook->data + shortest <= hook->end;
+}
+
 SECTION("tc") int relay_tc(struct __sk_buff *skb)
 {
-	bool is_v6 = skb->protocol == BE16(ETH_P_IPV6);
-	__u32 shortest = is_v6 ? SHORTEST6 : SHORTEST4;
 	struct hook hook = {.ctx = skb, .size = skb->len, .is_xdp = false};
+	bool is_plain = !skb->gso_size && !skb->vlan_present;
 	struct bpf_redir_neigh next = {};
 	struct way way;
-	enum why why = OFFLOADED;
+	enum why why;
 
-	if ((!is_v6 && skb->protocol != BE16(ETH_P_IP)) || skb->pkt_type != 0 || skb->len < shortest)
+	if (skb->pkt_type != 0)
 		return TC_ACT_UNSPEC;
-	hook.data = (void *)(long)skb->data;
-	hook.end = (void *)(long)skb->data_end;
-	if (hook.data + shortest > hook.end) {
-		/* some cards leave headers in page fragments */
-		if (pull(skb, skb->len < BODY6 + EVENT_HEAD ? skb->len : BODY6 + EVENT_HEAD))
+	if (skb->protocol == BE16(ETH_P_IP)) {
+		if (!readable(skb, &hook, SHORTEST4))
 			return TC_ACT_UNSPEC;
-		hook.data = (void *)(long)skb->data;
-		hook.end = (void *)(long)skb->data_end;
-	}
-	if (is_v6) {
-		struct ip6 *ip = hook.data + ETH_HLEN;
-		if (hook.data + SHORTEST6 > hook.end || ip->protocol != IPPROTO_UDP)
-			return TC_ACT_UNSPEC;
-		next.nh_family = AF_INET6;
-		if (!skb->gso_size && !skb->vlan_present) {
-			why = through6(&hook, &way, next.ipv6_nh);
-			if (why == FORWARDED) {
-				count(FORWARDED);
-				return leave(skb, &way, &next, CHECK6);
-			}
-		}
-	} else {
 		struct ip4 *ip = hook.data + ETH_HLEN;
-		if (hook.data + SHORTEST4 > hook.end || ip->protocol != IPPROTO_UDP)
+		if (ip->protocol != IPPROTO_UDP)
 			return TC_ACT_UNSPEC;
 		next.nh_family = AF_INET;
-		if (!skb->gso_size && !skb->vlan_present) {
-			why = through4(&hook, &way, next.ipv6_nh);
-			if (why == FORWARDED) {
-				count(FORWARDED);
-				return leave(skb, &way, &next, CHECK4);
-			}
+		why = is_plain ? through4(&hook, &way, next.ipv6_nh) : OFFLOADED;
+		if (why == FORWARDED) {
+			count(FORWARDED);
+			return leave(skb, &way, &next, CHECK4);
 		}
+		count(why);
+		return TC_ACT_UNSPEC;
 	}
-	count(why);
+	if (skb->protocol == BE16(ETH_P_IPV6)) {
+		if (!readable(skb, &hook, SHORTEST6))
+			return TC_ACT_UNSPEC;
+		struct ip6 *ip = hook.data + ETH_HLEN;
+		if (ip->protocol != IPPROTO_UDP)
+			return TC_ACT_UNSPEC;
+		next.nh_family = AF_INET6;
+		why = is_plain ? through6(&hook, &way, next.ipv6_nh) : OFFLOADED;
+		if (why == FORWARDED) {
+			count(FORWARDED);
+			return leave(skb, &way, &next, CHECK6);
+		}
+		count(why);
+		return TC_ACT_UNSPEC;
+	}
 	return TC_ACT_UNSPEC;
 }
 
@@ -576,7 +587,7 @@ SECTION("xdp") int relay_xdp(struct xdp_md *xdp)
 
 	hook.data = (void *)(long)xdp->data;
 	hook.end = (void *)(long)xdp->data_end;
-	hook.size = hook.end - hook.data;
+	hook.size = length_of(xdp);
 	if (hook.data + SHORTEST4 > hook.end)
 		return XDP_PASS;
 	__be16 type = *(__be16 *)(hook.data + 2 * ETH_ALEN);
@@ -596,6 +607,7 @@ SECTION("xdp") int relay_xdp(struct xdp_md *xdp)
 			return turn(xdp, &way);
 	} else
 		return XDP_PASS;
-	count(why);
+	if (why == CHECKSUM || why == ELSEWHERE) /* tc sees it next, and counts what it thinks of the rest */
+		count(why);
 	return XDP_PASS;
 }

@@ -129,6 +129,12 @@ class Network:
         )
         return Host(namespace, address, address, address6)
 
+    @property
+    def ports(self) -> tuple[Namespace, list[str]]:
+        """Where the switch of the public segment is, and the names of its ports."""
+        shown = self._switch.run("ip", "-br", "link", "show", "master", "segment")
+        return self._switch, [line.split("@")[0] for line in shown.splitlines()]
+
     def _plug(self, namespace: Namespace, device: str, address: str) -> None:
         end = f"p{len(self._namespaces)}"
         _ip(

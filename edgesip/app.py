@@ -24,6 +24,7 @@ from edgesip import (
     resuming,
     shunning,
     silencing,
+    spoofing,
     subscribing,
 )
 from edgesip.address import Addr, Flow
@@ -218,6 +219,7 @@ class Edge:
         warn_users(subscribers, profile.auth.realm, profile.auth.algorithm, self._log)
         collector = Collector()
         _background(stack, collector.run())
+        spoofing.grant(profile, service, self._log)
         service.start(loop)
         if self.certificates is not None:
             _background(stack, self.certificates.watch(self._log))

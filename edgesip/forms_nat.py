@@ -7,7 +7,9 @@ says what is wrong with it. It knows neither sections nor files.
 from __future__ import annotations
 
 import re
+from ipaddress import IPv4Address
 
+from edgesip.address import Addr, is_sendable, parse_hostport, parse_ip
 from edgesip.forms import Listen, parse_listen
 from edgesip.signal.wire.grammar import is_token
 
@@ -25,6 +27,17 @@ def socket(value: object) -> Listen | None:
     if found.transport != "udp":
         raise ValueError(f"must be udp:ADDR:PORT, not {value!r}: phones over connections are not pinged")
     return found
+
+
+def spoofed_socket(value: object) -> Addr | None:
+    """`ADDR:PORT` of IPv4, the port 5060 when there is none; empty for none."""
+    if value is None or value == "" or isinstance(value, Addr):
+        return value if isinstance(value, Addr) else None
+    where = parse_hostport(value) if isinstance(value, str) else None
+    ip = parse_ip(where[0]) if where is not None else None
+    if where is None or not isinstance(ip, IPv4Address) or not is_sendable(str(ip), loopback=True):
+        raise ValueError(f"must be ADDR:PORT of IPv4, not {value!r}")
+    return Addr(str(ip), where[1] or 5060)
 
 
 def sdp_line(value: object) -> str:

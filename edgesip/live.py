@@ -24,6 +24,8 @@ RELAY = (
     *("record_dir", "record_max_size", "record_min_free"),
 )
 """Keys of `[relay]` that are looked at each time."""
+SOCKETS = ("force_socket", "natping_socket", "udpping_from_path")
+"""Keys of `[nathelper]` that name sockets, which are opened at the start."""
 LIVE = (
     "route",
     "upstream_users",
@@ -69,7 +71,7 @@ LIVE = (
     *(f"registrar.{key}" for key in Registrar.model_fields if key not in REKEYING),
     "stun.enabled",
     "stun.servers",
-    *(f"nathelper.{key}" for key in Nathelper.model_fields if key != "force_socket"),
+    *(f"nathelper.{key}" for key in Nathelper.model_fields if key not in SOCKETS),
     "nat_traversal.keepalive_interval",
     "nat_traversal.keepalive_method",
     "nat_traversal.keepalive_from",
@@ -115,7 +117,9 @@ def taken(old: Profile, new: Profile) -> Profile:
                 update={key: getattr(old.registrar, key) for key in REKEYING}
             ),
             "stun": new.stun,
-            "nathelper": new.nathelper.model_copy(update={"force_socket": old.nathelper.force_socket}),
+            "nathelper": new.nathelper.model_copy(
+                update={key: getattr(old.nathelper, key) for key in SOCKETS}
+            ),
             "nat_traversal": new.nat_traversal.model_copy(
                 update={"keepalive_state_file": old.nat_traversal.keepalive_state_file}
             ),

@@ -33,6 +33,8 @@ def pings_of(profile: Profile) -> Settings:
         timeout=float(section.keepalive_timeout),
         force_socket=Addr(force.host, force.port) if force is not None else None,
         ignore_path=section.ignore_path,
+        natping_socket=section.natping_socket,
+        udpping_from_path=section.udpping_from_path,
     )
 
 

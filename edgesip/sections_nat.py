@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator, model_validator
 
 from edgesip import forms, forms_nat
+from edgesip.address import Addr
 from edgesip.forms import Listen
 from edgesip.sections import Section
 
@@ -39,6 +40,12 @@ class Nathelper(Section):
     force_socket: Annotated[Listen | None, PlainValidator(forms_nat.socket)] = None
     """The one of our UDP listeners that every ping leaves by, `udp:ADDR:PORT`; without it, that which the
     phone registered at. Of no use for phones behind a NAT that lets only that one in."""
+    natping_socket: Annotated[Addr | None, PlainValidator(forms_nat.spoofed_socket)] = None
+    """An IPv4 address, not ours, that pings of four octets say they come from, for phones behind a NAT that
+    lets in that server alone. Needs CAP_NET_RAW: without it they leave by our own, and start-up says so."""
+    udpping_from_path: bool = False
+    """`true`: pings of four octets to contacts with a Path say they come from its last hop, the proxy that
+    the phone knows, and go straight to the phone. Needs CAP_NET_RAW, like `natping_socket`."""
     ignore_path: bool = False
     """`true`: a request goes back the way that the REGISTER came, not to the first hop of its Path."""
     nat_addr_mode: Annotated[int, Field(ge=0, le=1)] = 1
@@ -56,6 +63,11 @@ class Nathelper(Section):
             raise ValueError("keepalive_timeout needs sipping_bflag: nobody answers four octets")
         if 0 < self.keepalive_timeout <= self.natping_interval:
             raise ValueError("keepalive_timeout must be longer than natping_interval")
+        if self.sipping_bflag >= 0 and not self.ping_nated_only:
+            wanted = {"natping_socket": self.natping_socket, "udpping_from_path": self.udpping_from_path}
+            for key in [key for key, value in wanted.items() if value]:
+                do = "sipping_bflag = -1, or ping_nated_only = true"
+                raise ValueError(f"{key} is for pings of four octets, and none are sent: {do}")
         return self
 
 

@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.resuming", 4),
     ("edgesip.keeping", 4),
     ("edgesip.keepsakes", 4),
+    ("edgesip.spoofing", 4),
     ("edgesip.guarding", 4),
     ("edgesip.whying", 4),
     ("edgesip.signal.net", 3),

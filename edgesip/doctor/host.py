@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from edgesip.doctor.finding import Finding, fail, ok, warn
 from edgesip.relay.service import limits
 
+RAW_HELP = "grant CAP_NET_RAW, see docs/operating.md, Pings; or take the key out"
 PLENTY = 1 << 30
 SLOW_SOURCES = frozenset({"hpet", "acpi_pm", "jiffies", "refined-jiffies"})
 EARLIEST = 1_735_689_600.0
@@ -75,6 +77,17 @@ def buffers(most: int | None, wanted: int) -> Finding:
         return ok(check, f"net.core.rmem_max {most} is enough for {wanted}")
     text = f"net.core.rmem_max is {most}; the SIP sockets ask for {wanted} and get less"
     return warn(check, text, f"sysctl -w net.core.rmem_max={wanted * 4}, and a file in /etc/sysctl.d")
+
+
+def raw_pings(wanted: Sequence[str], trouble: str, whose: str) -> list[Finding]:
+    """Pings from addresses that are not ours, where the profile wants them; `trouble`: why there are none."""
+    if not wanted:
+        return []
+    check, keys = "raw pings", " and ".join(wanted)
+    if not trouble:
+        return [ok(check, f"{whose} may send them: {keys}")]
+    text = f"{whose} may not ({trouble}): {keys} is off, these pings leave by our own address"
+    return [warn(check, text, RAW_HELP)]
 
 
 def kernel_path(enabled: bool) -> Finding:

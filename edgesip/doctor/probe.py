@@ -22,10 +22,12 @@ from edgesip.doctor.files import Disk
 from edgesip.doctor.finding import Finding
 from edgesip.doctor.host import Clock
 from edgesip.doctor.network import Bound, Media, conntrack
+from edgesip.signal.net.raw import RawLink
 
 PROC, SYS = Path("/proc"), Path("/sys")
 TRIED = 16
 """Media ports that are bound for a moment, spread over the range."""
+_CAP_NET_RAW = 13
 _STA_UNSYNC = 0x40
 _NFT_SECONDS = 5.0
 
@@ -86,6 +88,20 @@ def files_limit(pid: int) -> tuple[int, str]:
             return int(words[4]), "the running server"
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return hard if hard != resource.RLIM_INFINITY else 1 << 30, "a process of this user"
+
+
+def raw_socket(pid: int) -> tuple[str, str]:
+    """Why the running server, or a process of this user, gets no raw socket (empty: it does), and which."""
+    for line in text_of(PROC / str(pid) / "status").splitlines() if pid else ():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            granted = int(value, 16) >> _CAP_NET_RAW & 1
+            return "" if granted else "CAP_NET_RAW is not granted", "the running server"
+    try:
+        RawLink().close()
+    except OSError as error:
+        return error.strerror or repr(error), "a process of this user"
+    return "", "a process of this user"
 
 
 def clock() -> Clock:

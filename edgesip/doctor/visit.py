@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import edgesip
-from edgesip import publicity
+from edgesip import publicity, spoofing
 from edgesip.address import Addr, parse_ip
 from edgesip.doctor import files, host, network, probe
 from edgesip.doctor.chain import doubt
@@ -65,6 +65,7 @@ def findings(profile: Profile, version: str = "", pid: int = 0) -> Iterator[Find
     yield from host.clock(probe.clock())
     yield files.disk(probe.disk(profile.state_dir))
     if profile.listen:
+        yield from host.raw_pings(spoofing.wishes(profile), *probe.raw_socket(pid))
         yield probe.sip_helper(rules)
         yield from _certificates(profile, any(transport == "tls" for transport, _ in listens))
         yield from asyncio.run(_names(profile, listens, [*local, *told]))

@@ -57,9 +57,10 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
         profile: str = "nat-sbc",
         sip: bool = True,
         lan: str = "",
+        without: str = "",
     ) -> Server:
         host = network.public_host(name, number)
-        server = Server(network, host, settings, ignore, descriptors, profile, sip)
+        server = Server(network, host, settings, ignore, descriptors, profile, sip, without)
         server.lan = network.own_lan(host, lan) if lan else None
         servers.append(server)
         server.start()

@@ -17,6 +17,7 @@ from edgesip.signal.nat.learning import Learning
 from edgesip.signal.nat.learning import Settings as LearningSettings
 from edgesip.signal.nat.ping import PING_BRANCH, ZEROS, Signer, way_of
 from edgesip.signal.nat.rounds import Round
+from edgesip.signal.nat.spoofed import RAW, along_path
 from edgesip.signal.proxy.inbound import Note, note
 from edgesip.signal.wire.message import Response
 
@@ -43,6 +44,8 @@ class Settings:
     timeout: float = 0.0
     force_socket: Addr | None = None
     ignore_path: bool = False
+    natping_socket: Addr | None = None
+    udpping_from_path: bool = False
 
 
 class Pinger:
@@ -64,11 +67,14 @@ class Pinger:
         self.learning = Learning(LearningSettings(settings.interval, 0.0)) if learning is None else learning
         self._signer = Signer(entropy, address_for)
         self._enabled = True
+        self.raw = False
+        """Whether pings may leave from an address that is not ours."""
         self._round = Round()
         self._news: list[Note] = []
         self.counters: dict[str, int] = {
             "nathelper:sip_pings": 0,
             "nathelper:udp_pings": 0,
+            "nathelper:raw_pings": 0,
             "nathelper:answers": 0,
             "nathelper:timeouts": 0,
         }
@@ -109,7 +115,8 @@ class Pinger:
         for ruid, seen in self._round.look(usrloc, now * speed, speed, now):
             if seen.expires <= now or not self._wants(seen):
                 continue
-            rests = self._rests(usrloc, seen.flow, now)
+            apart = is_apart(usrloc, ruid, seen.flow)
+            rests = self.learning.every_other(now) if apart else self._rests(usrloc, seen.flow, now)
             if rests:
                 continue
             binding = usrloc.get(ruid)
@@ -117,7 +124,8 @@ class Pinger:
                 continue
             ping = self._ping(usrloc, binding, now)
             if ping is not None:
-                self.learning.pinged(binding.flow, now, ping[0] == binding.flow and ping[1] != ZEROS)
+                if not apart:
+                    self.learning.pinged(binding.flow, now, ping[0] == binding.flow and ping[1] != ZEROS)
                 pings.append(ping)
         return pings
 
@@ -177,7 +185,7 @@ class Pinger:
         flag = settings.sipping_bflag
         if flag < 0 or (settings.ping_nated_only and not has_flag(binding, flag)):
             self.counters["nathelper:udp_pings"] += 1
-            return Flow("udp", local, binding.flow.remote), ZEROS
+            return self._spoofed(binding) or Flow("udp", local, binding.flow.remote), ZEROS
         if settings.timeout and is_silent(at_a_glance(binding), self._round.since, settings.timeout, now):
             lost = give_up(usrloc, binding, self._round.since, now)
             if lost is not None:
@@ -189,11 +197,37 @@ class Pinger:
         method, sender = settings.sipping_method, settings.sipping_from
         return flow, self._signer.request(binding, flow, method, sender, path, now)
 
+    def _spoofed(self, binding: Binding) -> Flow | None:
+        """The way of four octets that come from somebody else, where that is wanted and granted."""
+        settings = self._settings
+        if not self.raw:
+            return None
+        flow = None
+        if settings.udpping_from_path and binding.path and not settings.ignore_path:
+            flow = along_path(binding)
+        elif settings.natping_socket is not None and binding.flow.remote.family == 4:
+            flow = Flow(RAW, settings.natping_socket, binding.flow.remote)
+        if flow is not None:
+            self.counters["nathelper:raw_pings"] += 1
+        return flow
+
+
+def is_apart(usrloc: Usrloc, ruid: str, flow: int) -> bool:
+    """True for one of several phones behind the same proxy, by its Path: each is pinged for itself, and what
+    one of them answers says nothing of the others. `flow` is the hash of the flow that they share.
+    """
+    if usrloc.alone(flow) or usrloc.crowded(flow):
+        return False
+    binding = usrloc.get(ruid)
+    return binding is not None and binding.path != ""
+
 
 def answered(usrloc: Usrloc, learning: Learning, ruid: str, roundtrip: float, now: float) -> None:
     """A ping was answered: noted in the table, for all contacts of a phone at once, and learned from."""
     seen = usrloc.heard(ruid, now, roundtrip)
     if seen is None or not seen.udp or not learning.settings.learns or usrloc.crowded(seen.flow):
+        return
+    if is_apart(usrloc, ruid, seen.flow):
         return
     learning.answered(seen.flow, now)
     binding = None if usrloc.alone(seen.flow) else usrloc.get(ruid)

@@ -15,11 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from edgesip.address import Addr, Flow, is_unspecified
+from edgesip.signal.nat.spoofed import RAW
 from edgesip.signal.net.errors import LinkError
 
+DATAGRAMS: Final = frozenset({"udp", RAW})
+"""Transports of flows that no connection is needed for."""
 BATCH: Final = 32
 SLICE: Final = 0.001
 LARGEST: Final = 65535
@@ -32,6 +35,18 @@ _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _SO_TIMESTAMPNS: Final = 35
 SAMPLE: Final = 0.05
 """Seconds between two datagrams that are asked how long they waited."""
+
+
+class Raw(Protocol):
+    """What sends in the name of others (`raw.RawLink`)."""
+
+    def send(self, flow: Flow, data: bytes) -> bool:
+        """False when it could not leave."""
+        ...
+
+    def close(self) -> None:
+        """Let go of it."""
+        ...
 
 
 def local_addresses(family: int) -> list[str]:
@@ -109,6 +124,8 @@ class UdpLinks:
         self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self.raw: Raw | None = None
+        """What sends from addresses that are not ours, where that is granted."""
         self._deaf: set[socket.socket] = set()
         self._flows: dict[tuple[Addr, tuple[str, int]], Flow] = {}
         self.counters: dict[str, int] = {"core:send_errors": 0}
@@ -133,12 +150,15 @@ class UdpLinks:
                 loop.remove_reader(sock.fileno())
             sock.close()
         self._sockets.clear()
+        if self.raw is not None:
+            self.raw.close()
+            self.raw = None
 
     def send(self, flow: Flow, data: bytes) -> bool:
         """Send one datagram by the flow's own socket; False when it could not leave."""
         sock = self._sockets.get(flow.local)
         if sock is None:
-            return False
+            return flow.transport == RAW and self._send_raw(flow, data)
         for _ in range(2):
             try:
                 sock.sendto(data, flow.remote)
@@ -152,6 +172,12 @@ class UdpLinks:
                 return True
         self.counters["core:send_errors"] += 1
         return True  # lost on the way, like any other datagram
+
+    def _send_raw(self, flow: Flow, data: bytes) -> bool:
+        """True always: it is gone, or lost on the way."""
+        if self.raw is None or not self.raw.send(flow, data):
+            self.counters["core:send_errors"] += 1
+        return True
 
     def _drain_errors(self, sock: socket.socket) -> bool:
         """Tell of every datagram that came back by ICMP; False when there was none."""

@@ -28,7 +28,7 @@ from edgesip.script import (
 )
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
-from edgesip.signal.net.links import UdpLinks
+from edgesip.signal.net.links import DATAGRAMS, UdpLinks
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import StreamLinks
 from edgesip.signal.net.tls_files import Certificates
@@ -189,7 +189,7 @@ class SignalService:
 
     def _send(self, flow: Flow, data: bytes, now: float) -> None:
         self._ring.message(now, False, flow, data)
-        if flow.transport == "udp":
+        if flow.transport in DATAGRAMS:
             if not self.udp.send(flow, data) and self._loop is not None:
                 self._loop.call_soon(self._unsent, data)
         elif not self.streams.send(flow, data) and self._loop is not None:

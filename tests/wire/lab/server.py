@@ -39,7 +39,8 @@ class Server:
     Without `sip` it listens where its profile says.
 
     `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open, `profile`
-    another profile than nat-sbc. `lan` is a second network that it has an address in.
+    another profile than nat-sbc, `without` a capability that it does not get. `lan` is a second
+    network that it has an address in.
     """
 
     def __init__(
@@ -51,13 +52,16 @@ class Server:
         descriptors: int = 0,
         profile: str = "nat-sbc",
         sip: bool = True,
+        without: str = "",
     ) -> None:
         self.network = network
         self._profile = profile
         self._sip = sip
         self.host = host
         self.settings = {**_SETTINGS, **(settings or {})}
-        self._limit = ("prlimit", f"--nofile={descriptors}") if descriptors else ()
+        self._limit: tuple[str, ...] = ("prlimit", f"--nofile={descriptors}") if descriptors else ()
+        if without:
+            self._limit += ("setpriv", f"--bounding-set=-{without}", f"--inh-caps=-{without}")
         self.state = network.directory / f"state-{host.name}"
         self.state.mkdir()
         self.capture = Capture(network, host, ignore)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from nat_house import HERE, House, Phone, Router, house
 
@@ -43,6 +43,9 @@ def test_a_hasty_router_is_pinged_twice_as_often() -> None:
 def test_one_trial_is_lost_at_most_and_what_is_found_is_safe(
     timeout: float, period: float, keeps_port: bool, inbound_refreshes: bool, seed: int
 ) -> None:
+    # A router that forgets after exactly the usual interval does so while the answer is on its way: each time
+    # for a tenth of a second, which no ping can see.
+    assume(abs(timeout - 25.0) > 0.4)
     home = house(timeout, 1, period, keeps_port=keeps_port, inbound_refreshes=inbound_refreshes, seed=seed)
     phone = home.phones[0]
     home.run(20 * period)

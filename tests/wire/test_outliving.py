@@ -19,16 +19,19 @@ def _counted(server: Server) -> list[int]:
     return [leg["packets"] for leg in session["legs"]]
 
 
-@pytest.mark.parametrize("hangs_up", ["caller", "callee"])
-def test_a_call_goes_on_after_kill_9_through_the_same_ports(
-    server: Server, network: Network, hangs_up: str
+@pytest.mark.parametrize(("how", "hangs_up"), [("kill -9", "caller"), ("stop", "callee")])
+def test_a_call_goes_on_with_the_next_server_through_the_same_ports(
+    server: Server, network: Network, how: str, hangs_up: str
 ) -> None:
     alice = phone_at(server, network, "alice", "port-restricted")
     bob = phone_at(server, network, "bob", "symmetric")
     connect(alice, bob)
     time.sleep(BEFORE)
     [before] = server.ask("rtp", "list")
-    server.crash()
+    if how == "stop":
+        server.verb("stop")
+    else:
+        server.crash()
     server.start()
     [after] = server.ask("rtp", "list")
     for name in ("call-id", "from_tag", "to_tag"):
@@ -36,6 +39,8 @@ def test_a_call_goes_on_after_kill_9_through_the_same_ports(
     for name in ("side", "local", "remote", "state", "rank", "carried_by"):
         assert [leg[name] for leg in after["legs"]] == [leg[name] for leg in before["legs"]]
     first = _counted(server)
+    if how == "stop":
+        assert all(now >= leg["packets"] for now, leg in zip(first, before["legs"], strict=True))
     time.sleep(AFTER)
     assert all(now - then > 0.8 * AFTER / 0.02 for then, now in zip(first, _counted(server), strict=True))
     [told] = server.ask("call", "why", before["call-id"])

@@ -216,7 +216,8 @@ def test_a_host_calls_itself(street: Street, program: Program) -> None:
 
 def test_the_process_is_killed_and_the_call_goes_on(street: Street, pins: Path) -> None:
     flow = street.flow()
-    ends = json.dumps([flow[:4]])
+    gone = flow._replace(local=Addr(flow.local.host, 20010))
+    ends = json.dumps([flow[:4], gone[:4]])
     with street.relay.namespace.inside():
         child = subprocess.Popen(
             [sys.executable, kernel_flow.__file__, str(pins), str(street.ifindex), ends],
@@ -233,6 +234,9 @@ def test_the_process_is_killed_and_the_call_goes_on(street: Street, pins: Path) 
     with street.relay.namespace.inside():
         program = Program.load(100, pins)  # alice goes on meanwhile
         assert program.attached == {street.ifindex}
+        assert set(program.keys()) == {(flow.local, flow.remote), (gone.local, gone.remote)}
+        program.put(flow)  # it is known again, with another clock than before
+        assert program.disown() == 1
         assert program.keys() == [(flow.local, flow.remote)]
         assert sent(alice, bob, flow.local, range(550, 600)) == list(range(550, 600))
         counted = program.read(flow.local, flow.remote)
@@ -240,12 +244,17 @@ def test_the_process_is_killed_and_the_call_goes_on(street: Street, pins: Path) 
         assert (counted.packets, counted.lost, counted.changes) == (600, 0, 0)
         program.close()
         larger = Program.load(200, pins)
+        larger.put(flow)
+        assert larger.disown() == 0
         assert larger.keys() == [(flow.local, flow.remote)]
         assert sent(alice, bob, flow.local, range(600, 650)) == list(range(600, 650))
         counted = larger.drop(flow.local, flow.remote)
         assert counted is not None
         assert (counted.packets, counted.lost) == (650, 0)
         larger.put(flow)
+        counted = larger.read(flow.local, flow.remote)
+        assert counted is not None
+        assert counted.packets == 0
         larger.remove()
     assert not pins.exists()
     relay = street.relay.namespace.udp(*flow.local)

@@ -43,6 +43,7 @@ class Program:
         self._pins = pins
         self._files: dict[str, int] = {}
         self._held: list[Held] = []
+        self._left: set[bytes] = set()
         self._ring: Ring | None = None
 
     @classmethod
@@ -80,6 +81,7 @@ class Program:
             for held in self._pins.held():
                 self._held.append(held)
                 attach.swap(held, self.file(held.hook))
+            self._left = {abi.key(*ends) for ends in self.keys()}
 
     def _map(self, name: str, kind: bpf.Kind) -> bpf.Map:
         """The pinned map if it is of that kind; else a new one, with the flows of the pinned one."""
@@ -162,9 +164,16 @@ class Program:
     def put(self, flow: KernelFlow) -> None:
         """Carry it from now on, counters at zero; one of the same two addresses is replaced.
 
-        Raises KernelError when there is no room.
+        One that a process before us has left goes on with its counters the first time. Raises KernelError
+        when there is no room.
         """
         key, value = abi.entry(flow)
+        if key in self._left:
+            self._left.discard(key)
+            before = self._flows(key).get(key) or value
+            if before[: -abi.COUNTERS.itemsize] == value[: -abi.COUNTERS.itemsize]:
+                return
+            value = value[: -abi.COUNTERS.itemsize] + before[-abi.COUNTERS.itemsize :]
         try:
             self._flows(key).put(key, value)
         except bpf.BpfError as error:
@@ -174,8 +183,14 @@ class Program:
     def drop(self, local: Addr, remote: Addr) -> KernelCounters | None:
         """Carry it no more; its last counters, None when it was not carried."""
         key = abi.key(local, remote)
+        self._left.discard(key)
         value = self._flows(key).take(key)
         return None if value is None else abi.counters(value)
+
+    def disown(self) -> int:
+        """Forget the flows of a process before us that nobody has put again: how many."""
+        left, self._left = self._left, set()
+        return sum(self._flows(key).take(key) is not None for key in left)
 
     def read(self, local: Addr, remote: Addr) -> KernelCounters | None:
         """Its counters, None when it is not carried."""

@@ -22,7 +22,8 @@ def absorb(track: Track, now: Figures, before: Figures | None) -> None:
     packets = now.packets - old.packets
     if packets <= 0:
         return
-    _catch_up(track)
+    if track.waits:
+        _catch_up(track)
     kind = now.payload_type
     if kind >= 0:
         track.types[kind] = track.types.get(kind, 0) + max(0, packets - track.overheard)

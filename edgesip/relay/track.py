@@ -59,6 +59,9 @@ class Heads(NamedTuple):
     heads: Sequence[bytes]
 
 
+NO_HEADS: Final = Heads(0, (), ())
+
+
 @dataclass(slots=True, eq=False)
 class Source:
     """One SSRC. `highest` is the extended sequence number, bit n of `window` says whether `highest - n` came.
@@ -208,6 +211,11 @@ class Track:
             return self._ats[-1], int.from_bytes(self._heads[-1][4:8], "big")
         source = self.current
         return None if source is None else (source.at, source.timestamp)
+
+    @property
+    def waits(self) -> bool:
+        """True when there are packets that nobody has looked at."""
+        return self._waiting > 0
 
     @property
     def idle(self) -> bool:

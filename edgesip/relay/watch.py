@@ -1,7 +1,7 @@
 """Which streams are looked at when, and what is kept of a call's media when it is over.
 
-Once a second each stream's heads are handed out to be looked at, a part of the streams at a time; those of
-lines that are gone the next time. Refuses to know what is made of them (`quality`), sockets, and who asks.
+Once a second each stream's heads, or what a path measured, are handed out to be looked at, a part of the streams
+at a time; of very many each less often; those of lines that are gone the next time. Refuses to know what is made of them (`quality`), sockets, and who asks.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from edgesip.relay.path import Path
 from edgesip.relay.rule import Rule
 from edgesip.relay.session import Branch, Key, Session
 from edgesip.relay.settled import mean, rate_of
-from edgesip.relay.track import Heads, Track
+from edgesip.relay.track import NO_HEADS, Heads, Track
 
 PARTS = 8
 """In how many parts a second is looked at everything."""
-FEWEST = 16
-"""Sessions that are worth a part of their own."""
+FEWEST, MOST = 16, 128
+"""Sessions that are worth a part of their own, and that are looked at in one part at most: where there are more
+than `PARTS` times as many each has its turn less than once a second, and looking costs a few percent of a core.
+"""
 MOST_PARTS = 64
 """Lines of one call that are remembered after they are gone: a phone that adds and drops video all day."""
 
@@ -75,9 +77,9 @@ class Watch:
 
     def looks(self) -> list[Look]:
         """What is to be looked at now; to be asked `PARTS` times a second."""
-        if self._part % PARTS == 0:
+        if self._part % PARTS == 0 and not self._turn:
             self._turn = list(self._sessions.values())
-            self._size = max(FEWEST, -(-len(self._turn) // PARTS))
+            self._size = min(MOST, max(FEWEST, -(-len(self._turn) // PARTS)))
         self._part += 1
         now, self._turn = self._turn[: self._size], self._turn[self._size :]
         found = self.over()
@@ -98,7 +100,7 @@ class Watch:
             peer = session.caller if branch is not None else heard.leg if heard is not None else None
             across = None if peer is None else peer.lines.get(line.index)
             mean(track, line, across)
-            found.append((track, track.take()))
+            found.append((track, track.take() if track.waits else NO_HEADS))
         return found
 
     def _ask(self, session: Session, line: Line, rule: Rule) -> None:

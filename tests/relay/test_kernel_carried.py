@@ -18,7 +18,7 @@ from edgesip.relay.figures import figures
 from edgesip.relay.leg import Line
 from edgesip.relay.mos import Sums
 from edgesip.relay.quality import look
-from edgesip.relay.watch import PARTS
+from edgesip.relay.watch import MOST, PARTS
 
 EVENTS = ("a=rtpmap:101 telephone-event/8000",)
 
@@ -322,3 +322,28 @@ def test_a_stream_without_a_clock_has_no_jitter() -> None:
     talk.second()
     assert {rule.rate for rule in kernel.puts} == {0}
     assert talk.figures("caller")["jitter"] is None
+
+
+def test_of_very_many_calls_each_has_its_turn_though_not_every_second() -> None:
+    kernel = KernelTwin()
+    talk = Kept(kernel, low=16384, high=32767, max_sessions=2000)
+    many = PARTS * MOST + 200
+    for number in range(many):
+        key = (f"call-{number}", "a")
+        talk.invite(key=key)
+        talk.answer(key=key)
+        talk.caller.speak(2)
+        talk.callee.speak(2)
+    turns = []
+    for _ in range(2):
+        talk.core.path.sweep()
+        looks = []
+        for _ in range(PARTS):
+            part = talk.core.watch.looks()
+            assert len(part) <= 2 * MOST
+            looks += part
+            look(part, talk.sums)
+        turns.append(len(looks))
+        talk.callee.speak(1)
+    assert sum(turns) == 2 * many
+    assert turns[0] == 2 * PARTS * MOST

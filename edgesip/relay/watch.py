@@ -1,7 +1,8 @@
 """Which streams are looked at when, and what is kept of a call's media when it is over.
 
-Once a second each stream's heads, or what a path measured, are handed out to be looked at, a part of the streams
-at a time; of very many each less often; those of lines that are gone the next time. Refuses to know what is made of them (`quality`), sockets, and who asks.
+Once a second each stream's heads, or what a path measured, are handed out to be looked at, a part of the
+streams at a time, of very many each less often; those of lines that are gone the next time. Refuses to know
+what is made of them (`quality`), sockets, and who asks.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from edgesip.relay.track import NO_HEADS, Heads, Track
 PARTS = 8
 """In how many parts a second is looked at everything."""
 FEWEST, MOST = 16, 128
-"""Sessions that are worth a part of their own, and that are looked at in one part at most: where there are more
-than `PARTS` times as many each has its turn less than once a second, and looking costs a few percent of a core.
+"""Sessions that are worth a part of their own, and that are looked at in one part at most.
+
+Where there are more than `PARTS` times as many each has its turn less than once a second, and looking costs
+a few percent of a core.
 """
 MOST_PARTS = 64
 """Lines of one call that are remembered after they are gone: a phone that adds and drops video all day."""

@@ -28,6 +28,8 @@ FAMILIES: Final = ("flows4", "flows6")
 _BPF, _ADMIN = 39, 21  # CAP_SYS_ADMIN is CAP_BPF too
 _CAPABILITIES: Final = {"CAP_BPF": _BPF, "CAP_NET_ADMIN": 12}
 _NUMBER: Final = struct.Struct("=I")
+_SKB: Final = struct.Struct("=40xI132xI")  # of struct __sk_buff: ifindex, gso_size
+_XDP: Final = struct.Struct("=4xI4xI8x")  # of struct xdp_md: data_end, ingress_ifindex
 
 
 class KernelError(Exception):
@@ -250,12 +252,15 @@ class Program:
 
     # Trials.
 
-    def run(self, frame: bytes, ifindex: int = 1, hook: str = "tc", repeat: int = 1) -> bpf.Run:
-        """What it does with a frame that came by this interface; nothing is sent."""
+    def run(self, frame: bytes, ifindex: int = 1, hook: str = "tc", repeat: int = 1, gso: int = 0) -> bpf.Run:
+        """What it does with a frame that came by this interface; nothing is sent, flows count it.
+
+        Of `gso` above 0 the frame is one that a card put together of several, of so many octets each.
+        """
         if hook == "tc":
-            context = struct.pack("=40xI", ifindex)
+            context = _SKB.pack(ifindex, gso)
         else:
-            context = struct.pack("=IIIIII", 0, len(frame), 0, ifindex, 0, 0)
+            context = _XDP.pack(len(frame), ifindex)
         return bpf.run(self.file(hook), frame, context, repeat)
 
     # The end.

@@ -257,10 +257,7 @@ class Program:
 
         Of `gso` above 0 the frame is one that a card put together of several, of so many octets each.
         """
-        if hook == "tc":
-            context = _SKB.pack(ifindex, gso)
-        else:
-            context = _XDP.pack(len(frame), ifindex)
+        context = _SKB.pack(ifindex, gso) if hook == "tc" else _XDP.pack(len(frame), ifindex)
         return bpf.run(self.file(hook), frame, context, repeat)
 
     # The end.

@@ -185,6 +185,7 @@ class Edge:
         blocklist = blocklist_for(profile.dns)
         service, upstream = self._signal(subscribers, digest, store, media, resolver, blocklist)
         self._service = service
+        service.rooms.lines.alive = service.streams.alive
         keepsakes = Keepsakes(kept_db(profile.state_dir), service.core, self._log)
         stack.callback(keepsakes.close)
         self._whys = Whys(profile.relay, service.core.dialogs, media, self._ring, self._log)

@@ -92,4 +92,5 @@ def usrloc_of(profile: Profile) -> UsrlocSettings:
         close_expired_tcp=section.close_expired_tcp,
         case_sensitive=profile.registrar.case_sensitive,
         realm_prefix=profile.registrar.realm_prefix,
+        linger=float(section.timer_interval) if profile.registrar.use_expired_contacts else 0.0,
     )

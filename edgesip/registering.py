@@ -50,7 +50,12 @@ def lookup_of(profile: Profile) -> LookupSettings:
     """What a script's `lookup` goes by."""
     section = profile.registrar
     return LookupSettings(
-        section.method_filtering, section.append_branches, section.gruu_enabled, section.path_check_local
+        section.method_filtering,
+        section.append_branches,
+        section.gruu_enabled,
+        section.path_check_local,
+        section.use_expired_contacts,
+        section.lookup_filter_mode,
     )
 
 

@@ -37,8 +37,8 @@ class Usrloc(Section):
     seconds, so that a crash forgets the last of them, 4 never, but what is there is loaded. (Kamailio's
     default is 0; its 3, no copy in memory, is not here.)"""
     timer_interval: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Seconds between two times that changes are written with `db_mode` 2. Contacts expire on their second,
-    whatever stands here."""
+    """Seconds between two times that changes are written with `db_mode` 2, and for which expired contacts are
+    kept with `registrar.use_expired_contacts`. Without that they go on their second, whatever stands here."""
     db_load: bool = True
     """`false`: what is stored is not loaded at the start; with `db_mode` 4 it always is."""
     db_clean_tcp: bool = True

@@ -51,6 +51,13 @@ class Registrar(Section):
     """`true`: `lookup` leaves out contacts whose Allow does not name the method of the request."""
     append_branches: bool = True
     """`true`: `lookup` finds all contacts of a user; `false`: only the first."""
+    use_expired_contacts: bool = False
+    """`true`: `lookup` finds contacts that have expired too, unless their phone has come back by another
+    one, for `usrloc.timer_interval` seconds; only then they are forgotten, and `contact_expired` is told."""
+    lookup_filter_mode: Annotated[int, Field(ge=0, le=3)] = 0
+    """A sum of: 1 `lookup` finds the contacts that have one of the branch flags it is asked for
+    (`rlf_bflags=`); 2 of contacts over TCP and TLS without a Path only those whose connection is alive, where
+    `usrloc.handle_lost_tcp` or `db_clean_tcp` is off and they stay."""
     use_path: bool = False
     """`true`: the proxies that a REGISTER names in Path are kept with the contact, and its calls go their
     way. For servers behind other proxies only: whoever registers says where calls go."""

@@ -99,7 +99,13 @@ def test_the_profile_is_read_anew_and_says_what_takes_a_restart(house: House) ->
     text = house.toml.read_text()
     house.toml.write_text(f"{text}[registrar]\nmax_contacts = 3\n[tm]\nwt_timer = 4000\n")
     done = house.reload("-o", "json")
-    expected = {"route": str(house.route), "changed": ["registrar.max_contacts"], "restart": ["tm.wt_timer"]}
+    expected = {
+        "route": str(house.route),
+        "changed": [
+            "registrar.max_contacts",
+        ],
+        "restart": ["tm.wt_timer"],
+    }
     assert json.loads(done.stdout) == expected
     assert house.reload().stderr.splitlines()[1:] == ["takes a restart: tm.wt_timer"]
     house.toml.write_text(f"{text}[registrar]\nmax_contact = 3\n")
@@ -158,6 +164,8 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "registrar.default_expires=61",
         "registrar.min_expires=1",
         "registrar.max_expires=62",
+        "registrar.use_expired_contacts=true",
+        "registrar.lookup_filter_mode=3",
         "registrar.max_contacts=1",
         "registrar.default_expires_range=1",
         "registrar.expires_range=1",

@@ -77,21 +77,23 @@ class Call(Identified):
         """domain's function: the host of From is ours."""
         return self._rooms.myself.is_myself(self.headers.from_.uri)
 
-    def lookup(self, uri: str = "") -> tuple[Binding, ...]:
+    def lookup(self, uri: str = "", rlf_bflags: int = 0) -> tuple[Binding, ...]:
         """registrar's `lookup("location")`: the living bindings of the request URI's user, best q first.
 
         With a URI, or a user's name, it is that one's; of a GRUU (`gr`) the one phone that it names. By the
-        rules of `[registrar]`: `method_filtering`, `append_branches`.
+        rules of `[registrar]`: `method_filtering`, `append_branches`, `use_expired_contacts`,
+        `lookup_filter_mode`; with bit 1 of that, `rlf_bflags` are branch flags, of which a contact has one:
+        `1 << 7`.
         """
-        return located.lookup(self._rooms, self._inbound, uri, self._now)
+        return located.lookup(self._rooms, self._inbound, uri, self._now, rlf_bflags)
 
-    def lookup_to_dset(self, uri: str = "") -> tuple[Binding, ...]:
+    def lookup_to_dset(self, uri: str = "", rlf_bflags: int = 0) -> tuple[Binding, ...]:
         """registrar: the same, by its other name: what it finds is for `Forward`, the request URI stays."""
-        return self.lookup(uri)
+        return self.lookup(uri, rlf_bflags)
 
-    def lookup_branches(self, *uris: str) -> tuple[object, ...]:
+    def lookup_branches(self, *uris: str, rlf_bflags: int = 0) -> tuple[object, ...]:
         """registrar: these URIs, each of ours as its living bindings, for `Forward`."""
-        return located.lookup_branches(self._rooms, self._inbound, uris, self._now)
+        return located.lookup_branches(self._rooms, self._inbound, uris, self._now, rlf_bflags)
 
     def reg_fetch_contacts(self, uri: str = "") -> tuple[Binding, ...]:
         """registrar: every living binding, whatever it takes: to be read."""

@@ -6,10 +6,22 @@ The rules are the room `signal/location`'s; nothing here changes the table, it n
 from __future__ import annotations
 
 from dataclasses import replace
+from math import inf
 
 from edgesip.script.rooms import Rooms
 from edgesip.signal.dialog.state import Leg, other
-from edgesip.signal.location.lookup import by_gruu, first_phone, matching, sent_from, taking
+from edgesip.signal.location.lookup import (
+    BY_FLAGS,
+    CONNECTED,
+    by_gruu,
+    connected,
+    first_phone,
+    flagged,
+    matching,
+    sent_from,
+    taking,
+    without_ghosts,
+)
 from edgesip.signal.location.outbound import GOOD, NONE
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.nat.repair import source_uri
@@ -23,7 +35,7 @@ NO_ROUTE, NOT_US = -1, -2
 
 
 def contacts(rooms: Rooms, inbound: Inbound, uri: str, now: float) -> list[Binding]:
-    """The living bindings of a URI, a user's name, or the request's URI: of a GRUU those of its phone."""
+    """Bindings that end after `now`: of a URI, a user's name, or the request's URI; of a GRUU its phone's."""
     usrloc = rooms.usrloc
     if uri and uri[:5].partition(":")[0].lower() not in ("sip", "sips", "tel"):
         return usrloc.lookup(usrloc.key_of(uri), now)
@@ -33,9 +45,17 @@ def contacts(rooms: Rooms, inbound: Inbound, uri: str, now: float) -> list[Bindi
     return usrloc.lookup(usrloc.key(where.username or "", where.host), now)
 
 
-def lookup(rooms: Rooms, inbound: Inbound, uri: str, now: float) -> tuple[Binding, ...]:
+def lookup(rooms: Rooms, inbound: Inbound, uri: str, now: float, bflags: int = 0) -> tuple[Binding, ...]:
     """What a request may be forwarded to: as `contacts`, by the rules of `[registrar]`."""
-    found, settings = contacts(rooms, inbound, uri, now), rooms.lookup
+    settings = rooms.lookup
+    if settings.use_expired_contacts:
+        found = without_ghosts(contacts(rooms, inbound, uri, -inf), now)
+    else:
+        found = contacts(rooms, inbound, uri, now)
+    if settings.lookup_filter_mode & BY_FLAGS:
+        found = flagged(found, bflags)
+    if settings.lookup_filter_mode & CONNECTED:
+        found = connected(found, rooms.lines.alive)
     if settings.method_filtering:
         found = taking(inbound.request.method, found)
     if not settings.append_branches:
@@ -61,12 +81,14 @@ def _beyond_us(rooms: Rooms, binding: Binding) -> Binding:
     return binding
 
 
-def lookup_branches(rooms: Rooms, inbound: Inbound, uris: tuple[str, ...], now: float) -> tuple[object, ...]:
+def lookup_branches(
+    rooms: Rooms, inbound: Inbound, uris: tuple[str, ...], now: float, bflags: int = 0
+) -> tuple[object, ...]:
     """Each URI of ours as its bindings, every other as it is."""
     found: list[object] = []
     for uri in uris:
         if rooms.myself.is_myself(parse_uri(uri)):
-            found += lookup(rooms, inbound, uri, now)
+            found += lookup(rooms, inbound, uri, now, bflags)
         else:
             found.append(uri)
     return tuple(found)

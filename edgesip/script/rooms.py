@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from edgesip.address import Addr
+from edgesip.address import Addr, Flow
 from edgesip.signal.dialog.offer_answer import Media
 from edgesip.signal.guard.digest import Refused, Verified
 from edgesip.signal.guard.guard import Guard
@@ -57,6 +57,17 @@ class RtpproxyRules:
     extra_id_pv: str = ""
 
 
+def _always(flow: Flow) -> bool:
+    return True
+
+
+class Lines:
+    """What is known of connections: whether that of a flow is `alive`. Told by whoever has them."""
+
+    def __init__(self, alive: Callable[[Flow], bool] = _always) -> None:
+        self.alive = alive
+
+
 @dataclass(frozen=True, slots=True)
 class Rooms:
     """What a `Call` may ask."""
@@ -75,5 +86,6 @@ class Rooms:
     path: PathSettings = field(default_factory=PathSettings)
     media: Media | None = None
     rtpproxy: RtpproxyRules = field(default_factory=RtpproxyRules)
+    lines: Lines = field(default_factory=Lines)
     auth_domain: str = ""
     """The host that From, and To in REGISTER, have to name; any where it is empty."""

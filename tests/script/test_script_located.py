@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from edgesip.address import Addr, Flow
 from edgesip.script import Call, Script
 from edgesip.signal.decision import Forward, Reply, Save
 from edgesip.signal.location.lookup import LookupSettings
@@ -17,8 +19,8 @@ PHONE = "udp:198.51.100.9:40000"
 CONTACT = "sip:bob@192.168.1.7"
 
 
-def stage(**lookup: bool) -> Stage:
-    rooms = replace(rooms_for(["alice", "bob"]), lookup=LookupSettings(**lookup))
+def stage(**lookup: int) -> Stage:
+    rooms = replace(rooms_for(["alice", "bob"]), lookup=LookupSettings(**lookup))  # type: ignore[arg-type]
     return Stage(rooms, Script("script.py", lambda call: Reply(404)))
 
 
@@ -62,6 +64,79 @@ def test_without_append_branches_it_is_the_first_phone_with_all_its_flows() -> N
     found = to(there).lookup()
     assert [one.ruid for one in found if one.instance] == [one.ruid for one in flows if one in found]
     assert {one.instance for one in found} == {found[0].instance}
+
+
+def test_branch_flags_choose_where_the_mode_has_them_and_a_script_asks() -> None:
+    there = stage(lookup_filter_mode=1)
+    phone(there, ruid="desk", cflags=1 << 7)
+    phone(there, ruid="far", contact="sip:bob@192.168.1.8", cflags=1 << 8 | 1 << 9, nated=False)
+    call = to(there)
+
+    def found(bindings: Sequence[object]) -> set[str]:
+        return {one.ruid for one in bindings if isinstance(one, Binding)} & {"desk", "far"}
+
+    assert found(call.lookup()) == {"desk", "far"}
+    assert found(call.lookup(rlf_bflags=1 << 7)) == {"desk"}
+    assert found(call.lookup(rlf_bflags=1 << 7 | 1 << 9)) == {"desk", "far"}
+    assert "far" not in found(call.lookup(rlf_bflags=1 << 6)), "it is not behind a NAT"
+    assert found(call.lookup_to_dset(rlf_bflags=1 << 9)) == {"far"}
+    assert found(call.lookup_branches("sip:bob@203.0.113.1", rlf_bflags=1 << 9)) == {"far"}
+    assert found(to(stage_of(there, 0)).lookup(rlf_bflags=1 << 7)) == {"desk", "far"}
+
+
+def stage_of(there: Stage, mode: int) -> Stage:
+    """The same phones under another `lookup_filter_mode`."""
+    rooms = replace(there.rooms, lookup=LookupSettings(lookup_filter_mode=mode))
+    return Stage(rooms, Script("script.py", lambda call: Reply(404)))
+
+
+def test_whose_connection_is_gone_is_left_out_where_the_mode_says_so() -> None:
+    there = stage(lookup_filter_mode=2)
+    udp = phone(there)
+    local, remote = udp.flow.local, udp.flow.remote
+    living, dead = (Flow("tcp", local, Addr(remote.host, port)) for port in (41000, 42000))
+    kept = phone(there, ruid="kept", flow=living)
+    lost = phone(there, ruid="lost", flow=dead)
+    proxied = phone(there, ruid="proxied", flow=dead, path="<sip:192.0.2.9;transport=tcp;lr>")
+    there.rooms.lines.alive = lambda flow: flow == living
+    assert {one.ruid for one in to(there).lookup()} >= {kept.ruid, proxied.ruid}
+    assert lost not in to(there).lookup()
+    assert lost in to(stage_of(there, 1)).lookup()
+    assert lost in to(there).reg_fetch_contacts()
+
+
+def test_expired_contacts_are_found_where_that_is_wanted_after_the_living_ones() -> None:
+    there = stage(use_expired_contacts=True)
+    call = to(there)
+    over, late = call._now - 1.0, call._now + 50.0
+    old = phone(there, ruid="old", contact="sip:bob@192.168.1.50", expires=over, q=1.0)
+    new = phone(there, ruid="new", contact="sip:bob@192.168.1.51", expires=late)
+    assert call.lookup()[-1] == old
+    assert new in call.lookup()
+    assert old not in call.reg_fetch_contacts()
+    assert old not in to(stage_of(there, 0)).lookup()
+    assert not to(there).registered("carol")
+    gone = phone(there, "carol", ruid="gone", expires=over)
+    for one in there.rooms.usrloc.known("carol"):
+        there.rooms.usrloc.put(replace(one, expires=over))
+    assert gone in to(there).lookup("carol")
+    assert not to(there).registered("carol"), "he is found, and yet not registered"
+
+
+def test_an_expired_contact_whose_phone_is_back_rings_once() -> None:
+    there = stage(use_expired_contacts=True)
+    call = to(there)
+    over = call._now - 1.0
+    (first,) = (phone(there),)
+    again = phone(there, ruid="again", contact=first.contact, expires=over)
+    desk = phone(there, ruid="desk", contact="sip:bob@192.168.1.60:1", instance="<urn:uuid:1>", reg_id=1)
+    ghost = phone(
+        there, ruid="ghost", contact="sip:bob@192.168.1.60:2", instance="<urn:uuid:1>", reg_id=1, expires=over
+    )
+    found = call.lookup()
+    assert desk in found
+    assert again not in found
+    assert ghost not in found
 
 
 def test_lookup_branches_looks_up_ours_and_keeps_others() -> None:

@@ -298,3 +298,18 @@ def test_with_desc_time_order_whoever_came_last_is_first() -> None:
     assert ruids(usrloc.lookup("alice", 0.0)) == ["c", "b", "a"]
     usrloc.put(binding("a", q=1.0, expires=200.0))
     assert ruids(usrloc.lookup("alice", 0.0)) == ["a", "c", "b"]
+
+
+def test_contacts_linger_where_expired_ones_are_still_wanted() -> None:
+    usrloc = Usrloc(UsrlocSettings(linger=60.0))
+    usrloc.put(binding("alice", expires=100.0))
+    assert usrloc.lookup("alice", 101.0) == []
+    assert usrloc.deadline() is not None
+    assert usrloc.expire(159.0) == []
+    assert len(usrloc.known("alice")) == 1
+    deadline = usrloc.deadline()
+    assert deadline is not None
+    assert 159.0 <= deadline <= 160.0
+    (gone,) = usrloc.expire(160.0)
+    assert gone.aor == "alice"
+    assert usrloc.known("alice") == []

@@ -5,14 +5,17 @@ Reads the table and changes nothing. Knows no script and no message but what it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edgesip.address import Flow
+from edgesip.signal.location.binding import NAT_FLAG
 from edgesip.signal.location.gruu import Gruus, instance_of, is_of
 from edgesip.signal.location.usrloc import Binding, Usrloc
 from edgesip.signal.wire.uri import Uri
 
+BY_FLAGS, CONNECTED = 1, 2
+"""The bits of `lookup_filter_mode`."""
 CALL_ID, RECEIVED, CONTACT = 1, 2, 4
 """The match bits of `registered`."""
 
@@ -25,6 +28,8 @@ class LookupSettings:
     append_branches: bool = True
     gruu_enabled: bool = True
     path_check_local: bool = False
+    use_expired_contacts: bool = False
+    lookup_filter_mode: int = 0
 
 
 def by_gruu(usrloc: Usrloc, gruus: Gruus | None, uri: Uri, now: float) -> list[Binding]:
@@ -57,6 +62,31 @@ def first_phone(bindings: Sequence[Binding]) -> list[Binding]:
 def taking(method: str, bindings: Iterable[Binding]) -> list[Binding]:
     """Those whose Allow names the method; who said nothing takes everything (`method_filtering`)."""
     return [one for one in bindings if not one.methods or method in one.methods]
+
+
+def flagged(bindings: Iterable[Binding], flags: int) -> list[Binding]:
+    """Those that have one of these branch flags at least, a number of bits; with none every one has."""
+    return [one for one in bindings if not flags or flags & flags_of(one)]
+
+
+def flags_of(binding: Binding) -> int:
+    """The branch flags of a contact, that of NAT among them."""
+    return binding.cflags | (NAT_FLAG if binding.nated else 0)
+
+
+def connected(bindings: Iterable[Binding], alive: Callable[[Flow], bool]) -> list[Binding]:
+    """Those that are not over a connection, or whose connection is `alive`, or can be made to their proxy."""
+    return [one for one in bindings if one.path or one.flow.transport == "udp" or alive(one.flow)]
+
+
+def without_ghosts(bindings: Sequence[Binding], now: float) -> list[Binding]:
+    """The living ones, then those that are over and whose phone has not come back by another one."""
+    living = [one for one in bindings if one.expires > now]
+    known = {one.contact for one in living} | {(one.instance, one.reg_id) for one in living if one.instance}
+    over = [one for one in bindings if one.expires <= now]
+    return living + [
+        one for one in over if one.contact not in known and (one.instance, one.reg_id) not in known
+    ]
 
 
 def matching(

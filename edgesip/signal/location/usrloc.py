@@ -35,7 +35,8 @@ class UsrlocSettings:
     """The rules of the table: `[usrloc]`, and the keys of `[registrar]` that shape an address of record.
 
     `cseq_delay` is seconds. See `Usrloc.key` for `use_domain`, `case_sensitive` and `realm_prefix`,
-    `matching.match` for `matching_mode`, `saving.Saver` for what becomes of contacts over TCP.
+    `matching.match` for `matching_mode`, `saving.Saver` for what becomes of contacts over TCP. `linger` is
+    for how many seconds contacts that are over stay in the table, for `use_expired_contacts`.
     """
 
     matching_mode: int = 0
@@ -46,6 +47,7 @@ class UsrlocSettings:
     close_expired_tcp: bool = False
     case_sensitive: bool = False
     realm_prefix: str = ""
+    linger: float = 0.0
 
 
 class Usrloc:
@@ -284,9 +286,10 @@ class Usrloc:
         When more are waiting, `deadline()` stays in the past, so that a storm is worked off in slices.
         """
         gone: list[Binding] = []
+        over = now - self.settings.linger
         while len(gone) < limit and self._settle():
             at, ruid = self._agenda.nearest()
-            if at > now:
+            if at > over:
                 break
             self._agenda.drop()
             row = self._parts[_part_of(ruid)].pop(ruid, None)
@@ -303,7 +306,8 @@ class Usrloc:
         It may be said too early by less than a second while very many are over within one.
         """
         self._settle()
-        return self._agenda.earliest()
+        earliest = self._agenda.earliest()
+        return None if earliest is None else earliest + self.settings.linger
 
     def load(self, bindings: Iterable[Binding]) -> int:
         """Put what a store kept, oldest registration first within an address of record; how many were put."""

@@ -131,6 +131,10 @@ class StreamLinks:
         connection = self._connections.get(flow)
         return connection.ident if connection is not None else -1
 
+    def alive(self, flow: Flow) -> bool:
+        """True when the connection of a flow is there."""
+        return flow in self._connections
+
     def listed(self) -> Iterator[Listed]:
         """Every connection, the oldest first; each is looked at when it is asked for."""
         now = time.monotonic()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from edgesip import (
+    carrying,
     lending,
     pinging,
     prompting,
@@ -179,7 +180,7 @@ class Edge:
                 stack.callback(store.close)
         except (OSError, StoreError) as error:
             raise ConfigError(f"{profile.state_dir}: the state directory cannot be used: {error}") from None
-        media = self._media(loop, max_sessions) if profile.relay.enabled else None
+        media = self._media(loop, max_sessions, stack) if profile.relay.enabled else None
         recorder: Recorder | None = None
         resolver = resolver_for(profile.dns, self._listens, log.writer("edgesip.dns"))
         blocklist = blocklist_for(profile.dns)
@@ -200,6 +201,7 @@ class Edge:
         if media is not None:
             media.start()
             stack.callback(media.stop)
+            stack.callback(carrying.follow(self._carrier, media.core.packets, loop))
             recorder = recorder_for(lambda: reloading.profile, media, loop, log.writer("edgesip.record"))
             stack.callback(recorder.close)
         if media is not None:
@@ -290,9 +292,23 @@ class Edge:
                 soft = hard
         return limits(self.profile.relay.ports.low, self.profile.relay.ports.high, soft)
 
-    def _media(self, loop: asyncio.AbstractEventLoop, max_sessions: int) -> RelayService:
-        settings = relaying.settings_of(self.profile, _hosts(self._listens), max_sessions)
-        media = RelayService(settings, loop, self._media_events, prompts=self._shelf.find)
+    def _media(
+        self, loop: asyncio.AbstractEventLoop, max_sessions: int, stack: contextlib.AsyncExitStack
+    ) -> RelayService:
+        hosts = _hosts(self._listens)
+        settings = relaying.settings_of(self.profile, hosts, max_sessions)
+        self._carrier = carrier = carrying.carrier_of(self.profile, hosts, max_sessions, self._log)
+        stack.callback(carrying.leave, self.profile, carrier)
+        media = RelayService(
+            settings,
+            loop,
+            self._media_events,
+            kernel=carrier.kernel,
+            overheard=carrier.kernel,
+            why=carrier.why,
+            prompts=self._shelf.find,
+        )
+        stack.callback(media.stop)  # a start that fails leaves nothing in the kernel
         self._media_core = media.core
         prompting.use(self.profile, media.core, self._shelf, self._log)
         silencing.use(self.profile, media.core)
@@ -416,7 +432,7 @@ class Edge:
             if section.advertise:
                 words.append(f"relay_advertise={','.join(section.advertise)}")
             words += [f"relay_{one.name}={','.join(one.address)}" for one in section.interface]
-            words.append(f"ports={section.ports} path=user max_sessions={max_sessions}")
+            words.append(f"ports={section.ports} path={self._carrier.word} max_sessions={max_sessions}")
         else:
             words.append("relay=off")
         if self.profile.rtpp.listen:

@@ -375,15 +375,6 @@ def users_url(value: object) -> str:
     return value
 
 
-def media_path(value: object) -> str:
-    """Which path carries media; the kernel's is not there yet."""
-    if value == "kernel":
-        raise ValueError('"kernel" is not there yet: this version has the user path only ("auto" or "user")')
-    if value not in ("auto", "user"):
-        raise ValueError('must be "auto" or "user"')
-    return str(value)
-
-
 def reason(value: object) -> str:
     """Printable text on one line."""
     if not isinstance(value, str) or not value or not value.isprintable():

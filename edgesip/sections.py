@@ -319,8 +319,16 @@ class Relay(Section):
     """More places for media ports, `[relay.interface.NAME]` each, for scripts to choose: with `address` (one
     of a family), and `advertise` and `ports` where they are not the address and the range above. `internal`
     and `external` are what the flags `i` and `e` mean; see [Two networks](operating.md#two-networks)."""
-    path: Annotated[Literal["auto", "user"], PlainValidator(forms.media_path)] = "auto"
-    """What carries media. There is one path in this version, so both words mean the same."""
+    path: Literal["auto", "kernel", "user"] = "auto"
+    """What carries media that is settled: `kernel`, the kernel alone, and no start where it cannot (it takes
+    CAP_BPF and CAP_NET_ADMIN); `user`, this process; `auto`, the kernel where it can. See [Media in the
+    kernel](operating.md#media-in-the-kernel)."""
+    kernel_hook: Literal["tc", "xdp"] = "tc"
+    """Where the kernel takes packets: `tc`, at any interface; `xdp`, before anything else sees them, where
+    the interface's driver has that, and at tc elsewhere. tcpdump sees nothing of what goes by XDP."""
+    kernel_next_hop: Literal["neigh", "mac"] = "neigh"
+    """Who knows the MAC address of the next hop: `neigh`, the kernel looks for each packet; `mac`, it is
+    written down when a stream settles and again when it changes, which is faster. XDP always has `mac`."""
     timeout: Annotated[int, Field(ge=1, le=86_400)] = 60
     """Seconds without any media, either way, that end an answered call (see `rtpproxy.timeout_action` and
     `timeout_either`). A new answer counts as media; one that rings is not judged."""

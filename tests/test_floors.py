@@ -80,6 +80,7 @@ FLOORS: tuple[tuple[str, int], ...] = (
     ("edgesip.lending", 4),
     ("edgesip.subscribing", 4),
     ("edgesip.relaying", 4),
+    ("edgesip.carrying", 4),
     ("edgesip.forms_relay", 0),
     ("edgesip.publicity", 4),
     ("edgesip.doctor", 4),

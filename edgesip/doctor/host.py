@@ -88,11 +88,3 @@ def raw_pings(wanted: Sequence[str], trouble: str, whose: str) -> list[Finding]:
         return [ok(check, f"{whose} may send them: {keys}")]
     text = f"{whose} may not ({trouble}): {keys} is off, these pings leave by our own address"
     return [warn(check, text, RAW_HELP)]
-
-
-def kernel_path(enabled: bool) -> Finding:
-    """Said as it is: this version carries media itself."""
-    if not enabled:
-        return ok("media path", "the relay is off: media does not pass here")
-    text = "this process carries all media; a path inside the kernel is not built yet, so no BPF is needed"
-    return ok("media path", text)

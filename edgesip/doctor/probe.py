@@ -23,12 +23,14 @@ from edgesip.doctor.finding import Finding
 from edgesip.doctor.host import Clock
 from edgesip.doctor.network import Bound, Media, conntrack
 from edgesip.signal.net.raw import RawLink
+from edgesip.relay.kernel.bpffs import Pins, prospect
 
 PROC, SYS = Path("/proc"), Path("/sys")
 TRIED = 16
 """Media ports that are bound for a moment, spread over the range."""
 _CAP_NET_RAW = 13
 _STA_UNSYNC = 0x40
+_CAP_NET_ADMIN, _CAP_SYS_ADMIN, _CAP_BPF = 12, 21, 39
 _NFT_SECONDS = 5.0
 
 
@@ -114,6 +116,30 @@ def clock() -> Clock:
             _, _, _, most, _, status = struct.unpack_from("=I4xqqqqi", timex.raw)
             synced, error = not status & _STA_UNSYNC, most / 1e6
     return Clock(time.time(), synced, error, source)
+
+
+def kernel_refusal(is_running: bool) -> str:
+    """Why this user may not have the kernel carry media; empty when he may. Nothing stays of the trial, and
+    while a server runs no interface is touched.
+    """
+    from edgesip.relay.kernel.probe import refusal  # with numpy, which others do not wait for
+
+    return refusal(attach=not is_running)
+
+
+def may_use_bpf(pid: int) -> bool:
+    """Whether a process has the capabilities that it takes."""
+    for line in text_of(PROC / str(pid) / "status").splitlines():
+        name, _, value = line.partition(":")
+        if name == "CapEff":
+            mask = int(value, 16)
+            return bool(mask >> _CAP_NET_ADMIN & 1 and (mask >> _CAP_BPF | mask >> _CAP_SYS_ADMIN) & 1)
+    return False
+
+
+def pinned(state_dir: Path) -> Pins:
+    """Where a server with this state directory keeps what has to outlive it, or would."""
+    return prospect(state_dir)
 
 
 def rmem_max() -> int | None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import edgesip
 from edgesip import publicity, spoofing
 from edgesip.address import Addr, parse_ip
-from edgesip.doctor import files, host, network, probe
+from edgesip.carrying import hosts_of, is_inside
+from edgesip.doctor import carriage, files, host, network, probe
 from edgesip.doctor.chain import doubt
 from edgesip.doctor.finding import Finding, fail, ok
 from edgesip.naming import resolver_for
@@ -57,7 +58,9 @@ def findings(profile: Profile, version: str = "", pid: int = 0) -> Iterator[Find
         yield from network.media(probe.media(where, ports.low, ports.high), bool(pid))
         limit, whose = probe.files_limit(pid)
         yield host.files(limit, ports.low, ports.high, whose)
-    yield host.kernel_path(profile.relay.enabled)
+        yield from _carriage(profile, local, rules, pid)
+    else:
+        yield ok(carriage.CHECK, "the relay is off: media does not pass here")
     yield host.buffers(probe.rmem_max(), RECEIVE_BUFFER)
     wanted = [str(addr.port) for _, addr in listens]
     wanted += sorted(map(str, ranges_of(profile))) if profile.relay.enabled else []
@@ -87,6 +90,22 @@ def _commands(profile: Profile, pid: int) -> Iterator[Finding]:
             yield network.commands(probe.bound("udp", addr), pid, profile.rtpp.allow)
         if one.addr is None and not Path(one.path).parent.is_dir():
             yield fail(f"rtpp.listen {one}", "there is no such directory", "make it, or name another")
+
+
+def _carriage(profile: Profile, local: Sequence[str], rules: str | None, pid: int) -> Iterator[Finding]:
+    """Who carries media, and what of the firewall it then passes by."""
+    wanted, hosts = profile.relay.path, hosts_of(profile, local)
+    inside = is_inside(hosts)
+    idle = wanted == "user" or (wanted == "auto" and inside)
+    refusal = "" if idle else probe.kernel_refusal(bool(pid))
+    server_may = probe.may_use_bpf(pid) if pid else None
+    yield carriage.path(wanted, refusal, inside, server_may)
+    if idle or (refusal and not server_may):
+        return
+    kept = probe.pinned(profile.state_dir)
+    yield carriage.pinned("" if kept.path is None else str(kept.path), kept.why)
+    yield from carriage.bypassed(rules, ranges_of(profile))
+    yield from carriage.rewritten(rules, hosts)
 
 
 def _addresses(profile: Profile, local: Sequence[str]) -> Generator[Finding, None, list[str]]:

@@ -194,14 +194,12 @@ def test_the_clock(found: host.Clock, expected: list[str]) -> None:
     assert levels(*host.clock(found)) == expected
 
 
-def test_buffers_and_what_carries_media() -> None:
+def test_buffers() -> None:
     assert levels(host.buffers(None, 100), host.buffers(100, 100), host.buffers(99, 100)) == [
         "ok",
         "ok",
         "warn",
     ]
-    assert levels(host.kernel_path(True), host.kernel_path(False)) == ["ok", "ok"]
-    assert "not built yet" in host.kernel_path(True).text
 
 
 # -- files -------------------------------------------------------------------------------------------

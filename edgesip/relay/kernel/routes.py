@@ -48,7 +48,8 @@ class Interface(NamedTuple):
 class Hop(NamedTuple):
     """How packets leave: interface, the neighbour they are handed to, and both MAC addresses.
 
-    `target_mac` is empty while the neighbour's is not known; `mtu` in octets of IP.
+    Towards this host itself there is no neighbour. `target_mac` is empty while it is not known; `mtu` in
+    octets of IP.
     """
 
     ifindex: int
@@ -66,7 +67,7 @@ Way = Hop | str
 class Routes:
     """What this host's routes, addresses, links and neighbours are now, as far as somebody asked.
 
-    Without `macs` nobody asks for neighbours: `target_mac` is empty, but on loopback.
+    Without `macs` nobody asks for neighbours: `target_mac` is always empty.
     """
 
     def __init__(self, macs: bool) -> None:
@@ -159,7 +160,7 @@ class Routes:
         metrics = attributes(found.get(8, b""), 0)
         mtu = min(link.mtu, _NUMBER.unpack(metrics[2])[0]) if 2 in metrics else link.mtu
         if kind == _LOCAL or link.kind == LOOPBACK:
-            return Hop(link.number, link.name, target, mtu, bytes(6), bytes(6))
+            return Hop(link.number, link.name, "", mtu, b"", b"")
         gateway = found.get(5, b"")
         if 18 in found:  # RTA_VIA: a gateway of the other family
             gateway = found[18][2:]

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lab.netns import Namespace, owner_mark, remove_orphans
+from lab.netns import Namespace, owner_mark, remove_orphans, run
 from lab.process import Process
 from lab.routers import CONES, rules_for
 
@@ -243,4 +243,7 @@ class Network:
         for namespace in reversed(self._namespaces):
             namespace.remove()
         self._namespaces.clear()
+        for mounted in self.directory.glob("state-*/bpf"):  # of a server that was killed
+            if mounted.is_mount():
+                run(["umount", str(mounted)])
         shutil.rmtree(self.directory, ignore_errors=True)

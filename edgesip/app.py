@@ -263,6 +263,8 @@ class Edge:
         rooms = resuming.Rooms(self._service.core.dialogs, self._media_core, self._listens)
         told = self._lent.adopt if self._lent is not None else None
         resuming.begin(stack, calls_db(self.profile.state_dir), rooms, self._wall_offset, told, self._log)
+        if self._media_core is not None:
+            carrying.resumed(self._carrier, self._log)
 
     async def _open(self, service: SignalService, loop: asyncio.AbstractEventLoop) -> None:
         try:

@@ -54,10 +54,9 @@ def is_inside(hosts: Sequence[str]) -> bool:
 def carrier_of(profile: Profile, listens: Sequence[str], max_sessions: int, log: Log) -> Carrier:
     """Get the path that the profile wants. Raises `ConfigError` when that is the kernel's and cannot."""
     section, hosts = profile.relay, hosts_of(profile, listens)
-    if section.path == "user":
-        return Carrier(None)
-    if section.path == "auto" and is_inside(hosts):
-        return Carrier(None, INSIDE)
+    if section.path == "user" or (section.path == "auto" and is_inside(hosts)):
+        _tidy(profile, log)
+        return Carrier(None, "" if section.path == "user" else INSIDE)
     from edgesip.relay.kernel import bpffs
     from edgesip.relay.kernel.path import KernelPath  # with numpy, which no verb has to wait for
     from edgesip.relay.kernel.program import KernelError, Program
@@ -90,12 +89,36 @@ def carrier_of(profile: Profile, listens: Sequence[str], max_sessions: int, log:
     return Carrier(kernel)
 
 
+def _tidy(profile: Profile, log: Log) -> None:
+    """Take away what a server has left here that used the kernel's path and crashed."""
+    from edgesip.relay.kernel import bpffs
+
+    path = bpffs.left(profile.state_dir)
+    if path is None:
+        return
+    from edgesip.relay.kernel.program import KernelError, Program
+
+    try:
+        Program.load(PORTS_A_SESSION, path).remove()
+    except (KernelError, OSError) as error:
+        log("warning", "kernel flows stay", {"where": str(path), "why": str(error)})
+    else:
+        bpffs.clear(profile.state_dir)
+
+
 def leave(profile: Profile, carrier: Carrier) -> None:
     """After the path is closed: nothing of it stays on this host."""
     if carrier.kernel is not None:
         from edgesip.relay.kernel import bpffs
 
         bpffs.clear(profile.state_dir)
+
+
+def resumed(carrier: Carrier, log: Log) -> None:
+    """Every call that outlived its process has been taken up; what else the kernel carries is nobody's."""
+    others = 0 if carrier.kernel is None else carrier.kernel.forget_others()
+    if others:
+        log("info", "kernel flows forgotten", {"flows": others})
 
 
 def follow(carrier: Carrier, packets: Packets, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:

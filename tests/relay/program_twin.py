@@ -53,6 +53,12 @@ class TwinProgram:
         self.flows[flow.local, flow.remote] = flow
         self.counted[flow.local, flow.remote] = NONE
 
+    def holds(self, flow: KernelFlow) -> bool:
+        return self.flows.get((flow.local, flow.remote)) == flow
+
+    def keys(self) -> list[tuple[Addr, Addr]]:
+        return list(self.flows)
+
     def drop(self, local: Addr, remote: Addr) -> KernelCounters | None:
         self.flows.pop((local, remote), None)
         return self.counted.pop((local, remote), None)

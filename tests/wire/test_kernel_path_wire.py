@@ -167,6 +167,41 @@ def test_nothing_is_left_when_the_server_ends(start_server: Start, network: Netw
     call.hang_up()
 
 
+def test_media_goes_on_without_the_server_and_the_next_one_takes_it_over(
+    start_server: Start, network: Network
+) -> None:
+    server = start_server({"relay.path": "kernel"})
+    call = call_of(server, network)
+    settle(call, server)
+    time.sleep(1.5)  # the call is written down
+    counted = sum(int(leg["packets"]) for leg in legs(server))
+    server.crash()
+    call.talk(3.0)
+    server.start()
+    assert server.process is not None
+    server.process.wait_for(r"event='calls taken up again' calls=1 media=1")
+    settle(call, server)
+    assert sum(int(leg["packets"]) for leg in legs(server)) >= counted + 290
+    call.talk(1.0)
+    call.hang_up()
+
+
+def test_a_server_that_does_not_use_it_takes_away_what_a_crashed_one_has_left(
+    start_server: Start, network: Network
+) -> None:
+    server = start_server({"relay.path": "kernel"})
+    call = call_of(server, network)
+    settle(call, server)
+    time.sleep(1.5)  # the call is written down
+    server.crash()
+    assert len(mounts(network)) == 1
+    server.settings["relay.path"] = "user"
+    server.start()
+    assert mounts(network) == []
+    settle(call, server, "user")
+    call.hang_up()
+
+
 def unprivileged(network: Network, server: Server, path: str) -> list[str]:
     """The command line of another server on the same host, without any capability."""
     state = network.directory / f"state-{path}"

@@ -69,11 +69,20 @@ def place(state_dir: Path, host: Path = HOST) -> Pins:
         return Pins(None, f"{said}; {own}: a bpffs cannot be mounted there: {error.strerror}")
 
 
+def left(state_dir: Path, host: Path = HOST) -> Path | None:
+    """The directory that an earlier `place` found, while it is there."""
+    for path in (host / OURS / name_of(state_dir), state_dir / INSIDE / OURS):
+        with contextlib.suppress(OSError):  # another user's
+            if path.is_dir() and is_bpffs(path):
+                return path
+    return None
+
+
 def prospect(state_dir: Path, host: Path = HOST) -> Pins:
     """What `place` has found before, or would find, as far as it can be seen without trying."""
-    for path in (host / OURS / name_of(state_dir), state_dir / INSIDE / OURS):
-        if path.is_dir() and is_bpffs(path):
-            return Pins(path)
+    found = left(state_dir, host)
+    if found is not None:
+        return Pins(found)
     if is_bpffs(host):
         ours = host / OURS
         if os.access(ours if ours.is_dir() else host, os.W_OK | os.X_OK):

@@ -50,6 +50,14 @@ class Kernel(Protocol):
         """Carry it from now on. Raises `KernelError`."""
         ...
 
+    def holds(self, flow: KernelFlow) -> bool:
+        """Whether it is carried exactly like this."""
+        ...
+
+    def keys(self) -> list[tuple[Addr, Addr]]:
+        """The local and remote addresses of all flows."""
+        ...
+
     def drop(self, local: Addr, remote: Addr) -> KernelCounters | None:
         """Carry it no more; what it has counted."""
         ...
@@ -116,7 +124,8 @@ class _Carried(NamedTuple):
 class KernelPath:
     """Carries by the kernel program. With `xdp` its packets are taken by XDP where an interface has that.
 
-    With `cached` the next hop's MAC address is written into each packet, else the kernel looks for it.
+    With `cached` the next hop's MAC address is written into each packet, else the kernel looks for it. What a
+    former process has left in the program goes on until `forget_others`.
     """
 
     def __init__(self, program: Kernel, routes: Ways, *, xdp: bool = False, cached: bool = False) -> None:
@@ -124,6 +133,7 @@ class KernelPath:
         self._routes = routes
         self._xdp = xdp
         self._cached = cached or xdp
+        self._found = set(program.keys())
         self._carried: dict[Addr, _Carried] = {}
         self._refused: dict[Addr, tuple[Rule, str]] = {}
         self._doubted: dict[Addr, None] = {}
@@ -167,7 +177,7 @@ class KernelPath:
         flow = self._flow(rule)
         if before is not None and (isinstance(flow, str) or before.rule.remote != rule.remote):
             self._program.drop(local, before.rule.remote)
-        if not isinstance(flow, str):
+        if not isinstance(flow, str) and not self._takes_over(flow):
             try:
                 self._program.put(flow)
             except KernelError as error:
@@ -179,6 +189,22 @@ class KernelPath:
         self._carried[local] = _Carried(rule, flow, key)
         self._swept.pop(key, None)
         return True
+
+    def _takes_over(self, flow: KernelFlow) -> bool:
+        """True for a flow that a former process has left just so: it goes on, and goes on counting."""
+        ends = flow.local, flow.remote
+        if ends not in self._found:
+            return False
+        self._found.discard(ends)
+        return self._program.holds(flow)
+
+    def forget_others(self) -> int:
+        """Drop what a former process has left and nobody has put again since: how many flows that were."""
+        for local, remote in self._found:
+            self._program.drop(local, remote)
+        others = len(self._found)
+        self._found.clear()
+        return others
 
     def drop(self, local: Addr) -> Figures | None:
         """Carry it no more, and forget that it was refused."""

@@ -22,8 +22,8 @@ from edgesip.doctor.files import Disk
 from edgesip.doctor.finding import Finding
 from edgesip.doctor.host import Clock
 from edgesip.doctor.network import Bound, Media, conntrack
-from edgesip.signal.net.raw import RawLink
 from edgesip.relay.kernel.bpffs import Pins, prospect
+from edgesip.signal.net.raw import RawLink
 
 PROC, SYS = Path("/proc"), Path("/sys")
 TRIED = 16

@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -105,6 +106,7 @@ COPY: Final = struct.Struct("=Q16s2sHB3x")
 
 _WAY: Final = struct.Struct("=6s6s4sIIHHHHHHBBB9x")
 _COUNTERS: Final = struct.Struct("=QQQ8xQ8x4sIIB3xQQQIIII4xI16x")
+_ZERO: Final = bytes(COUNTERS.itemsize)
 _PORTS: Final = struct.Struct("!HH")
 _SIZES: Final = struct.Struct("<9I")
 
@@ -173,6 +175,7 @@ class KernelCounters(NamedTuple):
     gap_at: float
 
 
+@lru_cache(maxsize=1 << 15)
 def host(text: str) -> bytes:
     """The octets of an IP address; raises OSError when it is none."""
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text)
@@ -224,7 +227,7 @@ def entry(flow: KernelFlow) -> tuple[bytes, bytes]:
         flow.events if flow.events >= 0 else NO_EVENTS,
     )
     hop = host(flow.next_hop) if flow.next_hop else bytes(size)
-    return came, b"".join((way, goes, came[size : 2 * size], hop, bytes(COUNTERS.itemsize)))
+    return came, b"".join((way, goes, came[size : 2 * size], hop, _ZERO))
 
 
 def counters(value: bytes) -> KernelCounters:

@@ -118,7 +118,6 @@ class _Carried(NamedTuple):
 
     rule: Rule
     flow: KernelFlow
-    key: bytes
 
 
 class KernelPath:
@@ -139,6 +138,7 @@ class KernelPath:
         self._doubted: dict[Addr, None] = {}
         self._unfit: dict[int, str] = {}
         self._hooks: dict[int, str] = {}
+        self._fresh: set[Addr] = set()
         self._swept: dict[bytes, tuple[Any, ...]] = {}
         self._sum = (0, 0)
 
@@ -185,9 +185,8 @@ class KernelPath:
         if isinstance(flow, str):
             self._refused[local] = rule, flow
             return False
-        key = abi.key(local, rule.remote).ljust(_KEY, b"\0")
-        self._carried[local] = _Carried(rule, flow, key)
-        self._swept.pop(key, None)
+        self._carried[local] = _Carried(rule, flow)
+        self._fresh.add(local)
         return True
 
     def _takes_over(self, flow: KernelFlow) -> bool:
@@ -236,6 +235,7 @@ class KernelPath:
     def sweep(self) -> None:
         """Read all flows at once."""
         rows = self._program.read_all()
+        self._fresh.clear()
         counters = rows["counters"]
         seconds = [counters[name] * 1e-9 for name in ("at", "first_at", "gap", "gap_at")]
         at, first_at, gap, gap_at = seconds
@@ -263,8 +263,10 @@ class KernelPath:
 
     def figures(self, local: Addr) -> Figures | None:
         """What the rule of this port had carried at the last sweep."""
-        carried = self._carried.get(local)
-        found = None if carried is None else self._swept.get(carried.key)
+        carried = None if local in self._fresh else self._carried.get(local)
+        if carried is None:
+            return None
+        found = self._swept.get(abi.key(local, carried.rule.remote).ljust(_KEY, b"\0"))
         return None if found is None else Figures._make(found)
 
     def totals(self) -> tuple[int, int]:

@@ -42,7 +42,7 @@ from edgesip.control.transports import Socket
 from edgesip.control.transports import methods_for as transport_methods_for
 from edgesip.doctor import probe
 from edgesip.doctor.finding import OK
-from edgesip.guarding import addresses_of, guard_methods, guard_of, trusted_of
+from edgesip.guarding import addresses_of, guard_methods, guard_of, pairs_of, trusted_of
 from edgesip.keeping import learning_of, load_state, room_for, save_state, state_file
 from edgesip.keepsakes import Keepsakes
 from edgesip.lasting import LoadRules, checkpoints, load_bindings, warn_users
@@ -91,7 +91,7 @@ def provision(profile: Profile, again: Callable[[], Profile] | None = None) -> E
     `again` reads the profile anew, for `reload`.
     """
     script, wanted = script_of(profile), profile
-    addresses_of(profile), trusted_of(profile)
+    addresses_of(profile), trusted_of(profile), pairs_of(profile)
     profile = publicity.settled(profile)
     listens: list[tuple[str, Addr]] = []
     for one in profile.listen:

@@ -10,7 +10,7 @@ import re
 from ipaddress import IPv4Address
 
 from edgesip.address import Addr, is_sendable, parse_hostport, parse_ip
-from edgesip.forms import Listen, parse_listen
+from edgesip.forms import Listen, items, parse_listen
 from edgesip.signal.wire.grammar import is_token
 
 _PARAMETER = re.compile(r"[A-Za-z0-9_.-]+").fullmatch
@@ -38,6 +38,15 @@ def spoofed_socket(value: object) -> Addr | None:
     if where is None or not isinstance(ip, IPv4Address) or not is_sendable(str(ip), loopback=True):
         raise ValueError(f"must be ADDR:PORT of IPv4, not {value!r}")
     return Addr(str(ip), where[1] or 5060)
+
+
+def file_names(value: object) -> tuple[str, ...]:
+    """Names of files without a directory and an ending: letters, digits, `_` and `-`."""
+    names = items(value)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name, re.ASCII):
+            raise ValueError(f"{name!r} must be letters, digits, _ and - only")
+    return tuple(names)
 
 
 def sdp_line(value: object) -> str:

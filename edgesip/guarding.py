@@ -15,6 +15,7 @@ from edgesip.control.guard import Clocks, Files, methods_for
 from edgesip.control.rpc import Method
 from edgesip.places import ConfigError
 from edgesip.profile import Profile
+from edgesip.signal.guard.allowing import Pair, Rule, rules_of
 from edgesip.signal.guard.bans import BanSettings
 from edgesip.signal.guard.guard import Guard, GuardSettings
 from edgesip.signal.guard.permissions import (
@@ -71,7 +72,9 @@ def put(guard: Guard, profile: Profile, rows: list[Address], trusted: list[Trust
     if subnets > most:
         where = profile.where("permissions.max_subnets")
         raise ConfigError(f"{where}: permissions: {subnets} networks are more than max_subnets {most}")
+    pairs = pairs_of(profile)
     guard.use(settings_of(profile), rows, trusted)
+    guard.permissions.pairs = pairs
 
 
 def addresses_of(profile: Profile) -> list[Address]:
@@ -91,6 +94,24 @@ def addresses_of(profile: Profile) -> list[Address]:
 def trusted_of(profile: Profile) -> list[Trusted]:
     """The rows of `allow_trusted`."""
     return _read(profile, profile.permissions.trusted_file, trusted_row)
+
+
+def pairs_of(profile: Profile) -> dict[str, Pair]:
+    """The rules of every NAME.allow and NAME.deny; a file that is not there has none."""
+    found = {}
+    for name in profile.permissions.rule_files:
+        rules = [_rules(profile.file.parent / f"{name}.{kind}") for kind in ("allow", "deny")]
+        found[name] = Pair(*rules)
+    return found
+
+
+def _rules(path: Path) -> tuple[Rule, ...]:
+    try:
+        return rules_of(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be used: {error}") from None
 
 
 def _read(profile: Profile, file: Path | None, row: Callable[[str], Row]) -> list[Row]:
@@ -119,6 +140,7 @@ def guard_methods(
     """The RPC methods of the guard; rows are read again from the profile that is in force then."""
 
     def addresses() -> None:
+        guard.permissions.pairs = pairs_of(profile())
         guard.permissions.use(addresses_of(profile()), guard.permissions.trusted())
         guard.bans.review()
 

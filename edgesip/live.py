@@ -49,6 +49,7 @@ LIVE = (
     "permissions.address",
     "permissions.address_file",
     "permissions.trusted_file",
+    "permissions.rule_files",
     "permissions.subnet_match_mode",
     "permissions.max_subnets",
     "permissions.reload_delta",

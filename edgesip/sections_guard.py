@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, model_validator
 
-from edgesip import forms
+from edgesip import forms, forms_nat
 from edgesip.address import parse_ip
 from edgesip.forms import Network
 from edgesip.sections import Section
@@ -33,6 +33,10 @@ class Permissions(Section):
     """A file of rows for `call.allow_trusted()`: `SOURCE PROTO FROM_PATTERN RURI_PATTERN [TAG]`, PROTO one of
     any, udp, tcp, tls; `*` is any pattern; `edgesip rpc permissions.trustedReload` reads it
     again."""
+    rule_files: Annotated[tuple[str, ...], PlainValidator(forms_nat.file_names)] = ()
+    """NAMEs of pairs of files, NAME.allow and NAME.deny beside the profile, for `call.allow_routing("NAME")`,
+    `allow_register` and `allow_uri`; read again by `edgesip reload` and by
+    `edgesip rpc permissions.addressReload`. (Kamailio's `default_allow_file` and `default_deny_file`.)"""
     subnet_match_mode: Annotated[int, Field(ge=0, le=1)] = 0
     """Which network counts when several fit: 0 the first that is listed, 1 the smallest."""
     max_subnets: Annotated[int, Field(ge=1, le=100_000)] = 512

@@ -224,6 +224,7 @@ def test_every_living_key_is_a_key_and_is_taken(tmp_path: Path) -> None:
         "dialog.max_user_subscriptions=2",
         "permissions.address=2 192.0.2.1",
         "permissions.address_file=addresses",
+        "permissions.rule_files=calls",
         "permissions.trusted_file=trusted",
         "permissions.subnet_match_mode=1",
         "permissions.max_subnets=9",

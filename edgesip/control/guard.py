@@ -47,6 +47,16 @@ def methods_for(guard: Guard, files: Files, clocks: Clocks, log: Log) -> list[Me
         ),
         Method("ban.rm", bans.rm, "ban.rm ADDRESS|all [USER]: lift bans, and forget what was counted."),
         Method("ban.why", bans.why, "ban.why ADDRESS: what was counted against an address, and its bans."),
+        Method(
+            "permissions.allowUri",
+            others.allow_uri,
+            "permissions.allowUri NAME URI: what NAME.allow and NAME.deny say of a URI, whoever it is from.",
+        ),
+        Method(
+            "permissions.testUri",
+            others.test_uri,
+            "permissions.testUri NAME FROM URI: what they say of a URI from somebody.",
+        ),
         Method("permissions.addressDump", others.address_dump, "The rows for single addresses, by group."),
         Method("permissions.addressReload", others.address_reload, "Read the rows of address groups again."),
         Method("permissions.domainDump", others.domain_dump, "The rows for names of hosts, by group."),
@@ -171,6 +181,19 @@ class _Others:
             }
             for row in self._guard.permissions.trusted()
         ]
+
+    def test_uri(self, params: list[Any]) -> str:
+        name, first, second = (text(params, at, word) for at, word in enumerate(("NAME", "FROM", "URI")))
+        return self._allowed(name, first, second)
+
+    def allow_uri(self, params: list[Any]) -> str:
+        return self._allowed(text(params, 0, "NAME"), "", text(params, 1, "URI"))
+
+    def _allowed(self, name: str, first: str, second: str) -> str:
+        try:
+            return "Allowed" if self._guard.permissions.allows(name, first, second) else "Denied"
+        except ValueError as error:
+            raise RpcFault(404, str(error)) from None
 
     def address_reload(self, params: list[Any]) -> str:
         return self._reload("address", self._files.addresses)

@@ -57,6 +57,22 @@ class Screened(Aimed):
             self._peer_tag = row.tag
         return row is not None
 
+    def allow_routing(self, name: str = "permissions") -> bool:
+        """permissions: NAME.allow and NAME.deny (`rule_files`) let this From call this request URI."""
+        return self.allow_uri(name, self.ruri_text)
+
+    def allow_register(self, name: str = "permissions") -> bool:
+        """permissions: they let this To register each of these Contacts."""
+        headers, allows = self.headers, self._rooms.guard.permissions.allows
+        to = str(headers.to.uri)
+        if headers.star:
+            return allows(name, to, "*")
+        return all(allows(name, to, str(one.uri)) for one in headers.contacts)
+
+    def allow_uri(self, name: str, uri: str) -> bool:
+        """permissions: they let this From have to do with this URI: `call.allow_uri("calls", target)`."""
+        return self._rooms.guard.permissions.allows(name, self.from_uri, uri)
+
     @property
     def peer_tag(self) -> str:
         """permissions' `peer_tag_avp`: the tag of the row that last allowed something; empty for none."""

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_net
 from typing import NamedTuple
 
 from edgesip.address import parse_ip
+from edgesip.signal.guard.allowing import Pair
 
 TRUSTED_GROUP = 1
 """The group of `[permissions] trusted`, and of `allow_source_address()` without a number."""
@@ -99,6 +100,8 @@ class Permissions:
 
     def __init__(self, settings: PermissionSettings = PermissionSettings()) -> None:
         self.settings = settings
+        self.pairs: dict[str, Pair] = {}
+        """The rules of `allow_uri` and its like, by the name of their files."""
         self._rows: tuple[Address, ...] = ()
         self._trusted: tuple[Trusted, ...] = ()
         self._hosts: dict[Key, list[Address]] = {}
@@ -151,6 +154,13 @@ class Permissions:
             if _matches(row.from_pattern, from_uri) and _matches(row.ruri_pattern, ruri):
                 return row
         return None
+
+    def allows(self, name: str, first: str, second: str) -> bool:
+        """What the files of this name say of two URIs. Raises ValueError when there are none."""
+        pair = self.pairs.get(name)
+        if pair is None:
+            raise ValueError(f"{name} is not among permissions.rule_files")
+        return pair.allows(first, second)
 
     def rows(self) -> tuple[Address, ...]:
         """Every row, as it was put in force."""

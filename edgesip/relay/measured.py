@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edgesip.relay.path import Figures
 from edgesip.relay.settled import rate_of
-from edgesip.relay.track import MAX_MISORDER, PAUSE, Track
+from edgesip.relay.track import MAX_DROPOUT, MAX_MISORDER, PAUSE, Track
 
 NOTHING = Figures(0, 0, 0.0, 0, 0)
 
@@ -34,12 +34,17 @@ def absorb(track: Track, now: Figures, before: Figures | None) -> None:
     track.duplicates += now.duplicates - old.duplicates
     track.changes += now.changes - old.changes
     source = track.current
-    if source is None or source.ssrc != now.ssrc:
+    is_same = source is not None and source.ssrc == now.ssrc
+    if source is None or not is_same:
         track.changes += before is None and not now.changes and source is not None
         source = track.source(now.ssrc, kind, rate_of(kind, track), now.sequence, now.timestamp, now.at)
     ahead = (now.sequence - source.highest + 0x8000 & 0xFFFF) - 0x8000
     if ahead > 0:
         source.highest += ahead
+        on_the_way = ahead - (now.packets - now.duplicates + now.lost)
+        if is_same and before is None and not now.changes and 0 < on_the_way < MAX_DROPOUT:
+            track.lost += on_the_way  # between the last packet seen here and the first one of the path
+            source.lost += on_the_way
     source.window, source.bad = (1 << MAX_MISORDER) - 1, -1
     source.packets += packets
     source.lost += now.lost - old.lost

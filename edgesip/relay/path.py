@@ -36,11 +36,11 @@ class Counters(NamedTuple):
 class Figures(NamedTuple):
     """What a path counted that looks at each packet itself and shows none: `Counters`, and what it measured.
 
-    Of RTCP only the first five and `first_at` mean anything. Times are monotonic seconds, `at` and `first_at`
-    0.0 with no packet yet; `payload_type` and `timestamp` are those of the last packet that was no
-    telephone-event; `lost`, `reordered` and `duplicates` by RFC 3550 §A.1, `jitter` by §A.8 in seconds;
-    `changes` counts those of the SSRC; `gap` is the longest time without a packet,
-    and `gap_at` when it ended.
+    Of RTCP only the first five and `first_at` mean anything. Times are monotonic seconds, `at` and
+    `first_at` 0.0 with no packet yet; `sequence` is the highest that came; `payload_type` and `timestamp`
+    are those of the last packet that was no telephone-event; `lost`, `reordered` and `duplicates` by RFC
+    3550 §A.1, `jitter` by §A.8 in seconds; `changes` counts those of the SSRC; `gap` is the longest time
+    without a packet, and `gap_at` when it ended.
     """
 
     packets: int

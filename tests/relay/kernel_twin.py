@@ -43,8 +43,9 @@ class Flow:
         if self.rule.is_rtcp:
             self.ssrc = int.from_bytes(data[4:8], "big")
         else:
-            self.ssrc, self.sequence = int.from_bytes(data[8:12], "big"), int.from_bytes(data[2:4], "big")
             self.track.step(now, data[:HEAD])
+            assert self.track.current is not None
+            self.ssrc, self.sequence = self.track.current.ssrc, self.track.current.highest & 0xFFFF
         if self.packets == 1:
             self.first_at = now
         elif now - self.at > self.gap:

@@ -202,6 +202,22 @@ def test_a_stream_is_in_step_again_when_it_comes_back_to_python() -> None:
     assert (shown["lost"], shown["payload_types"], shown["ssrc_changes"]) == (0, {"0": 443}, 0)
 
 
+def test_each_stay_in_the_kernel_counts_for_itself() -> None:
+    talk, _ = called()
+    for _ in range(3):
+        talk.caller.sequence += 2
+        talk.caller.speak(40)
+        talk.caller.sequence += 3
+        talk.caller.speak(10)
+        talk.second()
+        talk.core.desk.block(KEY[0], ("caller",), True)
+        talk.caller.speak(5)
+        talk.core.desk.block(KEY[0], ("caller",), False)
+    talk.second()
+    shown = talk.figures("caller")
+    assert (shown["lost"], shown["payload_types"]) == (3 * (2 + 3), {"0": 3 + 150 + 15})
+
+
 def test_a_pause_that_only_the_kernel_saw_is_remembered() -> None:
     talk, _ = called()
     talk.caller.speak(10)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from kernel_twin import KernelTwin
-from relay_talk import KEY, Talk, rtp
+from relay_talk import KEY, Talk, rtcp, rtp
 
 from edgesip.address import Addr
 from edgesip.relay.prompt import Prompt
@@ -165,6 +165,23 @@ def test_a_nat_that_gives_another_port_is_followed_after_silence() -> None:
     assert kernel.flows[talk.caller.relay].rule.remote == moved  # type: ignore[index]
     talk.wait(10)
     assert talk.caller.speak(1) == 0, "the old address is a stranger's now"
+
+
+@pytest.mark.parametrize("covered", [False, True])
+def test_rtcp_that_moves_is_followed_once_the_kernel_has_heard_none_for_two_seconds(covered: bool) -> None:
+    talk, kernel = settled()
+    if covered:
+        talk.core.play(KEY, "b1", "callee", "hold", -1, talk.now)
+    assert talk.caller.relay is not None
+    port = Addr(talk.caller.relay.host, talk.caller.relay.port + 1)
+    moved = Addr(talk.caller.media.host, 4777)
+    talk.wait(5)
+    assert talk.caller.report() == 1
+    talk.wait(1.9)
+    assert talk.arrive(port, rtcp(talk.caller.ssrc), moved) == 0
+    talk.wait(0.2)
+    assert talk.arrive(port, rtcp(talk.caller.ssrc), moved) == 1
+    assert kernel.flows[port].rule.remote == moved
 
 
 def test_a_stranger_is_never_forwarded() -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 
 import pytest
-from lab.calls import connect, hang_up, phone_at
+from conftest import Start
+from lab.agent import Agent
+from lab.calls import connect, hang_up, open_call, phone_at
 from lab.network import Network
 from lab.process import eventually
 from lab.server import Server
+from lab.stream import Stream
 
 pytestmark = pytest.mark.wire
 BEFORE, AFTER = 4.0, 6.0
+CALLS, ROUNDS = 100, 20
 
 
 def _counted(server: Server) -> list[int]:
@@ -65,3 +69,55 @@ def test_a_phone_that_is_gone_meanwhile_costs_its_call_only_its_silence(
     server.start()
     assert len(server.ask("rtp", "list")) == 1
     eventually("the end of the call", lambda: not server.ask("rtp", "list"), 10.0)
+
+
+def _round(streams: list[Stream]) -> None:
+    """Each stream says one packet, and hears what there is."""
+    for stream in streams:
+        stream.send_packet()
+    for stream in streams:
+        stream.drain()
+
+
+def test_a_hundred_calls_lose_nothing_while_no_server_is_there(start_server: Start, network: Network) -> None:
+    """One round of all streams takes some 0.05 s: it is their number that matters here, not their pace."""
+    server = start_server({"relay.path": "kernel"})
+    alice, bob = (
+        Agent(network.public_host(name, number), name, server.add_user(name))
+        for name, number in (("alice", 30), ("bob", 20))
+    )
+    assert alice.register().status == bob.register().status == 200
+    calls = [open_call(alice, bob, alice.stream(440.0), bob.stream(1000.0)) for _ in range(CALLS)]
+    streams = [stream for call in calls for stream in (call.says, call.hears)]
+
+    def carried() -> bool:
+        _round(streams)
+        found = [leg["carried_by"] for session in server.ask("rtp", "list") for leg in session["legs"]]
+        return found == ["kernel"] * len(streams)
+
+    eventually("the kernel carries all of them", carried, 20.0)
+    time.sleep(1.5)  # they are written down
+    server.crash()
+    first = [call.says.number for call in calls], [call.hears.number for call in calls]
+    for _ in range(ROUNDS):
+        _round(streams)
+    server.start()
+    for _ in range(ROUNDS):
+        _round(streams)
+    time.sleep(0.2)
+    _round(streams)
+    for call, says, hears in zip(calls, *first, strict=True):
+        for sender, listener, begin in ((call.says, call.hears, says), (call.hears, call.says, hears)):
+            wanted = [number & 0xFFFF for number in range(begin, begin + 2 * ROUNDS)]
+            assert [number for number in listener.numbers(sender) if number in wanted] == wanted
+    found = server.ask("rtp", "list")
+    assert {leg["carried_by"] for session in found for leg in session["legs"]} == {"kernel"}
+    sent = sum(len(stream.received) for stream in streams)
+    eventually("all are counted", lambda: _all_packets(server) >= sent, 5.0)
+    for call in calls:
+        call.hang_up()
+    server.assert_clean()
+
+
+def _all_packets(server: Server) -> int:
+    return sum(leg["packets"] for session in server.ask("rtp", "list") for leg in session["legs"])

@@ -91,19 +91,11 @@ def carrier_of(profile: Profile, listens: Sequence[str], max_sessions: int, log:
 
 def _tidy(profile: Profile, log: Log) -> None:
     """Take away what a server has left here that used the kernel's path and crashed."""
-    from edgesip.relay.kernel import bpffs
+    from edgesip.relay.kernel import leftover
 
-    path = bpffs.left(profile.state_dir)
-    if path is None:
-        return
-    from edgesip.relay.kernel.program import KernelError, Program
-
-    try:
-        Program.load(PORTS_A_SESSION, path).remove()
-    except (KernelError, OSError) as error:
-        log("warning", "kernel flows stay", {"where": str(path), "why": str(error)})
-    else:
-        bpffs.clear(profile.state_dir)
+    left = leftover.take_away(profile.state_dir)
+    if left.why:
+        log("warning", "kernel flows stay", {"where": str(left.path), "why": left.why})
 
 
 def leave(profile: Profile, carrier: Carrier) -> None:

@@ -54,11 +54,17 @@ def start(
 
 
 def stop(state_dir: StateDirOption = None, output: OutputOption = Output.table) -> None:
-    """Stop the server of the state directory and wait until it is gone."""
+    """Stop the server of the state directory and wait until it is gone.
+
+    Where one that was killed has left media in the kernel, that is taken away.
+    """
     directory = state_dir_of(state_dir)
-    pid = _stop(directory)
+    taken = _take_away(directory) if server_of(directory) is None else ""
+    pid = None if taken else _stop(directory)
     if output is Output.json:
-        show_json({"pid": pid, "state_dir": str(directory)})
+        show_json({"pid": pid, "state_dir": str(directory), "taken_away": taken})
+    elif taken:
+        say(f"no server runs on {directory}; what a killed one had left in {taken} is taken away")
 
 
 def restart(state_dir: StateDirOption = None, output: OutputOption = Output.table) -> None:
@@ -171,6 +177,16 @@ def _stop(state_dir: Path) -> int:
             raise Fail(FAILED, f"pid {pid} does not end; its log is {log_file(state_dir)}")
         time.sleep(0.02)
     return pid
+
+
+def _take_away(state_dir: Path) -> str:
+    """Where a server that is no more had left media in the kernel, now removed; "" for nowhere."""
+    from edgesip.relay.kernel.leftover import take_away
+
+    left = take_away(state_dir)
+    if left.why:
+        raise Fail(FAILED, f"{left.path}: {left.why}; try as the user of the server or as root")
+    return "" if left.path is None else str(left.path)
 
 
 def _lines_from(log: int, begin: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from conftest import Start
@@ -10,12 +11,12 @@ from lab.agent import Agent
 from lab.calls import connect, hang_up, open_call, phone_at
 from lab.network import Network
 from lab.process import eventually
-from lab.server import Server
+from lab.server import Server, Verb
 from lab.stream import Stream
 
 pytestmark = pytest.mark.wire
 BEFORE, AFTER = 4.0, 6.0
-CALLS, ROUNDS = 100, 20
+CALLS, ROUNDS = 100, 50
 
 
 def _counted(server: Server) -> list[int]:
@@ -121,3 +122,20 @@ def test_a_hundred_calls_lose_nothing_while_no_server_is_there(start_server: Sta
 
 def _all_packets(server: Server) -> int:
     return sum(leg["packets"] for session in server.ask("rtp", "list") for leg in session["legs"])
+
+
+def test_stop_takes_away_what_a_killed_server_has_left_in_the_kernel(
+    start_server: Start, network: Network
+) -> None:
+    server = start_server({"relay.path": "kernel"})
+    server.crash()
+    [pinned] = [
+        line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(server.state) in line
+    ]
+    assert " bpf " in pinned
+    told = server.ask("stop")
+    assert (told["pid"], told["taken_away"]) == (None, str(server.state / "bpf" / "edgesip"))
+    assert str(server.state) not in Path("/proc/self/mountinfo").read_text()
+    with pytest.raises(Verb, match="no server runs"):
+        server.verb("stop")
+    server.start()  # for the fixture, that wants to see it clean

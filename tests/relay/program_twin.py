@@ -31,6 +31,7 @@ class TwinProgram:
         self.room = room
         self.flows: dict[tuple[Addr, Addr], KernelFlow] = {}
         self.counted: dict[tuple[Addr, Addr], KernelCounters] = {}
+        self.left: set[tuple[Addr, Addr]] = set()
         self.hooks: dict[int, str] = {}
         self.told: list[tuple[Addr, bytes]] = []
         self.puts = 0
@@ -50,16 +51,24 @@ class TwinProgram:
         if len(self.flows) >= self.room:
             raise KernelError("the kernel has no room for another flow")
         self.puts += 1
-        self.flows[flow.local, flow.remote] = flow
-        self.counted[flow.local, flow.remote] = NONE
+        ends = flow.local, flow.remote
+        self.flows[ends] = flow
+        if ends not in self.left:
+            self.counted[ends] = NONE
+        self.left.discard(ends)
 
-    def holds(self, flow: KernelFlow) -> bool:
-        return self.flows.get((flow.local, flow.remote)) == flow
+    def crash(self) -> None:
+        """The process is gone; the next one finds the flows."""
+        self.left = set(self.flows)
 
-    def keys(self) -> list[tuple[Addr, Addr]]:
-        return list(self.flows)
+    def disown(self) -> int:
+        left, self.left = self.left, set()
+        for ends in left:
+            self.drop(*ends)
+        return len(left)
 
     def drop(self, local: Addr, remote: Addr) -> KernelCounters | None:
+        self.left.discard((local, remote))
         self.flows.pop((local, remote), None)
         return self.counted.pop((local, remote), None)
 

@@ -252,26 +252,29 @@ def test_an_interface_without_xdp_is_taken_at_tc() -> None:
     assert house.path.hooks == {"eth0": "tc"}
 
 
-def test_flows_of_a_former_process_go_on_when_they_are_put_again_just_so() -> None:
+def test_flows_of_a_former_process_go_on_counting_when_they_are_put_again() -> None:
     before = House()
     before.path.put(RULE)
     before.program.counted[TO_ALICE, ALICE] = COUNTED
+    before.program.crash()
     after = House(before.program)
     after.path.put(RULE)
-    assert after.program.puts == 1
     assert after.path.counters(TO_ALICE) == FIGURES
     after.path.put(RULE)
     assert after.path.counters(TO_ALICE) != FIGURES, "what it has put itself begins anew"
 
 
-def test_flows_of_a_former_process_that_lead_elsewhere_begin_anew_and_others_are_forgotten() -> None:
+def test_flows_of_a_former_process_may_lead_elsewhere_and_others_are_forgotten() -> None:
     before = House()
     before.path.put(RULE)
+    before.program.counted[TO_ALICE, ALICE] = COUNTED
     before.path.put(RULE._replace(local=TO_BOB, remote=BOB))
+    before.program.crash()
     after = House(before.program)
     after.ways.change(**{"198_51_100_20": hop(ETH1, "192.0.2.254")})
     after.path.put(RULE)
     assert after.flow().ifindex == 3
+    assert after.path.counters(TO_ALICE) == FIGURES
     assert after.path.forget_others() == 1
     assert list(after.program.flows) == [(TO_ALICE, ALICE)]
     assert after.path.forget_others() == 0

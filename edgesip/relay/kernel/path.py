@@ -47,15 +47,11 @@ class Kernel(Protocol):
         ...
 
     def put(self, flow: KernelFlow) -> None:
-        """Carry it from now on. Raises `KernelError`."""
+        """Carry it from now on; what a former process has left goes on counting. Raises `KernelError`."""
         ...
 
-    def holds(self, flow: KernelFlow) -> bool:
-        """Whether it is carried exactly like this."""
-        ...
-
-    def keys(self) -> list[tuple[Addr, Addr]]:
-        """The local and remote addresses of all flows."""
+    def disown(self) -> int:
+        """Forget what a former process has left and nobody has put again."""
         ...
 
     def drop(self, local: Addr, remote: Addr) -> KernelCounters | None:
@@ -132,7 +128,6 @@ class KernelPath:
         self._routes = routes
         self._xdp = xdp
         self._cached = cached or xdp
-        self._found = set(program.keys())
         self._carried: dict[Addr, _Carried] = {}
         self._refused: dict[Addr, tuple[Rule, str]] = {}
         self._doubted: dict[Addr, None] = {}
@@ -177,7 +172,7 @@ class KernelPath:
         flow = self._flow(rule)
         if before is not None and (isinstance(flow, str) or before.rule.remote != rule.remote):
             self._program.drop(local, before.rule.remote)
-        if not isinstance(flow, str) and not self._takes_over(flow):
+        if not isinstance(flow, str):
             try:
                 self._program.put(flow)
             except KernelError as error:
@@ -189,21 +184,9 @@ class KernelPath:
         self._fresh.add(local)
         return True
 
-    def _takes_over(self, flow: KernelFlow) -> bool:
-        """True for a flow that a former process has left just so: it goes on, and goes on counting."""
-        ends = flow.local, flow.remote
-        if ends not in self._found:
-            return False
-        self._found.discard(ends)
-        return self._program.holds(flow)
-
     def forget_others(self) -> int:
         """Drop what a former process has left and nobody has put again since: how many flows that were."""
-        for local, remote in self._found:
-            self._program.drop(local, remote)
-        others = len(self._found)
-        self._found.clear()
-        return others
+        return self._program.disown()
 
     def drop(self, local: Addr) -> Figures | None:
         """Carry it no more, and forget that it was refused."""

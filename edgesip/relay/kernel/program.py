@@ -200,12 +200,6 @@ class Program:
         value = self._flows(key).get(key)
         return None if value is None else abi.counters(value)
 
-    def holds(self, flow: KernelFlow) -> bool:
-        """Whether it is carried exactly like this, whatever it has counted."""
-        key, value = abi.entry(flow)
-        there, size = self._flows(key).get(key), abi.COUNTERS.itemsize
-        return there is not None and there[:-size] == value[:-size]
-
     def keys(self) -> list[tuple[Addr, Addr]]:
         """The local and remote addresses of all flows."""
         found = []

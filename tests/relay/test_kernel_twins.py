@@ -23,13 +23,14 @@ from edgesip.relay.service import forward
 from edgesip.relay.track import Source
 
 PASSED = {"tc": 0xFFFFFFFF, "xdp": 2}
-GOES = {"tc": 7, "xdp": 3}  # TC_ACT_REDIRECT, XDP_TX: out by loopback, where it came in
+GOES = {"tc": 7, "xdp": 4}  # TC_ACT_REDIRECT, XDP_REDIRECT
 OURS, THEIRS = b"\x02edge\x01", b"\x02next\x02"
 
 
 @pytest.fixture(scope="module")
 def program() -> Iterator[Program]:
     loaded = kernel_here.load()
+    loaded.open(1)
     yield loaded
     loaded.close()
 

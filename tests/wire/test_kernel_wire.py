@@ -25,12 +25,12 @@ from lab.netns import Namespace, run
 from lab.network import Host, Network
 
 from edgesip.address import Addr
-from edgesip.relay.kernel import attach, bpf
+from edgesip.relay.kernel import attach
 from edgesip.relay.kernel.abi import CACHED, NEIGHBOUR, KernelFlow
 from edgesip.relay.kernel.program import Program
 
 pytestmark = pytest.mark.wire
-TX_CHECKSUMS = 0x17  # ETHTOOL_STXCSUM
+TX_CHECKSUMS, GRO = 0x17, 0x2C  # ETHTOOL_STXCSUM, ETHTOOL_SGRO
 
 
 def rtp(number: int, size: int = 172) -> bytes:
@@ -72,15 +72,11 @@ def switch(namespace: Namespace, device: str, what: int, on: bool) -> None:
         fcntl.ioctl(sock, 0x8946, struct.pack("=16sQ16x", device.encode(), ctypes.addressof(order)))
 
 
-def take_xdp(network: Network) -> list[int]:
-    """Let the switch's ports receive what XDP sends: a veth takes it only with a program of its own."""
-    passing = bpf.load("passing", bpf.XDP, struct.pack("<BBhiBBhi", 0xB7, 0, 0, 2, 0x95, 0, 0, 0))
+def take_xdp(network: Network) -> None:
+    """Let the switch's ports receive what XDP sends: a veth without GRO takes nothing of it."""
     where, ports = network.ports
-    links = []
-    with where.inside():
-        for port in ports:
-            links.append(bpf.link(passing, socket.if_nametoindex(port), bpf.AT_XDP, bpf.XDP_NATIVE))
-    return [passing, *links]
+    for port in ports:
+        switch(where, port, GRO, True)
 
 
 @pytest.fixture
@@ -134,9 +130,8 @@ def test_packets_reach_the_other_phone(
 ) -> None:
     """With the checksum left to a card that there is not, and with one that whoever receives it verifies."""
     switch(street.alice.namespace, "eth0", TX_CHECKSUMS, offloads)
-    files: list[int] = []
     if hook == "xdp":
-        files = take_xdp(street.network)
+        take_xdp(street.network)
     assert program.attach(street.ifindex, hook) == ""
     flow = street.flow(family, mode)
     program.put(flow)
@@ -150,8 +145,6 @@ def test_packets_reach_the_other_phone(
     assert (program.totals["checksum"] + program.totals["elsewhere"] == 0) is (
         hook == "tc" or (mode == CACHED and not offloads)
     )
-    for file in files:
-        os.close(file)
 
 
 def test_who_is_not_expected_is_heard_by_the_socket(street: Street, program: Program) -> None:
@@ -293,3 +286,20 @@ def test_two_capabilities_suffice(street: Street, program: Program, capabilities
             env=os.environ,
         )
     assert done.stdout.strip() == says, done.stderr
+
+
+def test_xdp_that_would_lose_everything_is_refused(street: Street, program: Program) -> None:
+    """The other end of this veth takes nothing from XDP; tc carries the flow."""
+    refusal = program.attach(street.ifindex, "xdp")
+    assert refusal.startswith("eth0 cannot send what XDP gives it")
+    assert "xdp" not in street.relay.namespace.run("ip", "link", "show", "eth0")
+    flow = street.flow(mode=CACHED)
+    program.put(flow)
+    alice, bob = street.alice.namespace.udp(*flow.remote), street.bob.namespace.udp(*flow.to)
+    assert sent(alice, bob, flow.local, range(5)) == list(range(5))
+    take_xdp(street.network)
+    assert program.attach(street.ifindex, "xdp") == ""
+    assert "xdp" in street.relay.namespace.run("ip", "link", "show", "eth0")
+    assert program.attach(street.ifindex, "tc") == ""
+    assert "xdp" not in street.relay.namespace.run("ip", "link", "show", "eth0")
+    assert sent(alice, bob, flow.local, range(5, 10)) == list(range(5, 10))

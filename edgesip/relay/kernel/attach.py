@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import Final, NamedTuple
 
-from edgesip.relay.kernel import bpf, netlink
+from edgesip.relay.kernel import bpf, features, netlink
 from edgesip.relay.kernel.netlink import attribute
 
 ETHERNET: Final = (1, 772)
@@ -94,9 +94,16 @@ def by_xdp(program: int, ifindex: int) -> Held:
     """Have a program see frames before anything else does, by the driver; raises AttachError."""
     name = interface(ifindex)
     try:
-        return Held("xdp", ifindex, bpf.link(program, ifindex, bpf.AT_XDP, bpf.XDP_NATIVE))
+        link = bpf.link(program, ifindex, bpf.AT_XDP, bpf.XDP_NATIVE)
     except bpf.BpfError as error:
         raise AttachError(f"the driver of {name} takes no XDP program: {error.reason}") from error
+    can = features.sends(ifindex)  # asked now: some drivers can as soon as they have a program
+    if can:
+        return Held("xdp", ifindex, link)
+    os.close(link)
+    if can is None:
+        raise AttachError(f"before Linux 6.3 the kernel does not say whether {name} sends what XDP gives it")
+    raise AttachError(f"{name} cannot send what XDP gives it (a veth can when its other end has XDP or GRO)")
 
 
 def swap(held: Held, program: int) -> None:

@@ -90,8 +90,8 @@ def messages(data: bytes) -> Iterator[Message]:
 class Questions:
     """A socket for questions, each answered before the next."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _ROUTE)
+    def __init__(self, protocol: int = _ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.settimeout(_ANSWER)
         self._number = 0
 

@@ -132,7 +132,7 @@ class Program:
             if hook == "xdp" and "xdp" not in there:
                 try:
                     self._hold(attach.by_xdp(self.file("xdp"), ifindex))
-                    self._maps["egress"].put(_NUMBER.pack(ifindex), _NUMBER.pack(ifindex))
+                    self.open(ifindex)
                 except AttachError as error:
                     refusal = str(error)
             if hook == "tc" and "xdp" in there:
@@ -146,6 +146,10 @@ class Program:
     def detach(self, ifindex: int) -> None:
         """See this interface's packets no more; its flows stay."""
         self._let_go([held for held in self._held if held.ifindex == ifindex])
+
+    def open(self, ifindex: int) -> None:
+        """Let XDP send by this interface. What its driver cannot send is lost."""
+        self._maps["egress"].put(_NUMBER.pack(ifindex), _NUMBER.pack(ifindex))
 
     def _hold(self, held: Held) -> None:
         self._held.append(held)

@@ -407,11 +407,7 @@ INLINE enum why judge(const struct hook *hook, const struct way *way, const stru
 		/* what left the checksum to its card has the pseudo header's sum here, and XDP cannot finish it */
 		if (udp->check == folded((__u32)way->pseudo_sum + udp->length))
 			return CHECKSUM;
-		const struct xdp_md *xdp = hook->ctx;
-		if (way->mode != CACHED)
-			return ELSEWHERE;
-		if (way->ifindex != xdp->ingress_ifindex &&
-		    redirect_map(&egress, way->ifindex, XDP_PASS) != XDP_REDIRECT)
+		if (way->mode != CACHED || redirect_map(&egress, way->ifindex, XDP_PASS) != XDP_REDIRECT)
 			return ELSEWHERE;
 	}
 	return FORWARDED;
@@ -572,12 +568,6 @@ SECTION("tc") int relay_tc(struct __sk_buff *skb)
 	return TC_ACT_UNSPEC;
 }
 
-INLINE int turn(const struct xdp_md *xdp, const struct way *way)
-{
-	count(FORWARDED);
-	return way->ifindex == xdp->ingress_ifindex ? XDP_TX : XDP_REDIRECT;
-}
-
 SECTION("xdp") int relay_xdp(struct xdp_md *xdp)
 {
 	struct hook hook = {.ctx = xdp, .is_xdp = true};
@@ -596,15 +586,19 @@ SECTION("xdp") int relay_xdp(struct xdp_md *xdp)
 		if (ip->protocol != IPPROTO_UDP)
 			return XDP_PASS;
 		why = through4(&hook, &way, next_hop);
-		if (why == FORWARDED)
-			return turn(xdp, &way);
+		if (why == FORWARDED) {
+			count(FORWARDED);
+			return XDP_REDIRECT; /* where judge said */
+		}
 	} else if (type == BE16(ETH_P_IPV6)) {
 		struct ip6 *ip = hook.data + ETH_HLEN;
 		if (hook.data + SHORTEST6 > hook.end || ip->protocol != IPPROTO_UDP)
 			return XDP_PASS;
 		why = through6(&hook, &way, next_hop);
-		if (why == FORWARDED)
-			return turn(xdp, &way);
+		if (why == FORWARDED) {
+			count(FORWARDED);
+			return XDP_REDIRECT; /* where judge said */
+		}
 	} else
 		return XDP_PASS;
 	if (why == CHECKSUM || why == ELSEWHERE) /* tc sees it next, and counts what it thinks of the rest */

@@ -57,7 +57,9 @@ WAY: Final = np.dtype(
         ("mode", "u1"),
         ("is_rtcp", "u1"),
         ("events", "u1"),
-        ("reserved", "V9"),
+        ("reserved", "V1"),
+        ("local_port", ">u2"),
+        ("reserved2", "V6"),
     ]
 )
 COUNTERS: Final = np.dtype(
@@ -104,7 +106,7 @@ ROW: Final = np.dtype([("key", "V36"), ("counters", COUNTERS)])
 """A flow of any family as it is read with all others."""
 COPY: Final = struct.Struct("=Q16s2sHB3x")
 
-_WAY: Final = struct.Struct("=6s6s4sIIHHHHHHBBB9x")
+_WAY: Final = struct.Struct("=6s6s4sIIHHHHHHBBBx2s6x")
 _COUNTERS: Final = struct.Struct("=QQQ8xQ8x4sIIB3xQQQIIII4xI16x")
 _ZERO: Final = bytes(COUNTERS.itemsize)
 _PORTS: Final = struct.Struct("!HH")
@@ -225,6 +227,7 @@ def entry(flow: KernelFlow) -> tuple[bytes, bytes]:
         flow.mode,
         flow.is_rtcp,
         flow.events if flow.events >= 0 else NO_EVENTS,
+        came[-2:],
     )
     hop = host(flow.next_hop) if flow.next_hop else bytes(size)
     return came, b"".join((way, goes, came[size : 2 * size], hop, _ZERO))

@@ -80,7 +80,9 @@ struct way {
 	__u8 mode;
 	__u8 is_rtcp;
 	__u8 events;            /* payload type, NO_KIND: none */
-	__u8 reserved[9];
+	__u8 reserved;
+	__be16 local_port;
+	__u8 reserved2[6];
 };
 
 struct counters {
@@ -445,8 +447,8 @@ INLINE enum why through4(const struct hook *hook, struct way *way, __u32 *next_h
 	__u32 via = flow->hosts[0], to = flow->hosts[1], local = ip->local;
 	next_hop[0] = flow->next_hop;
 	BARRIER();
-	if (flow->local != local) /* it was deleted meanwhile, and is another's */
-		return UNKNOWN;
+	if (flow->local != local || flow->way.local_port != ip->udp.ports >> 16)
+		return UNKNOWN; /* it was deleted meanwhile, and its place is another flow's */
 	if (!way->is_rtcp && (void *)(ip + 1) > hook->end)
 		return passed(hook, seen, CONTENT);
 	__u32 packet = BE16(ip->length), payload = packet - (BODY4 - ETH_HLEN);
@@ -478,7 +480,7 @@ INLINE enum why through6(const struct hook *hook, struct way *way, __u32 *next_h
 	__builtin_memcpy(next_hop, flow->next_hop, sizeof(flow->next_hop));
 	BARRIER();
 	if (flow->local[0] != ip->local[0] || flow->local[1] != ip->local[1] || flow->local[2] != ip->local[2] ||
-	    flow->local[3] != ip->local[3])
+	    flow->local[3] != ip->local[3] || flow->way.local_port != ip->udp.ports >> 16)
 		return UNKNOWN;
 	if (!ip->udp.check) /* RFC 8200 8.1 */
 		return passed(hook, seen, CHECKSUM);

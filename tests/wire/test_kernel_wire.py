@@ -27,6 +27,7 @@ from lab.network import Host, Network
 from edgesip.address import Addr
 from edgesip.relay.kernel import attach
 from edgesip.relay.kernel.abi import CACHED, NEIGHBOUR, KernelFlow
+from edgesip.relay.kernel.pins import Pins
 from edgesip.relay.kernel.program import Program
 
 pytestmark = pytest.mark.wire
@@ -264,6 +265,35 @@ def test_a_kernel_without_tcx_has_filters(street: Street, program: Program) -> N
         attach.release(held)
         assert relay.run("tc", "filter", "show", "dev", "eth0", "ingress") == ""
         assert ("clsact" in relay.run("tc", "qdisc", "show", "dev", "eth0")) is (way == "filter")
+
+
+@pytest.mark.parametrize("way", ["xdp", "filter"])
+def test_a_place_of_any_kind_is_taken_over_and_left(street: Street, pins: Path, way: str) -> None:
+    switch(street.alice.namespace, "eth0", TX_CHECKSUMS, False)
+    take_xdp(street.network)
+    flow, relay = street.flow(mode=CACHED), street.relay.namespace
+    alice, bob = street.alice.namespace.udp(*flow.remote), street.bob.namespace.udp(*flow.to)
+    with relay.inside():
+        first = Program.load(100, pins)
+        first.put(flow)
+        if way == "xdp":
+            assert first.attach(street.ifindex, "xdp") == ""
+        else:
+            Pins(pins).hold(attach.by_filter(first.file("tc"), street.ifindex), first.file("tc"))
+        first.close()
+        assert sent(alice, bob, flow.local, range(20)) == list(range(20))
+        second = Program.load(100, pins)
+        assert second.attached == {street.ifindex}
+        assert sent(alice, bob, flow.local, range(20, 40)) == list(range(20, 40))
+        assert second.totals["forwarded"] == 40
+        assert second.totals["elsewhere"] + second.totals["checksum"] == 0
+        second.remove()
+    assert not pins.exists()
+    shown = relay.run("ip", "-d", "link", "show", "eth0") + relay.run("tc", "qdisc", "show", "dev", "eth0")
+    assert "xdp" not in shown
+    assert "clsact" not in shown
+    hearer = relay.udp(*flow.local)
+    assert sent(alice, hearer, flow.local, range(3)) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,8 @@ class Program:
             for held in self._pins.held():
                 self._held.append(held)
                 attach.swap(held, self.file(held.hook))
+                if held.hook == "xdp":
+                    self.open(held.ifindex)
             self._left = {abi.key(*ends) for ends in self.keys()}
 
     def _map(self, name: str, kind: bpf.Kind) -> bpf.Map:

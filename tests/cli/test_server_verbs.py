@@ -183,7 +183,7 @@ def test_check_tries_without_starting(terminal: Terminal, tmp_path: Path, listen
     outcome = terminal("check", *options)
     assert (outcome.code, outcome.out) == (0, "")
     assert not (tmp_path / "state").exists()
-    for wish in ("tm.wt_timr=5", "relay.path=kernel", "usrloc.db_url=mysql://x"):
+    for wish in ("tm.wt_timr=5", "relay.path=cable", "usrloc.db_url=mysql://x"):
         outcome = terminal("check", *options, "--set", wish)
         assert outcome.code == 78
         assert f"--set {wish}" in outcome.err

@@ -174,6 +174,7 @@ def test_what_was_counted_is_told_at_once_and_by_the_sweep() -> None:
     assert house.path.totals() == (100, 17200)
     assert house.path.drop(TO_ALICE) == FIGURES
     assert house.path.figures(TO_ALICE) is None
+    assert house.path.totals() == (0, 0), "who dropped it counts that now"
     house.path.put(RULE)
     assert house.path.figures(TO_ALICE) is None, "those were of the rule before"
 

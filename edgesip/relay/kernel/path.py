@@ -193,7 +193,12 @@ class KernelPath:
         self._doubted.pop(local, None)
         self._refused.pop(local, None)
         carried = self._carried.pop(local, None)
-        last = None if carried is None else self._program.drop(local, carried.rule.remote)
+        if carried is None:
+            return None
+        swept = self._swept.pop(_row(local, carried.rule.remote), None)
+        if swept is not None and not carried.rule.is_rtcp:  # whoever drops it counts that from now on
+            self._sum = self._sum[0] - swept[0], self._sum[1] - swept[1]
+        last = self._program.drop(local, carried.rule.remote)
         return None if last is None else figures_of(last)
 
     def counters(self, local: Addr) -> Figures | None:
@@ -249,7 +254,7 @@ class KernelPath:
         carried = None if local in self._fresh else self._carried.get(local)
         if carried is None:
             return None
-        found = self._swept.get(abi.key(local, carried.rule.remote).ljust(_KEY, b"\0"))
+        found = self._swept.get(_row(local, carried.rule.remote))
         return None if found is None else Figures._make(found)
 
     def totals(self) -> tuple[int, int]:
@@ -353,6 +358,11 @@ class KernelPath:
             return why
         self._hooks[ifindex] = XDP if self._xdp and not slower else TC
         return ""
+
+
+def _row(local: Addr, remote: Addr) -> bytes:
+    """By what a sweep knows this flow."""
+    return abi.key(local, remote).ljust(_KEY, b"\0")
 
 
 def figures_of(counters: KernelCounters) -> Figures:

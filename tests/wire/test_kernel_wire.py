@@ -148,6 +148,20 @@ def test_packets_reach_the_other_phone(
     )
 
 
+@pytest.mark.parametrize(("family", "far"), [(4, "198.51.100.77"), (6, "2001:db8:77::7")])
+def test_a_next_hop_that_is_named_spares_the_route(
+    street: Street, program: Program, family: int, far: str
+) -> None:
+    """By the relay's routes this address is behind the gateway, which forwards nothing; bob has it."""
+    bob = street.bob.namespace
+    bob.run("ip", "addr", "add", far, "dev", "lo", *(["nodad"] if family == 6 else []))
+    flow = street.flow(family)._replace(to=Addr(far, 4200), next_hop=street.bob.own(family))
+    program.attach(street.ifindex)
+    program.put(flow)
+    alice = street.alice.namespace.udp(*flow.remote)
+    assert sent(alice, bob.udp(*flow.to), flow.local, range(20)) == list(range(20))
+
+
 def test_who_is_not_expected_is_heard_by_the_socket(street: Street, program: Program) -> None:
     flow = street.flow()
     program.attach(street.ifindex)

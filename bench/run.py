@@ -2,7 +2,8 @@
 
     .venv/bin/python bench/run.py [PART ...] [--quick] [--source] [--json FILE]
 
-Parts are registers, calls, relay, memory, delay, steps, overload, usrloc and kept; all of them by default.
+Parts are registers, calls, relay, memory, delay, steps, overload, usrloc, kept and kernel; all of them by
+default.
 
 Figures of different machines, or of different runs, mean little: the same program differs by a quarter from
 minute to minute on shared hardware. Ratios of one run, in CPU-seconds of the server, mean something.
@@ -18,7 +19,7 @@ import time
 from pathlib import Path
 from types import MappingProxyType
 
-from parts import calls, delay, kept, memory, overload, registers, relay, steps, usrloc
+from parts import calls, delay, kept, kernel, memory, overload, registers, relay, steps, usrloc
 from rig import build, needs
 from rig.figure import Bench, Figure, table, write
 from rig.process import BenchError, cores
@@ -35,6 +36,7 @@ PARTS = MappingProxyType(
         "overload": overload,
         "usrloc": usrloc,
         "kept": kept,
+        "kernel": kernel,
     }
 )
 QUIET = 0.05

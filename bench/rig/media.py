@@ -97,16 +97,20 @@ def sip_calls(count: int) -> list[Relayed]:
 
 def ng_calls(count: int) -> list[Relayed]:
     """Open this many calls in rtpengine."""
-    made: list[Relayed] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(3.0)
         sock.connect((HOST, NG_PORT))
-        for number in range(count):
-            near, far = _ports(number)
-            ids = {"call-id": secrets.token_hex(8), "from-tag": secrets.token_hex(4)}
-            towards_callee = _ask(sock, {"command": "offer", **ids, "sdp": sdp(near)})
-            answer = {"command": "answer", **ids, "to-tag": secrets.token_hex(4), "sdp": sdp(far)}
-            made.append((near, media_port(_ask(sock, answer)), far, media_port(towards_callee)))
+        return ng_open(sock, [_ports(number) for number in range(count)], HOST, HOST)
+
+
+def ng_open(sock: socket.socket, ports: Sequence[tuple[int, int]], caller: str, callee: str) -> list[Relayed]:
+    """Open calls in the rtpengine that the socket is connected to, each between two ports of these hosts."""
+    made: list[Relayed] = []
+    sock.settimeout(3.0)
+    for near, far in ports:
+        ids = {"call-id": secrets.token_hex(8), "from-tag": secrets.token_hex(4)}
+        towards_callee = _ask(sock, {"command": "offer", **ids, "sdp": sdp(near, caller)})
+        answer = {"command": "answer", **ids, "to-tag": secrets.token_hex(4), "sdp": sdp(far, callee)}
+        made.append((near, media_port(_ask(sock, answer)), far, media_port(towards_callee)))
     return made
 
 

@@ -20,6 +20,7 @@ PACKAGES = {
     "rtpengine": "rtpengine-daemon",
     "sipp": "sip-tester",
     "cc": "gcc",
+    "clang-14": "clang-14",
     "ip": "iproute2",
 }
 """Program to Debian package."""
@@ -36,6 +37,8 @@ def missing(programs: Collection[str]) -> list[str]:
         found.append(SQLITE_MODULE)
     if "python headers" in programs and not Path(sysconfig.get_path("include"), "Python.h").exists():
         found.append("python3-dev")
+    if "clang-14" in programs and not Path("/usr/include/linux/bpf.h").exists():
+        found.append("linux-libc-dev")
     if "cc" in programs and not Path("/usr/include/stdio.h").exists():
         found.append("libc6-dev")
     return found

@@ -1,10 +1,14 @@
 /* A load of RTP through a relay, and what came of it.
  *
- *   rtpgen FILE WARM SECONDS
+ *   rtpgen FILE WARM SECONDS [RATE]
  *
  * FILE has one line a call: PORT_A RELAY_A PORT_B RELAY_B. Side A sends from 127.0.0.1:PORT_A to RELAY_A and
- * is sent what B says; the other way round for B. Each side says one G.711 packet (160 octets) every 20 ms;
- * the streams are spread evenly over the 20 ms. Calls may share a PORT_A or a PORT_B: one socket serves them.
+ * is sent what B says; the other way round for B, which says nothing when RELAY_B is 0. Each side says one
+ * G.711 packet (160 octets) every 20 ms, or all together say RATE a second; the streams are spread evenly over
+ * that time. Calls may share a PORT_A or a PORT_B: one socket serves them.
+ *
+ * Where A, B and the relay are not one host, FILE begins with "between NET_A HOST_A RELAY_A NET_B HOST_B RELAY_B":
+ * for each side the file of its network namespace, its address, and the relay's that it sends to.
  *
  * For WARM seconds nothing counts. Then "begin" is printed, for SECONDS each packet counts, "end" is printed,
  * a moment later one line of JSON: sent, received, late (packets that this program sent more than 5 ms after
@@ -14,7 +18,9 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,13 +28,14 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_SOCKETS 512
-#define MAX_STREAMS 8192
+#define MAX_STREAMS 32768
 #define BATCH 64
 #define HEADER 12
 #define PAYLOAD 160
-#define PERIOD 20000000LL /* ns between two packets of a stream */
+#define PERIOD 20000000LL /* ns between two packets of a stream where no rate is given */
 #define STEP 250000LL     /* ns between two rounds of sending */
 #define TOO_LATE 5000000LL
 #define LINGER 400000000LL
@@ -46,8 +53,16 @@ struct said { /* at the head of the payload; `mark` tells the packets of two run
     int64_t at;
 };
 
+struct side {
+    char net[128]; /* empty: where we are */
+    struct in_addr host, relay;
+};
+
+static struct side sides[2];
 static int fds[MAX_SOCKETS];
 static int ports[MAX_SOCKETS];
+static int side_of[MAX_SOCKETS];
+static int64_t period = PERIOD;
 static int sockets;
 static struct stream streams[MAX_STREAMS];
 static int count;
@@ -68,43 +83,70 @@ static int64_t now(clockid_t clock)
     return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-/* The index of the socket bound to this port. */
-static int socket_at(int port)
+static void enter(const char *net)
+{
+    if (*net == 0)
+        return;
+    int fd = open(net, O_RDONLY);
+    if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+        fail(net);
+    close(fd);
+}
+
+/* The index of the socket of a side, 0 or 1, that is bound to this port. */
+static int socket_at(int side, int port)
 {
     for (int i = 0; i < sockets; i++)
-        if (ports[i] == port)
+        if (ports[i] == port && side_of[i] == side)
             return i;
     if (sockets == MAX_SOCKETS) {
         fprintf(stderr, "more than %d ports\n", MAX_SOCKETS);
         exit(2);
     }
+    enter(sides[side].net);
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), on = 1, size = 16 << 20;
-    struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port)};
-    local.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sockaddr_in local = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = sides[side].host};
     if (fd < 0 || bind(fd, (struct sockaddr *)&local, sizeof local) < 0)
         fail("bind");
     if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) < 0)
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
     if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) < 0)
         fail("SO_TIMESTAMPNS");
     fds[sockets] = fd;
     ports[sockets] = port;
+    side_of[sockets] = side;
     return sockets++;
 }
 
-static void add_stream(int from, int to)
+static void add_stream(int side, int from, int to)
 {
     if (count == MAX_STREAMS) {
         fprintf(stderr, "more than %d streams\n", MAX_STREAMS);
         exit(2);
     }
     struct stream *s = &streams[count];
-    s->sock = socket_at(from);
+    s->sock = socket_at(side, from);
     s->to.sin_family = AF_INET;
     s->to.sin_port = htons(to);
-    s->to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    s->to.sin_addr = sides[side].relay;
     s->ssrc = 0x10000u + count;
     count++;
+}
+
+static void read_sides(FILE *file)
+{
+    char hosts[4][16] = {"127.0.0.1", "127.0.0.1", "127.0.0.1", "127.0.0.1"};
+    int said = fscanf(file, "between %127s %15s %15s %127s %15s %15s", sides[0].net, hosts[0], hosts[1],
+                      sides[1].net, hosts[2], hosts[3]);
+    if (said != 0 && said != 6) {
+        fprintf(stderr, "not six words after between\n");
+        exit(2);
+    }
+    for (int i = 0; i < 2; i++) {
+        inet_aton(hosts[2 * i], &sides[i].host);
+        inet_aton(hosts[2 * i + 1], &sides[i].relay);
+    }
 }
 
 static void read_calls(const char *path)
@@ -113,9 +155,13 @@ static void read_calls(const char *path)
     int port_a, relay_a, port_b, relay_b;
     if (file == NULL)
         fail(path);
+    read_sides(file);
     while (fscanf(file, "%d %d %d %d", &port_a, &relay_a, &port_b, &relay_b) == 4) {
-        add_stream(port_a, relay_a);
-        add_stream(port_b, relay_b);
+        add_stream(0, port_a, relay_a);
+        if (relay_b)
+            add_stream(1, port_b, relay_b);
+        else
+            socket_at(1, port_b);
     }
     fclose(file);
 }
@@ -150,7 +196,7 @@ static void flush(int sock, int n)
         int sent = sendmmsg(fds[sock], batch + done, n - done, 0);
         if (sent > 0)
             done += sent;
-        else if (errno != ECONNREFUSED && errno != EINTR)
+        else if (errno != ECONNREFUSED && errno != EINTR && errno != EAGAIN)
             fail("sendmmsg");
     }
 }
@@ -174,7 +220,7 @@ static long send_due(int64_t t, int64_t until, int counts, long *late)
                 .msg_name = &s->to, .msg_namelen = sizeof s->to, .msg_iov = &pieces[n], .msg_iovlen = 1};
             if (t - s->due > TOO_LATE)
                 (*late)++;
-            s->due += PERIOD;
+            s->due += period;
             n++;
             sent++;
         }
@@ -256,8 +302,8 @@ static double quantile(double q)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4) {
-        fprintf(stderr, "usage: rtpgen FILE WARM SECONDS\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: rtpgen FILE WARM SECONDS [RATE]\n");
         return 2;
     }
     double warm = atof(argv[2]), seconds = atof(argv[3]);
@@ -265,7 +311,9 @@ int main(int argc, char **argv)
     qsort(streams, count, sizeof streams[0], by_socket);
     prctl(PR_SET_TIMERSLACK, 1UL);
     memset(packets, 0x55, sizeof packets);
-    room = (size_t)(count * (seconds + 1.0) * 50.0) + 1000;
+    if (argc == 5)
+        period = (int64_t)(count * 1e9 / atof(argv[4]));
+    room = (size_t)(count * (seconds + 1.0) * 1e9 / period) + 1000;
     delays = calloc(room, sizeof delays[0]);
     if (count == 0 || delays == NULL) {
         fprintf(stderr, "no calls in %s, or no memory\n", argv[1]);
@@ -275,7 +323,7 @@ int main(int argc, char **argv)
     int64_t start = now(CLOCK_MONOTONIC);
     mark = (uint32_t)(start / 1000);
     for (int i = 0; i < count; i++)
-        streams[i].due = start + PERIOD * i / count;
+        streams[i].due = start + period * i / count;
     long late = 0, before = 0;
     play(start + (int64_t)(warm * 1e9), 0, &before);
     puts("begin");

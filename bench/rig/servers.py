@@ -114,16 +114,25 @@ class Kamailio(Child):
 
 
 class Rtpengine(Child):
-    """rtpengine without its kernel module, one worker on the one core."""
+    """rtpengine without its kernel module, one worker on the one core; its command begins with `inside`."""
 
-    def __init__(self, directory: Path, core: int | None) -> None:
+    def __init__(
+        self, directory: Path, core: int | None, host: str = HOST, inside: Sequence[str] = ()
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         low, high = ENGINE_PORTS
         super().__init__(
             "rtpengine",
             [
-                *("rtpengine", "--config-file=none", "--foreground", "--log-stderr", "--log-level=4"),
-                *(f"--interface={HOST}", f"--listen-ng={HOST}:{NG_PORT}", "--table=-1", "--num-threads=1"),
+                *(
+                    *inside,
+                    "rtpengine",
+                    "--config-file=none",
+                    "--foreground",
+                    "--log-stderr",
+                    "--log-level=4",
+                ),
+                *(f"--interface={host}", f"--listen-ng={host}:{NG_PORT}", "--table=-1", "--num-threads=1"),
                 *(f"--port-min={low}", f"--port-max={high}", "--timeout=3600"),
             ],
             directory / "rtpengine.log",

@@ -231,7 +231,7 @@ def _costs(wires: Wires) -> list[Figure]:
     put = wires.relay.ask("put", plan=plan)
     sweeps = wires.relay.ask("sweep", times=20)
     drop = wires.relay.ask("drop")
-    alone = wires.relay.ask("trial", relay=RELAY, source=HOST_A, rounds=500)
+    alone = wires.relay.ask("trial", name=wires.names.relay_a, relay=RELAY, source=HOST_A, rounds=500)
     wires.relay.ask("unload")
     wires.relay.ask("load", flows=ROOM)
     path = {

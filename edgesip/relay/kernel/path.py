@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgesip.address import Addr, is_loopback
 from edgesip.relay.kernel import abi
@@ -134,7 +135,8 @@ class KernelPath:
         self._unfit: dict[int, str] = {}
         self._hooks: dict[int, str] = {}
         self._fresh: set[Addr] = set()
-        self._swept: dict[bytes, tuple[Any, ...]] = {}
+        self._swept: dict[bytes, int] = {}
+        self._columns: tuple[NDArray[Any], ...] = ()
         self._sum = (0, 0)
 
     def prepare(self, host: str) -> str:
@@ -197,7 +199,8 @@ class KernelPath:
             return None
         swept = self._swept.pop(_row(local, carried.rule.remote), None)
         if swept is not None and not carried.rule.is_rtcp:  # whoever drops it counts that from now on
-            self._sum = self._sum[0] - swept[0], self._sum[1] - swept[1]
+            packets, octets, *_ = self._columns
+            self._sum = self._sum[0] - packets.item(swept), self._sum[1] - octets.item(swept)
         last = self._program.drop(local, carried.rule.remote)
         return None if last is None else figures_of(last)
 
@@ -227,7 +230,7 @@ class KernelPath:
         counters = rows["counters"]
         seconds = [counters[name] * 1e-9 for name in ("at", "first_at", "gap", "gap_at")]
         at, first_at, gap, gap_at = seconds
-        columns = (
+        self._columns = (
             counters["packets"],
             counters["octets"],
             at,
@@ -244,8 +247,7 @@ class KernelPath:
             gap_at + gap,
             counters["duplicates"],
         )
-        values = zip(*[column.tolist() for column in columns], strict=True)
-        self._swept = dict(zip(rows["key"].tolist(), values, strict=True))
+        self._swept = dict(zip(rows["key"].tolist(), range(len(rows)), strict=True))
         rtp = counters[counters["started"] != 0]  # of RTCP nothing ever begins
         self._sum = int(rtp["packets"].sum()), int(rtp["octets"].sum())
 
@@ -255,7 +257,7 @@ class KernelPath:
         if carried is None:
             return None
         found = self._swept.get(_row(local, carried.rule.remote))
-        return None if found is None else Figures._make(found)
+        return None if found is None else Figures._make([column.item(found) for column in self._columns])
 
     def totals(self) -> tuple[int, int]:
         """Packets and octets of all RTP, as of the last sweep."""

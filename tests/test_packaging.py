@@ -17,6 +17,7 @@ import typer
 import edgesip
 from edgesip.cli.main import app
 from edgesip.profile import BUILT_IN, load
+from edgesip.relay.kernel.bpffs import HOST, INSIDE, OURS, name_of
 
 ROOT = Path(__file__).parent.parent
 PACKAGING = ROOT / "packaging"
@@ -54,6 +55,17 @@ def test_the_unit_asks_for_three_capabilities_and_no_more() -> None:
         ("CapabilityBoundingSet", three),
     ]
     assert "LimitNOFILE=262144\n" in unit
+
+
+def test_the_unit_gives_the_service_the_pins_of_its_state_directory() -> None:
+    unit = (PACKAGING / "debian" / "edgesip.service").read_text()
+    ours = HOST / OURS / name_of(Path("/var/lib/edgesip"))
+    settings = dict(re.findall(r"^(\w+)=(.*)$", unit, re.MULTILINE))
+    assert settings["ExecStartPre"] == f"+-/usr/bin/install -d -o edgesip -g edgesip -m 0700 {ours}"
+    assert settings["BindPaths"] == f"-{ours}:/var/lib/{settings['StateDirectory']}/{INSIDE}"
+    gone = f"rmdir --ignore-fail-on-non-empty {ours} {HOST / OURS}"
+    assert settings["ExecStopPost"] == f"+-/usr/bin/{gone}"
+    assert f"rmdir {ours} {HOST / OURS} " in (PACKAGING / "debian" / "edgesip.prerm").read_text()
 
 
 def test_the_man_page_has_every_verb_and_option(describe: ModuleType) -> None:

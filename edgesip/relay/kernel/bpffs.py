@@ -1,7 +1,8 @@
 """Where the kernel keeps for us what has to outlive this process: a directory in a bpffs.
 
-The host's bpffs where we may write in it, else one that is mounted in the state directory, else none. Refuses
-to know what is pinned there.
+The host's bpffs where we may write in it, else one that is mounted in the state directory, else none. A
+service manager may show its service a directory of the host's at that place instead: the package's unit does.
+Refuses to know what is pinned there.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ def place(state_dir: Path, host: Path = HOST) -> Pins:
 
 def left(state_dir: Path, host: Path = HOST) -> Path | None:
     """The directory that an earlier `place` found, while it is there."""
-    for path in (host / OURS / name_of(state_dir), state_dir / INSIDE / OURS):
+    named = host / OURS / name_of(state_dir)
+    for path in (named / OURS, named, state_dir / INSIDE / OURS):
         with contextlib.suppress(OSError):  # another user's
             if path.is_dir() and is_bpffs(path):
                 return path
@@ -95,8 +97,9 @@ def prospect(state_dir: Path, host: Path = HOST) -> Pins:
 
 def clear(state_dir: Path, host: Path = HOST) -> None:
     """Take the directories away again, and what was mounted for them; nothing is pinned any more."""
-    with contextlib.suppress(OSError):
-        (host / OURS / name_of(state_dir)).rmdir()
+    for path in (host / OURS / name_of(state_dir) / OURS, host / OURS / name_of(state_dir)):
+        with contextlib.suppress(OSError):
+            path.rmdir()
     own = state_dir / INSIDE
     if own.is_dir() and is_bpffs(own):
         with contextlib.suppress(OSError):

@@ -58,9 +58,10 @@ def start_server(request: pytest.FixtureRequest, network: Network) -> Iterator[S
         sip: bool = True,
         lan: str = "",
         without: str = "",
+        only: str = "",
     ) -> Server:
         host = network.public_host(name, number)
-        server = Server(network, host, settings, ignore, descriptors, profile, sip, without)
+        server = Server(network, host, settings, ignore, descriptors, profile, sip, without, only)
         server.lan = network.own_lan(host, lan) if lan else None
         servers.append(server)
         server.start()

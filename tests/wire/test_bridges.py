@@ -75,7 +75,7 @@ def test_the_office_hears_the_internet_in_another_family(agents: tuple[Server, A
     assert_sides(call, OFFICE, INTERNET)
     call.talk(3.0)
     legs = server.ask("rtp", "list")[0]["legs"]
-    assert {leg["carried_by"] for leg in legs} == {"user"}
+    assert {leg["carried_by"] for leg in legs} <= {"kernel", "user"}
     call.hang_up()
 
 

@@ -76,7 +76,7 @@ def test_media_of_a_call_goes_through_us_both_ways(relay: Server, network: Netwo
     assert call.says.remote is not None
     assert call.says.remote[0] == SERVER
     call.talk(4.0)
-    assert {leg["carried_by"] for leg in legs(relay)} == {"user"}
+    assert {leg["carried_by"] for leg in legs(relay)} <= {"kernel", "user"}
     call.hang_up()
     said = kamailio.process.wait_for(r"relay says: (\d+) (\d+) (\d+) (\d+) (\d+)")
     ttl, caller, callee, relayed, dropped = (int(number) for number in said.groups())

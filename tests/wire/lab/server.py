@@ -22,6 +22,8 @@ from lab.sip import bracketed
 
 EDGESIP = str(Path(sys.executable).parent / "edgesip")
 _SETTINGS = {"tm.wt_timer": "500"}
+NOBODY = 65534
+"""Debian's user and group without rights."""
 _DELETED = 5  # the dialog state that may stay for `end_timeout`
 
 
@@ -39,8 +41,8 @@ class Server:
     Without `sip` it listens where its profile says.
 
     `settings` are its `--set`s, `ignore` as in Capture, `descriptors` how many files it may open, `profile`
-    another profile than nat-sbc, `without` a capability that it does not get. `lan` is a second
-    network that it has an address in.
+    another profile than nat-sbc, `without` a capability that it does not get; with `only` some, it runs as
+    `nobody`. `lan` is a second network that it has an address in.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Server:
         profile: str = "nat-sbc",
         sip: bool = True,
         without: str = "",
+        only: str = "",
     ) -> None:
         self.network = network
         self._profile = profile
@@ -64,6 +67,13 @@ class Server:
             self._limit += ("setpriv", f"--bounding-set=-{without}", f"--inh-caps=-{without}")
         self.state = network.directory / f"state-{host.name}"
         self.state.mkdir()
+        if only:
+            network.directory.chmod(0o711)
+            os.chown(self.state, NOBODY, NOBODY)
+            self._limit += ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+            self._limit += tuple(
+                f"--{which}=-all,{only}" for which in ("inh-caps", "ambient-caps", "bounding-set")
+            )
         self.capture = Capture(network, host, ignore)
         self.process: Process | None = None
         self.ready_line = ""

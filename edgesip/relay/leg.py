@@ -21,6 +21,9 @@ from edgesip.relay.sdp import Endpoint, Media
 from edgesip.relay.track import Track
 from edgesip.wish import Wish
 
+Said = tuple[bytes, bytes, frozenset[int], frozenset[int]]
+"""What a side says of a line and what its peer does; the payload types of both."""
+
 UNPROVEN_PACKETS = 3  # rule 9 of media-relay.md §2.2
 MAX_UNPROVEN_HOSTS = 16
 
@@ -43,7 +46,8 @@ class Line:
     so what comes to a port leaves by the same port of the other leg; without `codes` it may be anything.
     `sends` and `listens` are what this side's SDP says, `heard_at` is when media of it was taken last;
     `withheld` was taken and not sent on, `invalid` not even read. `rule` and `rtcp_rule` are what a path
-    carries, `measured` is what of the former's figures the track knows already.
+    carries, `measured` is what of the former's figures the track knows already, `clock` what
+    `settled.clock_of` made of what both sides said.
     """
 
     index: int
@@ -69,6 +73,7 @@ class Line:
     rule: Rule | None = None
     rtcp_rule: Rule | None = None
     measured: Figures | None = None
+    clock: tuple[Said, tuple[int, int]] | None = None
     chain: Chain = ()
     busy: frozenset[str] = frozenset()
     reported_at: float | None = None

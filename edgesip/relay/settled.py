@@ -75,15 +75,21 @@ def clock_of(line: Line, peer: Line) -> tuple[int, int]:
 
     Where SDP leaves the choice between clocks it is that of the packet that came last.
     """
+    said = (line.text, peer.text, line.codes, peer.codes)
+    if line.clock is not None and line.clock[0] == said:
+        return line.clock[1]
     track = line.heard()
     mean(track, line, peer)
     kinds = (line.codes & peer.codes) or peer.codes or line.codes
     pressed = {kind for kind in kinds if kind in track.codecs and track.codecs[kind].name == EVENT}
     rates = {rate_of(kind, track) for kind in kinds - pressed if kind != COMFORT_NOISE} - {0}
-    if len(rates) == 1:
+    is_sure = len(rates) == 1
+    if is_sure:
         rate = rates.pop()
     else:
         latest = track.speech()
         rate = 0 if latest is None else rate_of(latest, track)
     fitting = [kind for kind in pressed if track.codecs[kind].rate == rate]
-    return rate, min(fitting or pressed, default=-1)
+    clock = rate, min(fitting or pressed, default=-1)
+    line.clock = (said, clock) if is_sure else None
+    return clock

@@ -24,8 +24,12 @@ from edgesip.store.sqlite import SqliteStore
 BANS, SUBSCRIPTIONS = "bans", "subscriptions"
 GATHERED = 0.5
 """Seconds for which changes are gathered."""
-GROUP = 1000
-"""Rows that are written in one go, about five milliseconds; the rest waits for the next."""
+GROUP = 50
+"""Rows that are written in one go, about a millisecond, for media waits meanwhile."""
+PAUSE = 0.005
+"""Seconds between two goes when there is more."""
+LAST = 1000
+"""Rows in one go when nobody waits any more."""
 
 K = TypeVar("K")
 Log = Callable[[str, str, dict[str, Any]], None]
@@ -115,7 +119,8 @@ class Keepsakes:
             while True:
                 await asyncio.sleep(GATHERED)
                 now = time.monotonic()
-                self.write(now, time.time() - now)
+                while self.write(now, time.time() - now):
+                    await asyncio.sleep(PAUSE)
         finally:
             if folding is not None:
                 folding.cancel()
@@ -123,7 +128,7 @@ class Keepsakes:
     def close(self) -> None:
         """Write what is left, and let go."""
         now = time.monotonic()
-        while self.write(now, time.time() - now):
+        while self.write(now, time.time() - now, LAST):
             pass
         if self._store is not None:
             self._store.close()

@@ -142,7 +142,7 @@ def test_a_storm_of_bans_is_written_in_groups(tmp_path: Path) -> None:
     kept = keepsakes(tmp_path, talk)
     for number in range(2500):
         talk.core.guard.bans.add(f"10.0.{number // 250}.{number % 250}", "", 500.0, talk.now)
-    assert [kept.write(talk.now, BEFORE) for _ in range(3)] == [True, True, False]
+    assert [kept.write(talk.now, BEFORE, 1000) for _ in range(3)] == [True, True, False]
     assert len(list(SqliteStore(tmp_path / "kept.db").load(BANS))) == 2500
 
 

@@ -140,7 +140,8 @@ class Hand:
     def attach(self, name: str, hook: str, others: list[str]) -> None:
         """Have the program at an interface; XDP can send by those only where it is, too."""
         for one in [name, *others] if hook == "xdp" else [name]:
-            self._kernel.attach(socket.if_nametoindex(one), hook)
+            if why := self._kernel.attach(socket.if_nametoindex(one), hook):
+                raise ValueError(why)
 
     @property
     def _kernel(self) -> Program:

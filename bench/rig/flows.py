@@ -50,7 +50,7 @@ class Through:
     @property
     def loss(self) -> float:
         """The part of what was sent that did not arrive."""
-        return 1.0 - self.received / max(self.sent, 1)
+        return max(0.0, 1.0 - self.received / max(self.sent, 1))
 
     @property
     def well(self) -> bool:

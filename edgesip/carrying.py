@@ -71,7 +71,8 @@ def carrier_of(profile: Profile, listens: Sequence[str], max_sessions: int, log:
         faults = [fault for host in hosts if (fault := kernel.prepare(host))]
     except (KernelError, OSError) as error:
         faults = [str(error)]
-    why = faults[0] if faults and (section.path == "kernel" or len(faults) == len(hosts)) else ""
+    everywhere = kernel is None or len(faults) == len(hosts)
+    why = faults[0] if faults and (section.path == "kernel" or everywhere) else ""
     if why and kernel is not None:
         kernel.close()
         kernel = None

@@ -15,7 +15,7 @@ from lab.server import Server, Verb
 from lab.stream import Stream
 
 pytestmark = pytest.mark.wire
-BEFORE, AFTER = 4.0, 6.0
+BEFORE, AWAY, AFTER = 4.0, 4.0, 6.0
 CALLS, ROUNDS = 100, 50
 
 
@@ -24,10 +24,15 @@ def _counted(server: Server) -> list[int]:
     return [leg["packets"] for leg in session["legs"]]
 
 
-@pytest.mark.parametrize(("how", "hangs_up"), [("kill -9", "caller"), ("stop", "callee")])
+@pytest.mark.parametrize(
+    ("how", "path", "hangs_up"),
+    [("kill -9", "user", "caller"), ("kill -9", "kernel", "callee"), ("stop", "user", "callee")],
+)
 def test_a_call_goes_on_with_the_next_server_through_the_same_ports(
-    server: Server, network: Network, how: str, hangs_up: str
+    start_server: Start, network: Network, how: str, path: str, hangs_up: str
 ) -> None:
+    """What the kernel carries is heard while no server is there, too."""
+    server = start_server({"relay.path": path})
     alice = phone_at(server, network, "alice", "port-restricted")
     bob = phone_at(server, network, "bob", "symmetric")
     connect(alice, bob)
@@ -37,12 +42,15 @@ def test_a_call_goes_on_with_the_next_server_through_the_same_ports(
         server.verb("stop")
     else:
         server.crash()
+    away = AWAY if path == "kernel" else 0.0
+    time.sleep(away)
     server.start()
     [after] = server.ask("rtp", "list")
     for name in ("call-id", "from_tag", "to_tag"):
         assert after[name] == before[name]
-    for name in ("side", "local", "remote", "state", "rank", "carried_by"):
+    for name in ("side", "local", "remote", "state", "rank"):
         assert [leg[name] for leg in after["legs"]] == [leg[name] for leg in before["legs"]]
+    assert [leg["carried_by"] for leg in before["legs"] + after["legs"]] == [path] * 4
     first = _counted(server)
     if how == "stop":
         assert all(now >= leg["packets"] for now, leg in zip(first, before["legs"], strict=True))
@@ -52,8 +60,8 @@ def test_a_call_goes_on_with_the_next_server_through_the_same_ports(
     assert (told["state"], {leg["verdict"] for leg in told["legs"]}) == ("up", {"fine"})
     hang_up(*((alice, bob) if hangs_up == "caller" else (bob, alice)))
     server.assert_clean()
-    alice.assert_heard(bob, BEFORE + AFTER)
-    bob.assert_heard(alice, BEFORE + AFTER)
+    alice.assert_heard(bob, BEFORE + away + AFTER)
+    bob.assert_heard(alice, BEFORE + away + AFTER)
 
 
 def test_a_phone_that_is_gone_meanwhile_costs_its_call_only_its_silence(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from random import Random
 
 from hypothesis import given, settings
@@ -19,6 +20,7 @@ HOST = "127.0.0.1"
 KEY = ("call-1", "a")
 SETTINGS = Settings(True, (), (), 22000, 22099, 60.0, 20)
 CALLER, CALLEE = (Flow("udp", Addr(HOST, 5060), Addr(HOST, port)) for port in (6001, 6002))
+PATIENCE = 5.0
 WHO = ("alice", "bob", "moved", "eve")
 SSRC = {"alice": 0xA, "bob": 0xB, "moved": 0xA, "eve": 0xBAD}
 
@@ -96,25 +98,35 @@ class Twins:
         self.numbers[stream] += 1
         return at, rtp(self.numbers[stream], SSRC[name])
 
+    def heard(self) -> list[Sent]:
+        """What the service sends now, and to whom."""
+        self.service.drain()
+        found = []
+        for name, sock in self.socks.items():
+            while True:
+                try:
+                    found.append((name, sock.recv(2048)))
+                except BlockingIOError:
+                    break
+        return found
+
     def both(self, what: str, name: str) -> tuple[list[Sent], list[Sent]]:
         """One packet through both: what came out, to whom."""
         at, data = self.packet(what, name)
-        self.socks[name].sendto(data, at)
-        self.service.drain()
-        real = []
-        for other, sock in self.socks.items():
-            while True:
-                try:
-                    real.append((other, sock.recv(2048)))
-                except BlockingIOError:
-                    break
         source, entry = Addr(HOST, self.port(name)), self.path.entries.get(at)
         if entry is not None and forward(entry, data, source, self.now):
             sends = [(entry.to, data)]
         else:
             sends = [(to, octets) for _, to, octets in self.core.receive(at, data, source, self.now)]
         ports = {self.port(other): other for other in WHO}
-        return real, [(ports[to.port], octets) for to, octets in sends if to.port in ports]
+        meant = [(ports[to.port], octets) for to, octets in sends if to.port in ports]
+        self.socks[name].sendto(data, at)
+        real = self.heard()
+        until = time.monotonic() + PATIENCE
+        while len(real) < len(meant) and time.monotonic() < until:  # a busy kernel delivers later
+            time.sleep(0.001)
+            real += self.heard()
+        return real, meant
 
 
 @settings(max_examples=60, deadline=None)

@@ -116,6 +116,16 @@ def test_without_a_way_in_or_out_the_rule_is_refused_with_the_sentence(target: s
     assert not house.program.flows
 
 
+def test_a_stream_that_changes_its_family_is_left_to_the_slow_path() -> None:
+    house = House()
+    paths = Paths(house.path, UserPath())
+    rule = RULE._replace(via=Addr("2001:db8::1", 16386), to=Addr("2001:db8::20", 5000))
+    assert paths.put(rule)
+    assert house.program.flows == {}
+    assert paths.carrier(TO_ALICE) == "user"
+    assert paths.because(TO_ALICE).startswith("its two ends speak IPv4 and IPv6")
+
+
 def test_an_address_that_is_not_ours_carries_nothing() -> None:
     house = House()
     del house.ways.hosts["203.0.113.1"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -190,16 +191,22 @@ def forged(port: int, phone: tuple[str, int], code: int) -> bytes:
     return body[:2] + struct.pack("!H", check) + body[4:]
 
 
-def test_forged_icmp_costs_a_call_no_packet(server: Server, network: Network) -> None:
+@pytest.fixture
+def by_sockets(start_server: Callable[..., Server]) -> Server:
+    """A server whose sockets carry all media: what comes by ICMP concerns nothing else."""
+    return start_server({"relay.path": "user"})
+
+
+def test_forged_icmp_costs_a_call_no_packet(by_sockets: Server, network: Network) -> None:
     """R22: a thousand a second that say the phones are gone; media and signalling go on."""
-    alice, bob, _ = phones(server, network)
+    alice, bob, _ = phones(by_sockets, network)
     call = open_call(alice, bob, alice.stream(440.0), bob.stream(1000.0))
     call.talk(4.0)
-    assert _settled(server)
+    assert _settled(by_sockets)
     attacker = network.public_host("attacker", 66)
     with attacker.namespace.inside():
         raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    (listed,) = server.ask("rtp", "list")
+    (listed,) = by_sockets.ask("rtp", "list")
     lies = []
     for leg in listed["legs"]:
         local, remote = (leg[name].rpartition(":") for name in ("local", "remote"))
@@ -226,13 +233,13 @@ def test_forged_icmp_costs_a_call_no_packet(server: Server, network: Network) ->
         sent = set(range(begin, sender.number))
         assert len(sent) > 200
         assert sent - set(receiver.numbers(sender)) == set()
-    assert server.statistic("rtp:rtp_socket_errors") > 100, "they arrived"
+    assert by_sockets.statistic("rtp:rtp_socket_errors") > 100, "they arrived"
     call.hang_up()
 
 
-def test_a_phone_whose_port_is_shut_for_a_while_is_heard_again(server: Server, network: Network) -> None:
+def test_a_phone_whose_port_is_shut_for_a_while_is_heard_again(by_sockets: Server, network: Network) -> None:
     """R22: real ICMP, from the phone's own machine."""
-    alice, bob, _ = phones(server, network)
+    alice, bob, _ = phones(by_sockets, network)
     call = open_call(alice, bob, alice.stream(440.0), bob.stream(1000.0))
     call.talk(4.0)
     port = call.hears.port
@@ -244,5 +251,5 @@ def test_a_phone_whose_port_is_shut_for_a_while_is_heard_again(server: Server, n
     again.follow(call.hears)
     call.hears = again
     call.talk(2.0)
-    assert server.statistic("rtp:rtp_socket_errors") > 0
+    assert by_sockets.statistic("rtp:rtp_socket_errors") > 0
     call.hang_up()

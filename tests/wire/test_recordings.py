@@ -122,7 +122,8 @@ def test_a_killed_server_leaves_a_file_that_can_be_heard(start_server: Start, ne
     server.crash()
     assert_both_heard(Path(told["file"]), TALK)
     server.start()
-    [again] = server.ask("rtp", "record")  # the call goes on, and so does its recording
+    eventually("the call goes on, and so does its recording", lambda: bool(server.ask("rtp", "record")), 20.0)
+    [again] = server.ask("rtp", "record")
     assert again["file"] != told["file"]
     hang_up(alice, bob)
 

@@ -309,6 +309,8 @@ class KernelPath:
     def _flow(self, rule: Rule) -> KernelFlow | str:
         """The flow of a rule, or why there is none."""
         local, remote, via, to, is_rtcp, rate, events = rule
+        if (":" in local.host) != (":" in via.host):
+            return "its two ends speak IPv4 and IPv6, which the kernel does not make of each other"
         back = self._routes.way(local.host, remote.host)
         if isinstance(back, str):
             return back

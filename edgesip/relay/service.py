@@ -12,7 +12,7 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from edgesip.address import Addr
 from edgesip.relay.cases import Media
@@ -82,7 +82,7 @@ class RelayService:
         clock: Callable[[], float] = time.monotonic,
         prompts: Callable[[str], Prompt | None] = no_prompts,
     ) -> None:
-        self._loop = loop
+        self._loop: Any = loop  # uvloop answers None where asyncio says a bool, and compiled code looks
         self._on_events = on_events
         self._clock = clock
         self._poll = select.epoll()

@@ -30,14 +30,15 @@ _ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 
-# $1 root, $2 directories that stay writable ("*": everything), then the program
+# $1 root, $2 directories that stay writable ("*": everything), $3 what is seen at $4 too, then the program
 _ENTER = """
-root=$1 writable=$2; shift 2
+root=$1 writable=$2 from=$3 at=$4; shift 4
 if [ "$writable" != '*' ]; then
-    mount --bind "$root" "$root"
+    mount --rbind "$root" "$root"
     mount -o remount,bind,ro "$root"
     for one in $writable; do mount --bind "$root$one" "$root$one"; mount -o remount,bind,rw "$root$one"; done
 fi
+if [ -n "$from" ] && [ -d "$root$from" ]; then mkdir -p "$root$at"; mount --bind "$root$from" "$root$at"; fi
 mount -t proc proc "$root/proc"
 exec chroot "$root" "$@"
 """
@@ -108,11 +109,23 @@ class Root:
         self.run("apt-get", "update", "-qq")
         self.run("apt", "install", "-y", f"./{package.name}", cwd="/root")
 
-    def enter(self, *arguments: str, writable: str = "*") -> list[str]:
-        """The command line that runs a program inside, with all but `writable` read-only."""
+    @property
+    def bpffs(self) -> Path:
+        """Where its bpffs is, once it has one."""
+        return self.directory / "sys/fs/bpf"
+
+    def mount_bpffs(self) -> None:
+        """Have the bpffs that systemd mounts at the start of a machine, for root alone."""
+        self.bpffs.mkdir(parents=True, exist_ok=True)
+        _run(["mount", "-t", "bpf", "-o", "mode=0700", "bpf", str(self.bpffs)])
+
+    def enter(self, *arguments: str, writable: str = "*", bind: tuple[str, str] = ("", "")) -> list[str]:
+        """The command line that runs a program inside, with all but `writable` read-only, and the directory
+        that `bind` names first at the place that it names second.
+        """
         variables = [f"{name}={value}" for name, value in _ENVIRONMENT.items()]
         shell = ["unshare", "--mount", "--propagation", "private", "sh", "-e", "-c", _ENTER, "sh"]
-        return ["env", "-i", *variables, *shell, str(self.directory), writable, *arguments]
+        return ["env", "-i", *variables, *shell, str(self.directory), writable, *bind, *arguments]
 
     def attempt(self, *arguments: str, cwd: str = "/") -> subprocess.CompletedProcess[str]:
         """Run a program inside; whatever it says and however it ends."""
@@ -134,6 +147,8 @@ class Root:
 
     def remove(self) -> None:
         """Take the directory away."""
+        if self.bpffs.is_mount():
+            _run(["umount", str(self.bpffs)])
         shutil.rmtree(self.directory)
 
 
@@ -144,6 +159,18 @@ class Unit:
         lines = file.read_text().partition("[Service]\n")[2].partition("\n[")[0].splitlines()
         pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
         self.settings = {name: value for name, _, value in pairs}
+
+    def around(self, root: Root, which: str) -> None:
+        """ExecStartPre or ExecStopPost: as root, whatever comes of it."""
+        mark, program = self.settings[which][:2], self.settings[which][2:]
+        assert mark == "+-"
+        root.attempt(*shlex.split(program))
+
+    def _bind(self) -> tuple[str, str]:
+        """BindPaths: one pair, of which the first need not be there."""
+        first, _, second = self.settings["BindPaths"].partition(":")
+        assert first.startswith("-")
+        return first[1:], second
 
     def command(self, root: Root) -> list[str]:
         """ExecStart as its user: limits, capabilities, no new privileges, no writing elsewhere.
@@ -167,6 +194,7 @@ class Unit:
                 *("--init-groups", "--inh-caps", granted, "--ambient-caps", granted),
                 *("--bounding-set", granted),
                 *("sh", "-c", f"umask {ours['UMask']} && exec {ours['ExecStart']}"),
+                bind=self._bind(),
                 writable=f"/var/lib/{ours['StateDirectory']} /run/{ours['RuntimeDirectory']} /tmp",
             ),
         ]

@@ -61,7 +61,7 @@ class Service:
     """The unit's ExecStart, running as its user on a host of the lab."""
 
     def __init__(self, root: Root, network: Network, host: Host) -> None:
-        unit = Unit(root.directory / "lib/systemd/system/edgesip.service")
+        self.unit = unit = Unit(root.directory / "lib/systemd/system/edgesip.service")
         self.root = root
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.settimeout(20)
@@ -70,6 +70,7 @@ class Service:
         directory = f"/run/{unit.settings['RuntimeDirectory']}"
         owner = ("-o", unit.settings["User"], "-g", unit.settings["Group"])
         root.run("install", "-d", *owner, "-m", unit.settings["RuntimeDirectoryMode"], directory)
+        unit.around(root, "ExecStartPre")
         self.process: Process = network.start(host, "service", *unit.command(root))
         assert unit.settings["Type"] == "notify"
         self.told = self.manager.recv(4096).decode().splitlines()
@@ -78,6 +79,7 @@ class Service:
         return json.loads(self.root.run("edgesip", *arguments, "-o", "json"))
 
     def close(self) -> None:
+        self.unit.around(self.root, "ExecStopPost")
         self.manager.close()
         (self.root.directory / "run/notify").unlink()
 
@@ -125,6 +127,51 @@ def test_two_phones_behind_nats_call_each_other(root: Root, network: Network, se
 def _added(root: Root, user: str) -> str:
     """The password that `subscriber add` made up."""
     return root.run("edgesip", "subscriber", "add", user).strip()
+
+
+def test_media_goes_on_when_the_service_dies_and_ends_with_the_package(
+    package: Path, make_root: MakeRoot, network: Network
+) -> None:
+    root = make_root()
+    root.install(package)
+    root.mount_bpffs()
+    host = network.public_host("server", 1)
+    first = Service(root, network, host)
+    assert " path=kernel " in first.told[1]
+    alice, bob = (
+        Phone(network, network.nat_host(user, number), user, _added(root, user), frequency)
+        for user, number, frequency in (("alice", 10, 440.0), ("bob", 20, 1000.0))
+    )
+    for phone in (alice, bob):
+        phone.wait_registered()
+    connect(alice, bob)
+    eventually(
+        "the kernel", lambda: {leg["carried_by"] for leg in first.ask("rtp", "list")[0]["legs"]} == {"kernel"}
+    )
+    time.sleep(1.5)  # the call is in the store
+    first.process.kill()
+    first.close()
+    assert len(list((root.bpffs / "edgesip").iterdir())) == 1
+    time.sleep(TALK)
+    second = Service(root, network, host)
+    assert {leg["carried_by"] for leg in second.ask("rtp", "list")[0]["legs"]} == {"kernel"}
+    alice.hangup()
+    alice.wait_closed()
+    bob.wait_closed()
+    alice.assert_heard(bob, TALK)
+    bob.assert_heard(alice, TALK)
+    root.run("edgesip", "stop")
+    assert second.process.wait() == 0
+    second.close()
+    assert not (root.bpffs / "edgesip").exists()
+
+    third = Service(root, network, host)
+    third.process.kill()
+    third.close()
+    assert len(list((root.bpffs / "edgesip").iterdir())) == 1
+    root.run("apt-get", "purge", "-y", "edgesip")
+    assert not (root.bpffs / "edgesip").exists()
+    assert root.named("edgesip") == []
 
 
 def test_the_service_has_no_more_rights_than_its_unit_gives(service: Service) -> None:

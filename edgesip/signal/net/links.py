@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from edgesip.address import Addr, Flow, is_unspecified
 from edgesip.signal.nat.spoofed import RAW
@@ -123,7 +123,7 @@ class UdpLinks:
         self._receive = receive
         self._rest = rest
         self._sockets: dict[Addr, socket.socket] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Any = None  # uvloop answers None where asyncio says a bool, and compiled code looks
         self.raw: Raw | None = None
         """What sends from addresses that are not ours, where that is granted."""
         self._deaf: set[socket.socket] = set()
@@ -142,7 +142,7 @@ class UdpLinks:
         for addr, sock in self._sockets.items():
             loop.add_reader(sock.fileno(), self._readable, addr, sock)
 
-    def close(self, loop: asyncio.AbstractEventLoop | None) -> None:
+    def close(self, loop: Any) -> None:
         """Stop reading and close."""
         self._loop = None
         for sock in self._sockets.values():

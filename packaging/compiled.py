@@ -26,7 +26,6 @@ COMPILED = (
     "signal/location/*.py",
     "signal/nat/*.py",
     "signal/guard/*.py",
-    "signal/net/links.py",
     "signal/net/service.py",
     "control/log.py",
     "control/ring.py",

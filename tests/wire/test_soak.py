@@ -18,7 +18,7 @@ from lab.process import eventually
 from lab.server import Server
 
 pytestmark = [pytest.mark.wire, pytest.mark.long]
-RATE = 140
+RATE = 100
 WARM, MEASURED = 7500, 2500
 GROWTH = 500
 """Octets of memory a call may leave behind at most; an ended dialog takes more than 6,000."""
@@ -65,7 +65,8 @@ def test_memory_is_flat_under_steady_calls(start_server: Callable[..., Server], 
         points.append((_calls(server), _resident(server)))
         time.sleep(2.0)
     done = _calls(server)
-    assert done >= 0.99 * (WARM + MEASURED), f"{done} calls only: {caller.text()[-2000:]}"
+    # where others take the cores a part is turned away, which is not what is measured here
+    assert done >= 0.9 * (WARM + MEASURED), f"{done} calls only: {caller.text()[-2000:]}"
     measured = [point for point in points if point[0] >= WARM]
     assert len(measured) >= 5, points
     slope = _slope(measured)

@@ -70,6 +70,7 @@ def test_packets_are_counted_on_from_where_they_were() -> None:
     assert now[0]["bytes"] == 50 * 172
 
 
+@pytest.mark.pure
 def test_a_path_that_has_kept_its_counters_is_not_counted_twice() -> None:
     class Lasting(UserPath):
         """Goes on where it was, as a path does that outlives the process."""

@@ -22,6 +22,10 @@ RATE = 100
 WARM, MEASURED = 7500, 2500
 GROWTH = 500
 """Octets of memory a call may leave behind at most; an ended dialog takes more than 6,000."""
+WRITERS = 2
+"""The stores whose logs are written back: each has a thread and an open file of its own from the first time
+that is due, not from the start, and keeps them.
+"""
 SETTINGS = {"auth.enabled": "false", "siptrace.trace_on": "false", "relay.ports": "10000-60000"}
 
 
@@ -72,4 +76,10 @@ def test_memory_is_flat_under_steady_calls(start_server: Callable[..., Server], 
     slope = _slope(measured)
     assert slope < GROWTH, f"{slope:.0f} octets a call: {points}"
     server.assert_clean(60.0)
-    eventually("the files and threads of the start", lambda: _held(server) == before, 60.0, 0.5)
+    most = {what: count + WRITERS for what, count in before.items()}
+    eventually(
+        "the files and threads of the start",
+        lambda: all(count <= most[what] for what, count in _held(server).items()),
+        60.0,
+        0.5,
+    )

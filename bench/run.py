@@ -72,9 +72,6 @@ def main(arguments: list[str]) -> int:
     if refusal := needs.provide(wanted):
         print(refusal, file=sys.stderr)
         return 2
-    alone = needs.own_network()
-    print("measuring", *chosen, "in a network of its own" if alone else "on this host's loopback", flush=True)
-
     figures: list[Figure] = []
     failed: dict[str, str] = {}
     begin = time.monotonic()
@@ -83,6 +80,9 @@ def main(arguments: list[str]) -> int:
         if not options.source:
             print("compiling, as the deb does", flush=True)
             build.shipped(ROOT, Path(directory))
+        alone = needs.own_network()  # from here on nothing can be fetched
+        where = "in a network of its own" if alone else "on this host's loopback"
+        print("measuring", *chosen, where, flush=True)
         for name in chosen:
             part = time.monotonic()
             try:

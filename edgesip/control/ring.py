@@ -1,7 +1,8 @@
 """The last messages and events in memory: a ring that forgets the oldest.
 
-Recording keeps a reference to octets that are there anyway, and is done for every message. Refuses to read
-what it keeps, and to know who asks for it.
+Recording keeps a reference to octets that are there anyway, and is done for every message; the octets of many
+are then put together, so that they take little room and leave no holes. Refuses to read what it keeps, and to
+know who asks for it.
 """
 
 from __future__ import annotations
@@ -35,11 +36,16 @@ Entry = tuple[float, bool, Flow, bytes] | tuple[float, str, str, str, Values | D
 """A message: time, incoming, flow, octets. A note: time, level, event, Call-ID, what belongs to it."""
 
 
+Packed = tuple[float, bool, Flow, int] | tuple[float, str, str, str, Values | Decided]
+"""The same in a chunk; of a message, where its octets end: they begin where those of the one before end."""
+
+
 class Chunk(NamedTuple):
-    """Entries that are forgotten together: the number of the first, the octets of all."""
+    """Entries that are forgotten together: the number of the first, their messages, the room of all."""
 
     first: int
-    entries: list[Entry]
+    entries: list[Packed]
+    text: bytes
     octets: int
 
 
@@ -105,10 +111,10 @@ class Ring:
 
     def _turn(self) -> None:
         """Close the chunk and forget as many old ones as it takes; the newest entry stays in any case."""
-        chunk = Chunk(self._first, self._new, self._piece - self._room)
-        requests, replies = _counted(chunk.entries)
+        requests, replies = _counted(self._new)
         self._requests += requests
         self._replies += replies
+        chunk = _packed(self._first, self._new, self._piece - self._room)
         self._chunks.append(chunk)
         self._events += len(chunk.entries)
         self._octets += chunk.octets
@@ -123,16 +129,43 @@ class Ring:
     def since(self, number: int) -> list[tuple[int, Entry]]:
         """The entries after the one of this number, oldest first, each with its number."""
         found: list[tuple[int, Entry]] = []
-        for chunk in (*self._chunks, Chunk(self._first, self._new, 0)):
-            skip = max(0, number + 1 - chunk.first)
-            if skip < len(chunk.entries):
-                found += list(enumerate(chunk.entries, chunk.first))[skip:]
-        return found
+        for chunk in self._chunks:
+            if number + 1 - chunk.first < len(chunk.entries):
+                found += [one for one in enumerate(_unpacked(chunk), chunk.first) if one[0] > number]
+        return found + [one for one in enumerate(self._new, self._first) if one[0] > number]
 
     @property
     def last(self) -> int:
         """The number of the newest entry; 0 before there is one."""
         return self._first + len(self._new) - 1
+
+
+def _packed(first: int, entries: Sequence[Entry], octets: int) -> Chunk:
+    """Entries as a chunk of the ring."""
+    packed: list[Packed] = []
+    texts: list[bytes] = []
+    end = 0
+    for entry in entries:
+        if len(entry) == 4:
+            end += len(entry[3])
+            texts.append(entry[3])
+            packed.append((entry[0], entry[1], entry[2], end))
+        else:
+            packed.append(entry)
+    return Chunk(first, packed, b"".join(texts), octets)
+
+
+def _unpacked(chunk: Chunk) -> list[Entry]:
+    """The entries of a chunk as they were."""
+    found: list[Entry] = []
+    begin = 0
+    for entry in chunk.entries:
+        if len(entry) == 4:
+            found.append((entry[0], entry[1], entry[2], chunk.text[begin : entry[3]]))
+            begin = entry[3]
+        else:
+            found.append(entry)
+    return found
 
 
 def _counted(entries: Sequence[Entry]) -> tuple[int, int]:

@@ -75,8 +75,8 @@ def buffers(most: int | None, wanted: int) -> Finding:
         return ok(check, "net.core.rmem_max cannot be seen from here")
     if most >= wanted:
         return ok(check, f"net.core.rmem_max {most} is enough for {wanted}")
-    text = f"net.core.rmem_max is {most}; the SIP sockets ask for {wanted} and get less"
-    return warn(check, text, f"sysctl -w net.core.rmem_max={wanted * 4}, and a file in /etc/sysctl.d")
+    text = f"net.core.rmem_max is {most}; a server without CAP_NET_ADMIN wants {wanted} and gets less"
+    return warn(check, text, f"sysctl -w net.core.rmem_max={wanted}, and a file in /etc/sysctl.d")
 
 
 def raw_pings(wanted: Sequence[str], trouble: str, whose: str) -> list[Finding]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from edgesip.address import Addr, Flow
-from edgesip.signal.wire.message import Response
+from edgesip.signal.wire.headers import Headers
+from edgesip.signal.wire.values import CSeq
 from edgesip.wish import Wish
 
 
@@ -106,6 +107,20 @@ class Leg:
         return Leg(self.uri, self.tag, self.contact, self.routes, self.cseq, flow, self.nated, self.ruid)
 
 
+class Success(NamedTuple):
+    """A 2xx to an INVITE as it went on: by what it is known when it comes again, and its octets."""
+
+    from_tag: str | None
+    to_tag: str | None
+    cseq: CSeq
+    octets: bytes
+
+    def comes_again(self, headers: Headers) -> bool:
+        """True when these are of the same response: to one request, by one answerer (RFC 3261 §13.3.1.4)."""
+        tags = (headers.from_.tag, headers.to.tag)
+        return (self.from_tag, self.to_tag) == tags and self.cseq == headers.cseq
+
+
 @dataclass(slots=True, init=False, eq=False)
 class Dialog:
     """What one To tag made of one INVITE. Times are monotonic seconds, 0 when the moment has not come.
@@ -114,8 +129,7 @@ class Dialog:
     dialogs of an INVITE, which the cookie in Record-Route names. `turn` tells apart turns of a spiral: the
     same INVITE passing through us again on its way. `named` is what else names its media (`Wish.key`), `wish`
     what was wanted of the relay with an INVITE that has no SDP. `leaving` is when the first BYE came, which
-    is not answered yet. `success` is the last 2xx to an INVITE as it went on, to
-    be sent again when it is asked for after its transaction.
+    is not answered yet. `success` is the last 2xx to an INVITE, to be sent again when it comes again.
     """
 
     call_id: str
@@ -139,7 +153,7 @@ class Dialog:
     late: str = ""
     preview: bytes = b""
     leaving: float = 0.0
-    success: Response | None = None
+    success: Success | None = None
     wish: Wish | None = None
     did: str = field(init=False, default="")
     """The dialog module's Record-Route cookie: `h_entry.h_id` in reversed hex."""
@@ -167,7 +181,7 @@ class Dialog:
         late: str = "",
         preview: bytes = b"",
         leaving: float = 0.0,
-        success: Response | None = None,
+        success: Success | None = None,
         wish: Wish | None = None,
     ) -> None:
         self.call_id = call_id

@@ -30,9 +30,14 @@ REMEMBERED: Final = 4096
 """Flows kept ready."""
 _SIOCGIFCONF: Final = 0x8912
 _LINK_LOCAL: Final = "20"
-RECEIVE_BUFFER: Final = 1 << 20
+RECEIVE_BUFFER: Final = 1 << 22
+"""Octets of the queue that is asked for: in a small one what comes is lost before anybody sees it wait."""
+FULL: Final = 0.3
+"""Seconds that a full queue counts as, however short it is: what comes then is lost."""
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _SO_TIMESTAMPNS: Final = 35
+_SO_RCVBUFFORCE: Final = 33
+_SO_MEMINFO: Final = 55
 SAMPLE: Final = 0.05
 """Seconds between two datagrams that are asked how long they waited."""
 
@@ -107,8 +112,9 @@ def is_local(host: str) -> bool:
 class UdpLinks:
     """All UDP listeners; `receive(data, flow)` is called for each datagram, `rest(age)` after a batch.
 
-    `age` is how long a datagram had waited in its queue (seconds), 0 in a batch in which none was asked: of
-    such a one `rest` is not told when every `receive` of it said False, that there was nothing to do.
+    `age` is how long a datagram had waited in its queue (seconds; longer where that is nearly full), 0 in
+    a batch in which none was asked: of such a one `rest` is not told when every `receive` of it said False,
+    that there was nothing to do.
     `refused(octets)` is told the beginning of a datagram that an ICMP error came back for.
     """
 
@@ -127,6 +133,7 @@ class UdpLinks:
         self.raw: Raw | None = None
         """What sends from addresses that are not ours, where that is granted."""
         self._deaf: set[socket.socket] = set()
+        self._desk = memoryview(bytearray(LARGEST))
         self._flows: dict[tuple[Addr, tuple[str, int]], Flow] = {}
         self.counters: dict[str, int] = {"core:send_errors": 0}
 
@@ -216,14 +223,16 @@ class UdpLinks:
         """At most `BATCH` datagrams or `SLICE` seconds: media waits behind us in the same loop."""
         start = time.monotonic()
         end = start + SLICE
-        age, heard = 0.0, False
+        age, heard, desk = 0.0, False, self._desk
         for _ in range(BATCH):
             try:
                 if start < self._sample:
-                    data, source = sock.recvfrom(LARGEST)
+                    count, source = sock.recvfrom_into(desk)
+                    data = bytes(desk[:count])  # of its own size: recvfrom() would lay out the largest
                 else:
                     self._sample = start + SAMPLE
                     data, source, age = _timed(sock)
+                    age = max(age, FULL * _filled(sock))
             except BlockingIOError:
                 break
             except OSError:
@@ -251,6 +260,20 @@ def _timed(sock: socket.socket) -> tuple[bytes, tuple[str, int], float]:
     return data, source, 0.0
 
 
+def _filled(sock: socket.socket) -> float:
+    """The part of a socket's queue that is taken, 0..1 and a little more (`struct sk_meminfo`)."""
+    taken, room = struct.unpack("II", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 8))
+    return float(taken / room) if room else 0.0
+
+
+def _widen(sock: socket.socket) -> None:
+    """Ask for the queue, beyond `net.core.rmem_max` where we may (CAP_NET_ADMIN)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+
 def _bound(addr: Addr) -> socket.socket:
     sock = socket.socket(_family(addr.host), socket.SOCK_DGRAM)
     try:
@@ -260,7 +283,7 @@ def _bound(addr: Addr) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _widen(sock)
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         sock.bind(addr)
     except OSError as error:

@@ -307,16 +307,15 @@ class Calls:
         self._said.append(Happened("dialog_failed", dialog))
         self._close_media(dialog, [branch.name for branch in fork.branches], now)
 
-    def repeated(self, fork: Fork, branch: Branch, response: Response, now: float) -> Response | None:
+    def repeated(self, fork: Fork, branch: Branch, response: Response, now: float) -> bytes:
         """The 2xx as it went on before, when this one is the same; another branch's media for it is over."""
-        to, cseq = response.headers.to.tag, response.headers.cseq
         for one in fork.dialogs:
             first = one.success
-            if first is not None and first.headers.to.tag == to and first.headers.cseq == cseq:
+            if first is not None and first.comes_again(response.headers):
                 if branch.final is None and self.media is not None and one.branch != branch.name:
                     self.media.close(one.media_key, branch.name, now)
-                return first
-        return None
+                return first.octets
+        return b""
 
     def again(self, response: Response) -> bool:
         """A 2xx of a living call that comes again without its transaction: the first copy, or its ACK, got
@@ -331,9 +330,9 @@ class Calls:
         dialog, side = found
         first, flow = dialog.success, dialog.leg(side).flow
         living = dialog.state in (DialogState.CONFIRMED_NA, DialogState.CONFIRMED)
-        if not living or flow is None or first is None or not _is_repeated(first.headers, headers):
+        if not living or flow is None or first is None or not first.comes_again(headers):
             return False
-        self.sends.append((flow, bytes(first)))
+        self.sends.append((flow, first.octets))
         return True
 
     def hang_up(self, fork: Fork, branch: Branch, response: Response, now: float) -> None:
@@ -436,12 +435,6 @@ def _place(headers: Headers, body: bytes) -> tuple[int, int] | None:
 def _put(body: bytes, place: tuple[int, int], sdp: bytes) -> bytes:
     """The body with other SDP in that place."""
     return sdp if place == (0, len(body)) else body[: place[0]] + sdp + body[place[1] :]
-
-
-def _is_repeated(first: Headers, again: Headers) -> bool:
-    """True when both are of one response: to one request, by one answerer (RFC 3261 §13.3.1.4)."""
-    tags = (first.from_.tag, first.to.tag) == (again.from_.tag, again.to.tag)
-    return tags and first.cseq == again.cseq
 
 
 def _has_media(dialog: Dialog) -> bool:

@@ -315,9 +315,15 @@ def gathered(fork: Fork, chosen: Branch) -> Response:
 
 
 def let_go(client: ClientTx) -> None:
-    """A request other than INVITE that has its answer only absorbs repetitions: what it was for may go."""
-    if client.state is State.COMPLETED and client.owner is not None and client.request.method != "INVITE":
-        fork: Fork = client.owner[0]
+    """A request that has its answer is kept in case only, in little room; one other than INVITE only absorbs
+    repetitions, and what it was for may go.
+    """
+    if client.owner is None or client.state not in (State.ACCEPTED, State.COMPLETED):
+        return
+    fork: Fork = client.owner[0]
+    if fork.answered:
+        fork.request.pack()
+    if client.request.method != "INVITE":
         client.owner = None
         if fork.answered:
             fork.server.owner = None

@@ -13,7 +13,7 @@ from typing import Final
 from edgesip.address import Flow
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.dialog.offer_answer import Media
-from edgesip.signal.dialog.state import other
+from edgesip.signal.dialog.state import Success, other
 from edgesip.signal.dialog.table import Dialogs
 from edgesip.signal.location.usrloc import Binding
 from edgesip.signal.proxy.asked import (
@@ -61,8 +61,10 @@ from edgesip.signal.transaction.layer import (
     Transactions,
     TxEvent,
 )
+from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response, reply_to
 
+NO_HEADERS: Final = Headers(())
 FLOW_FAILED: Final = (408, 430)
 """What a flow says that is no longer there: the next one of the same phone is tried (RFC 5626 §7)."""
 ELSEWHERE: Final = 'SIP;cause=200;text="Call completed elsewhere"'
@@ -262,10 +264,10 @@ class StatefulProxy:
                 self.calls.hang_up(fork, branch, response, now)
             return
         first = not fork.answered
-        again = None if first else self.calls.repeated(fork, branch, response, now)
-        branch.final = response
-        if again is not None:
-            self._transactions.respond(fork.server, again, now, True)
+        again = b"" if first else self.calls.repeated(fork, branch, response, now)
+        branch.final = Response(response.status, response.reason, NO_HEADERS)
+        if again:
+            self._transactions.send(fork.server, response.status, again, now, True)
             return
         fork.answered = True
         fork.queue.clear()
@@ -465,9 +467,10 @@ class StatefulProxy:
             self.calls.play(edits.plays, dialog, name, fork.side, now)
         stripped = edits.replied(stripped, branch.flow, body)
         self.calls.record(dialog, edits.record, now)
+        octets, headers = bytes(stripped), stripped.headers
         if dialog is not None and stripped.status >= 200 and fork.request.method == "INVITE":
-            dialog.success = stripped
-        self._transactions.respond(fork.server, stripped, now, True)
+            dialog.success = Success(headers.from_.tag, headers.to.tag, headers.cseq, octets)
+        self._transactions.send(fork.server, stripped.status, octets, now, True)
 
     def _edits_of(self, response: Response, branch: Branch, fork: Fork) -> Edits:
         """What the `reply` hook wants changed."""

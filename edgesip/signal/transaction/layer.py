@@ -262,14 +262,18 @@ class Transactions:
 
         `relayed` when it came from further on.
         """
-        event = event_of(response.status)
+        return self.send(tx, response.status, bytes(response), now, relayed)
+
+    def send(self, tx: ServerTx, status: int, octets: bytes, now: float, relayed: bool) -> bool:
+        """The same with a response that is written already."""
+        event = event_of(status)
         if (tx.state, event) not in tx.table:
             return False
-        tx.last = bytes(response)
-        if response.status >= 200 and tx.status < 200:
-            self.counters[f"tmx:{response.status // 100}xx_transactions"] += 1
-        tx.status = response.status
+        tx.last = octets
         counters = self.counters
+        if status >= 200 and tx.status < 200:
+            counters[f"tmx:{status // 100}xx_transactions"] += 1
+        tx.status = status
         counters["tmx:rpl_sent"] += 1
         counters["tmx:rpl_relayed" if relayed else "tmx:rpl_generated"] += 1
         self._move(tx, event, now)
@@ -396,8 +400,6 @@ class Transactions:
         if row is None:
             return False
         tx.state = row.state
-        if tx.state in _ANSWERED and isinstance(tx, ClientTx):
-            tx.last = b""  # never sent again
         told = False
         for action in row.do:
             if action is Do.TELL:
@@ -419,6 +421,9 @@ class Transactions:
                 self._sends.append((tx.flow, bytes(ack_for(tx.request, response))))
             else:
                 _ACTIONS[action](self, tx, now)
+        if tx.last and tx.state in _ANSWERED and isinstance(tx, ClientTx):
+            tx.request.pack(tx.last)
+            tx.last = b""  # never sent again
         return told
 
     def _send(self, tx: Transaction, now: float) -> None:

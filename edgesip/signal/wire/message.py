@@ -111,19 +111,48 @@ def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
     return (start + "\r\n" + "\r\n".join(lines)).encode("utf-8", "surrogateescape") + body
 
 
+def _unpacked(octets: bytes) -> list[Field]:
+    """The fields of a message that `_octets` has written."""
+    lines = octets[: octets.index(b"\r\n\r\n")].decode("utf-8", "surrogateescape").split("\r\n")
+    fields: list[Field] = []
+    for line in lines[1:]:
+        name, _, value = line.partition(": ")
+        fields.append((name, value))
+    return fields
+
+
 class Request:
     """A request, never changed once made; `uri` is the Request-URI as it stands, `ruri` the same in parts."""
 
-    __slots__ = ("_ruri", "body", "headers", "method", "uri")
+    __slots__ = ("_headers", "_packed", "_ruri", "body", "method", "uri")
 
     def __init__(
         self, method: str, uri: str, headers: Headers, body: bytes = b"", ruri: Uri | None = None
     ) -> None:
         self.method = method
         self.uri = uri
-        self.headers = headers
+        self._headers: Headers | None = headers
+        self._packed = b""
         self.body = body
         self._ruri = ruri
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields."""
+        found = self._headers
+        if found is None:
+            found = self._headers = Headers(_unpacked(self._packed))
+            self._packed = b""
+        return found
+
+    def pack(self, octets: bytes = b"") -> None:
+        """Keep the header fields as octets until somebody asks for them again, in a fifth of the room.
+
+        `octets` are those of the whole message, where they are at hand.
+        """
+        if self._headers is not None:
+            self._packed = octets or bytes(self)
+            self._headers = self._ruri = None
 
     @property
     def ruri(self) -> Uri:
@@ -147,7 +176,7 @@ class Request:
         return f"Request({self.method!r}, {self.uri!r}, {self.headers!r}, {self.body!r})"
 
     def __bytes__(self) -> bytes:
-        return _octets(f"{self.method} {self.uri} SIP/2.0", self.headers.fields, self.body)
+        return self._packed or _octets(f"{self.method} {self.uri} SIP/2.0", self.headers.fields, self.body)
 
 
 class Response:

@@ -26,6 +26,7 @@ COMPILED = (
     "signal/location/*.py",
     "signal/nat/*.py",
     "signal/guard/*.py",
+    "signal/net/outbox.py",
     "signal/net/service.py",
     "control/log.py",
     "control/ring.py",

@@ -61,6 +61,19 @@ def test_the_oldest_make_room_for_the_newest() -> None:
     assert kept[-1][1][0] == 4999.0
 
 
+def test_what_is_remembered_is_what_was_said_from_whichever_entry_on() -> None:
+    one = Ring(True, 1 << 20, 10_000)
+    said: list[object] = []
+    for number in range(300):
+        one.message(float(number), number % 3 == 0, ALICE, octets := message(f"call-{number}", size=number))
+        one.note(float(number), "debug", "something", f"call-{number}", (("number", number),))
+        said += [octets, (("number", number),)]
+    for since in (0, 1, 2, 155, 156, 598, 599, 600, 700):
+        found = one.since(since)
+        assert [number for number, _ in found] == list(range(since + 1, 601))
+        assert [entry[-1] for _, entry in found] == said[since:]
+
+
 @pytest.mark.parametrize("size", [0, 5_000, 60_000])
 def test_octets_are_bounded(size: int) -> None:
     one = Ring(True, 1 << 20, 100_000)

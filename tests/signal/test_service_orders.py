@@ -225,3 +225,26 @@ def test_a_batch_that_was_dropped_is_followed_by_nothing() -> None:
 
     asyncio.run(go())
     assert len(rests) == 2
+
+
+def test_a_queue_that_is_nearly_full_counts_as_a_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgesip.signal.net.links.RECEIVE_BUFFER", 4096)
+    ages: list[float] = []
+
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        links = UdpLinks(lambda data, flow: True, ages.append, lambda data: None)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.bind(("127.0.0.1", 0))
+            ours = Addr("127.0.0.1", free.getsockname()[1])
+        links.open([ours], loop)
+        for _ in range(100):  # most of them find no room
+            links.send(Flow("udp", ours, ours), bytes(500))
+        for _ in range(100):
+            if ages:
+                break
+            await asyncio.sleep(0.01)
+        links.close(loop)
+
+    asyncio.run(go())
+    assert 0.2 < ages[0] < 3.0

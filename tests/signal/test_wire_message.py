@@ -77,6 +77,27 @@ def test_messages_are_values() -> None:
     assert invite.ruri.user == "bob"
 
 
+@pytest.mark.parametrize("octets", [b"", INVITE])
+def test_a_packed_request_is_the_same_request(octets: bytes) -> None:
+    request = parse(INVITE)
+    assert isinstance(request, Request)
+    request.pack(octets)
+    assert bytes(request) == INVITE
+    assert (request.method, request.uri, request.body) == ("INVITE", "sip:bob@example.com", b"v=0\r\n")
+    request.pack()
+    assert request == parse(INVITE)
+    assert request.headers.call_id == "a84b4c76e66710"
+    assert request.ruri.host == "example.com"
+    request.pack()
+    assert [value for name, value in request.headers.fields if name == "X-Colour"] == ["blue"]
+
+
+def test_odd_octets_survive_being_packed() -> None:
+    request = Request("INVITE", "sip:b@b", Headers([("Subject", ""), ("X-Odd", "a: b\udcff"), ("Via", "")]))
+    request.pack()
+    assert request.headers.fields[:3] == (("Subject", ""), ("X-Odd", "a: b\udcff"), ("Via", ""))
+
+
 def test_writing_counts_the_body_and_puts_content_length_last() -> None:
     invite = request(INVITE)
     longer = Request(invite.method, invite.uri, invite.headers, b"0123456789")

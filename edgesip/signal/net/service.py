@@ -29,6 +29,7 @@ from edgesip.script import (
 from edgesip.signal.core import Arrived, Event, SignalCore
 from edgesip.signal.decision import Decision, Forward, Reply
 from edgesip.signal.net.links import DATAGRAMS, UdpLinks
+from edgesip.signal.net.outbox import Outbox
 from edgesip.signal.net.resolver import Resolver
 from edgesip.signal.net.streams import StreamLinks
 from edgesip.signal.net.tls_files import Certificates
@@ -76,7 +77,8 @@ class SignalService:
         self._log = log
         self._ring = trace
         self._asked: dict[int, asyncio.Future[Response]] = {}
-        self._leaving: list[tuple[Flow, bytes]] = []
+        self._out = Outbox(self._send, log)
+        self._said: list[tuple[str, str, dict[str, Any]]] = []
         self._writes: list[Write] = []
         self._committing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,7 +115,7 @@ class SignalService:
     def receive(self, data: bytes, flow: Flow) -> None:
         """One message; whatever it does, it does not stop the server."""
         self._datagram(data, flow)
-        self._flush()
+        self._out.flush()
         self._arm()
 
     def _datagram(self, data: bytes, flow: Flow) -> bool:
@@ -127,7 +129,7 @@ class SignalService:
                 return True
             self._ring.message(now, True, flow, data)
             self._act(self.core.receive(data, flow, now))
-            self._leaving += self.core.take_sends()
+            self._out.sends += self.core.take_sends()
         except Exception as error:
             self._failed(flow, error)
         return True
@@ -143,15 +145,15 @@ class SignalService:
 
     def _rest(self, age: float) -> None:
         """A batch is over whose oldest datagram may have waited `age` seconds."""
-        self._flush()
+        self._out.flush()
         self.core.admission.measure(age, time.monotonic())
         self._arm()
 
     def step(self, events: Sequence[Event]) -> None:
         """Handle what the core returned, send what it wants sent, arm its timer."""
         self._act(events)
-        self._leaving += self.core.take_sends()
-        self._flush()
+        self._out.sends += self.core.take_sends()
+        self._out.flush()
         self._arm()
 
     def _act(self, events: Sequence[Event]) -> None:
@@ -174,26 +176,17 @@ class SignalService:
             else:
                 self._heard(event)
 
-    def _flush(self) -> None:
-        """Send what is to leave, in order: who is sent several is woken once, and finds them all."""
-        sends = self._leaving
-        if not sends:
-            return
-        self._leaving = []
-        now = time.monotonic()
-        for flow, data in sends:
-            try:
-                self._send(flow, data, now)
-            except Exception as error:  # a fault of ours costs this message, not those behind it
-                self._failed(flow, error)
-
-    def _send(self, flow: Flow, data: bytes, now: float) -> None:
-        self._ring.message(now, False, flow, data)
-        if flow.transport in DATAGRAMS:
-            if not self.udp.send(flow, data) and self._loop is not None:
-                self._loop.call_soon(self._unsent, data)
-        elif not self.streams.send(flow, data) and self._loop is not None:
-            self._loop.call_soon(self._closed, flow)
+    def _send(self, flow: Flow, data: bytes) -> None:
+        """One message; a fault of ours costs it, not those behind it."""
+        try:
+            self._ring.message(time.monotonic(), False, flow, data)
+            if flow.transport in DATAGRAMS:
+                if not self.udp.send(flow, data) and self._loop is not None:
+                    self._loop.call_soon(self._unsent, data)
+            elif not self.streams.send(flow, data) and self._loop is not None:
+                self._loop.call_soon(self._closed, flow)
+        except Exception as error:
+            self._failed(flow, error)
 
     def _unsent(self, data: bytes) -> None:
         """Octets that could not leave, or that an ICMP error came back for."""
@@ -210,12 +203,8 @@ class SignalService:
     def _say(self, note: Note) -> None:
         """Every note is remembered; those above debug go into the log."""
         self._ring.note(time.monotonic(), note.level, note.event, note.call_id, note.fields)
-        if note.level == "debug":
-            return
-        fields = dict(note.fields)
-        if note.call_id:
-            fields["call_id"] = note.call_id
-        self._log(note.level, note.event, fields)
+        if note.level != "debug":
+            self._out.say(note)
 
     def _arm(self) -> None:
         if self._loop is None:

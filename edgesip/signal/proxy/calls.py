@@ -354,7 +354,7 @@ class Calls:
         self.sends.append((flow, bytes(ack)))
         if fork.in_dialog or leg.tag in branch.hung_up or len(branch.hung_up) >= MOST_ANSWERS:
             return
-        branch.hung_up.add(leg.tag)
+        branch.hung_up |= {leg.tag}
         self._said.append(note("info", "answer came too late", dialog.call_id, contact=leg.contact))
         self._bye(dialog, side, "Answered too late", now)
 

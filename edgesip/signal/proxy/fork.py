@@ -19,6 +19,7 @@ from edgesip.signal.transaction.tables import State
 from edgesip.signal.wire.headers import Headers
 from edgesip.signal.wire.message import Request, Response
 
+NOBODY: Final[frozenset[str]] = frozenset()
 CHALLENGES: Final = ("WWW-Authenticate", "Proxy-Authenticate")
 
 
@@ -123,7 +124,7 @@ class Branch:
         self.unrelayed = unrelayed
         self.dropped = dropped
         self.offer = offer
-        self.hung_up: set[str] = set()
+        self.hung_up: frozenset[str] = NOBODY
 
     @property
     def flow(self) -> Flow:

@@ -8,7 +8,7 @@ RFC 3261 §17, RFC 6026.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from edgesip.address import Flow
@@ -420,15 +420,35 @@ class Transactions:
                 assert isinstance(tx, ClientTx)
                 self._sends.append((tx.flow, bytes(ack_for(tx.request, response))))
             else:
-                _ACTIONS[action](self, tx, now)
+                self._do(action, tx, now)
         if tx.last and tx.state in _ANSWERED and isinstance(tx, ClientTx):
             tx.request.pack(tx.last)
             tx.last = b""  # never sent again
         return told
 
-    def _send(self, tx: Transaction, now: float) -> None:
-        if tx.last:
-            self._sends.append((tx.flow, tx.last))
+    def _do(self, action: Do, tx: Transaction, now: float) -> None:
+        """What needs nothing but the transaction and the time."""
+        if action is Do.SEND or action is Do.RESEND:
+            if tx.last:
+                self._sends.append((tx.flow, tx.last))
+        elif action is Do.WAIT:
+            self._arm_wait(tx, now)
+        elif action is Do.NO_FR:
+            self._stop(tx, On.FR)
+        elif action is Do.QUIET:
+            self._stop(tx, On.RETRANSMIT)
+        elif action is Do.FR_INV:
+            self._arm_fr_inv(tx, now)
+        elif action is Do.NO_FR_INV:
+            self._stop(tx, On.FR_INV)
+        elif action is Do.RETRANSMIT:
+            self._retransmit(tx, now)
+        elif action is Do.FR:
+            self._arm(tx, On.FR, now + tx.tm.fr_timer)
+        else:
+            assert action is Do.SLOW
+            tx.interval = tx.tm.retr_timer2
+            self._retransmit(tx, now)
 
     def _retransmit(self, tx: Transaction, now: float) -> None:
         """Timers A, E and G, which a reliable transport does without (§17.1.1.2)."""
@@ -437,10 +457,6 @@ class Transactions:
         self._arm(tx, On.RETRANSMIT, now + tx.interval)
         doubled = tx.interval * 2
         tx.interval = doubled if tx.table is INVITE_CLIENT else min(doubled, tx.tm.retr_timer2)
-
-    def _slow(self, tx: Transaction, now: float) -> None:
-        tx.interval = tx.tm.retr_timer2
-        self._retransmit(tx, now)
 
     def _arm(self, tx: Transaction, on: On, when: float) -> None:
         tx.timers |= 1 << on
@@ -470,9 +486,6 @@ class Transactions:
                 if not there:
                     del self._connected[tx.flow]
 
-    def _arm_fr(self, tx: Transaction, now: float) -> None:
-        self._arm(tx, On.FR, now + tx.tm.fr_timer)
-
     def _arm_fr_inv(self, tx: Transaction, now: float) -> None:
         """Timer C; `max_inv_lifetime` may come before it."""
         armed = tx.timers & 1 << On.FR_INV
@@ -482,17 +495,3 @@ class Transactions:
 
     def _arm_wait(self, tx: Transaction, now: float) -> None:
         self._arm(tx, On.WAIT, now + tx.tm.wt_timer)
-
-
-_ACTIONS: Final[dict[Do, Callable[[Transactions, Transaction, float], None]]] = {
-    Do.SEND: Transactions._send,
-    Do.RESEND: Transactions._send,
-    Do.RETRANSMIT: Transactions._retransmit,
-    Do.SLOW: Transactions._slow,
-    Do.QUIET: lambda layer, tx, now: layer._stop(tx, On.RETRANSMIT),
-    Do.FR: Transactions._arm_fr,
-    Do.NO_FR: lambda layer, tx, now: layer._stop(tx, On.FR),
-    Do.FR_INV: Transactions._arm_fr_inv,
-    Do.NO_FR_INV: lambda layer, tx, now: layer._stop(tx, On.FR_INV),
-    Do.WAIT: Transactions._arm_wait,
-}

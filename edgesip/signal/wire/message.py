@@ -103,12 +103,15 @@ REASONS: Final = {
 
 
 def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
-    lines = [f"{name}: {value}" for name, value in fields if name != "Content-Length"]
-    text = start + "".join(lines)
-    if "\n" in text or "\r" in text:
-        raise ValueError("line break inside a header field")
+    lines = [start]
+    for name, value in fields:
+        if name != "Content-Length":
+            lines.append(f"{name}: {value}")
     lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    return (start + "\r\n" + "\r\n".join(lines)).encode("utf-8", "surrogateescape") + body
+    text, breaks = "\r\n".join(lines), len(lines) + 1
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        raise ValueError("line break inside a header field")
+    return text.encode("utf-8", "surrogateescape") + body
 
 
 def _unpacked(octets: bytes) -> list[Field]:

@@ -29,7 +29,7 @@ def run(bench: Bench) -> list[Figure]:
     try:
         register_bob()
         callee = sipp.start_callee(room, core, 300.0)
-        sipp.run([edge], "caller", room, core, count=500)
+        sipp.run([edge], "caller", room, core, count=bench.pick(500, 12_000))
         before = sipp.run([edge], "caller", room, core, count=count)
         storm = sipp.storm(edge, callee, room, core, rate=round(TIMES * before.steady), seconds=seconds)
         if not edge.alive():

@@ -16,7 +16,7 @@ from edgesip.signal.wire.message import Request
 
 INTERVAL = 0.1
 """Seconds between two looks at the delay."""
-ALPHA, BETA = 0.3, 1.3
+ALPHA, BETA = 0.4, 1.8
 """How much the part changes at a look for a second above the target, and for a second more than before."""
 CALM = 0.95
 """What is left of the part after a look at less than half of the target."""
@@ -34,7 +34,7 @@ class AdmissionSettings:
     second for one source, those that it has at first, sources kept.
     """
 
-    target: float = 0.1
+    target: float = 0.07
     stale: float = 2.0
     errors: float = 1.0
     burst: float = 64.0

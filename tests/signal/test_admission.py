@@ -49,9 +49,9 @@ def test_it_opens_when_the_queue_is_gone() -> None:
     guard = admission()
     now = busy(guard, 0.5, 30)
     assert guard.part == 2.0
-    now = busy(guard, 0.06, 3, now)
+    now = busy(guard, 0.04, 3, now)
     assert 1.1 < guard.part < 1.7, "those who are at home are let in again first"
-    now = busy(guard, 0.06, 40, now)
+    now = busy(guard, 0.04, 40, now)
     assert guard.part < 1.0
     guard.measure(0.0, now + 0.2)
     guard.measure(0.0, now + 20)

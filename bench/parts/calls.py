@@ -45,7 +45,7 @@ def run(bench: Bench) -> list[Figure]:
     )
     rounds, count = bench.pick(1, 2), bench.pick(500, 4000)
     off = _by_turns(bench, "off", [edge_off, kamailio], rounds, bench.pick(100, 12_000), count)
-    on = _by_turns(bench, "on", [edge_on, both], rounds, bench.pick(100, 5000), count)
+    on = _by_turns(bench, "on", [edge_on, both], rounds, bench.pick(100, 400), count)
     delays = {side.name: _delays(bench, side) for side in (edge_off, edge_on, kamailio)}
     direct = _direct(bench)
     return [

@@ -107,11 +107,11 @@ def _octets(start: str, fields: Sequence[Field], body: bytes) -> bytes:
     for name, value in fields:
         if name != "Content-Length":
             lines.append(f"{name}: {value}")
-    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
-    text, breaks = "\r\n".join(lines), len(lines) + 1
-    if text.count("\n") != breaks or text.count("\r") != breaks:
+    text = "".join(lines)  # looked through by memchr: counting line breaks takes longer
+    if "\n" in text or "\r" in text:
         raise ValueError("line break inside a header field")
-    return text.encode("utf-8", "surrogateescape") + body
+    lines.append(f"Content-Length: {len(body)}\r\n\r\n")
+    return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
 
 
 def _unpacked(octets: bytes) -> list[Field]:

@@ -174,8 +174,8 @@ def test_what_is_known_is_not_waited_for(tmp_path: Path) -> None:
     house.names.cache.put(Question("cached.example", "A"), (Host("198.51.100.9"),), 60, time.monotonic())
     house.receive(house.talk.phone("alice").invite("bob"))
     assert house.starts() == [
-        b"SIP/2.0 100 trying -- your call is important to us",
         b"INVITE sip:x@cached.example:5060 SIP/2.0",
+        b"SIP/2.0 100 trying -- your call is important to us",
     ]
 
 

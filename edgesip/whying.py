@@ -147,8 +147,8 @@ class Whys:
         found: dict[str, str] = {}
         call = kept.media.key[0]
         name = call.encode("utf-8", "surrogateescape")
-        for _, entry in self._ring.since(0):
-            if len(entry) != 4 or not entry[1] or name not in entry[3] or entry[2].transport != "udp":
+        for entry in self._ring.naming(name):
+            if not entry[1] or entry[2].transport != "udp":
                 continue
             sign = length_sign(entry[3]) if call_id_of(entry[3]) == call else ""
             if sign and entry[2].remote in kept.sources:

@@ -32,7 +32,8 @@ Decided = tuple[Decision, int, bool, bool, bool, Addr | None]
 that matched, whether the binding is reached at its source, whether the Contact gets an alias, whether media
 goes through us, where an alias led."""
 
-Entry = tuple[float, bool, Flow, bytes] | tuple[float, str, str, str, Values | Decided]
+Message = tuple[float, bool, Flow, bytes]
+Entry = Message | tuple[float, str, str, str, Values | Decided]
 """A message: time, incoming, flow, octets. A note: time, level, event, Call-ID, what belongs to it."""
 
 
@@ -133,6 +134,14 @@ class Ring:
             if number + 1 - chunk.first < len(chunk.entries):
                 found += [one for one in enumerate(_unpacked(chunk), chunk.first) if one[0] > number]
         return found + [one for one in enumerate(self._new, self._first) if one[0] > number]
+
+    def naming(self, octets: bytes) -> list[Message]:
+        """The messages in which these octets stand, oldest first; chunks without them cost a glance."""
+        found = [one for one in self._new if len(one) == 4]
+        for chunk in reversed(self._chunks):
+            if octets in chunk.text:
+                found[:0] = [one for one in _unpacked(chunk) if len(one) == 4]
+        return [one for one in found if octets in one[3]]
 
     @property
     def last(self) -> int:

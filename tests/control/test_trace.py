@@ -74,6 +74,15 @@ def test_what_is_remembered_is_what_was_said_from_whichever_entry_on() -> None:
         assert [entry[-1] for _, entry in found] == said[since:]
 
 
+def test_messages_are_found_by_what_stands_in_them() -> None:
+    one = Ring(True, 1 << 20, 10_000)
+    for number in range(300):
+        one.message(float(number), True, ALICE, message(f"call-{number % 100}-", size=100))
+        one.note(float(number), "debug", "call-7-", "call-7-", ())
+    assert [entry[0] for entry in one.naming(b"call-7-")] == [7.0, 107.0, 207.0]
+    assert one.naming(b"call-700-") == []
+
+
 @pytest.mark.parametrize("size", [0, 5_000, 60_000])
 def test_octets_are_bounded(size: int) -> None:
     one = Ring(True, 1 << 20, 100_000)

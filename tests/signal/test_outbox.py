@@ -21,12 +21,14 @@ def test_what_goes_on_leaves_first_and_lines_are_written_last() -> None:
         (ALICE, b"SIP/2.0 100 Trying\r\n"),
         (BOB, b"INVITE sip:bob SIP/2.0\r\n"),
         (ALICE, b"SIP/2.0 180"),
+        (ALICE, b"SIP/2.0 100 Giving a try\r\n"),
     ]
     out.flush()
     assert done == [
         (BOB, b"INVITE sip:bob SIP/2.0\r\n"),
-        (ALICE, b"SIP/2.0 180"),
         (ALICE, b"SIP/2.0 100 Trying\r\n"),
+        (ALICE, b"SIP/2.0 180"),
+        (ALICE, b"SIP/2.0 100 Giving a try\r\n"),
         ("call started", {"branches": 1, "call_id": "a@b"}),
     ]
     done.clear()

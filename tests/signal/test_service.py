@@ -18,6 +18,7 @@ from edgesip.signal.net.resolver import AskSettings, Resolver
 from edgesip.signal.net.service import SignalService
 from edgesip.signal.proxy.dns_cache import CacheSettings
 from edgesip.signal.proxy.hops import Found, Hop, Host, Name, Question, Settings
+from edgesip.signal.proxy.inbound import note
 from edgesip.store.api import Store, StoreError, Write
 from edgesip.store.memory import MemoryStore
 
@@ -250,3 +251,11 @@ def test_an_error_inside_costs_a_log_line_and_nothing_else() -> None:
     alice = house.talk.phone("alice")
     house.receive(alice.invite("bob"))
     assert [event for _, event, _ in house.lines] == ["message failed"]
+
+
+def test_what_was_said_before_a_fault_is_written() -> None:
+    house = House()
+    no_event: Any = object()
+    with pytest.raises((AttributeError, TypeError)):
+        house.service.step([note("info", "call ended", "a@b"), no_event])
+    assert house.lines == [("info", "call ended", {"call_id": "a@b"})]

@@ -1,5 +1,7 @@
 """Whole messages: reading a datagram, writing it again, answering it."""
 
+import tracemalloc
+
 import pytest
 
 from edgesip.signal.wire.grammar import ParseError
@@ -90,6 +92,19 @@ def test_a_packed_request_is_the_same_request(octets: bytes) -> None:
     assert request.ruri.host == "example.com"
     request.pack()
     assert [value for name, value in request.headers.fields if name == "X-Colour"] == ["blue"]
+
+
+def test_a_packed_request_keeps_its_body_once() -> None:
+    request = Request("MESSAGE", "sip:b@b", Headers([("Call-ID", "a")]), bytes(50_000))
+    octets = bytes(request)
+    tracemalloc.start()
+    try:
+        request.pack()
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert bytes(request) == octets
+    assert taken < 1000
 
 
 def test_odd_octets_survive_being_packed() -> None:

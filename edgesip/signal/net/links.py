@@ -261,16 +261,21 @@ def _timed(sock: socket.socket) -> tuple[bytes, tuple[str, int], float]:
 
 
 def _filled(sock: socket.socket) -> float:
-    """The part of a socket's queue that is taken, 0..1 and a little more (`struct sk_meminfo`)."""
-    taken, room = struct.unpack("II", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 8))
-    return float(taken / room) if room else 0.0
+    """How much of the second half of a socket's queue is taken, 0..1 and a little more; 0 where the kernel
+    does not say (`struct sk_meminfo`, Linux 4.12).
+    """
+    try:
+        taken, room = struct.unpack("II", sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, 8))
+    except (OSError, struct.error):
+        return 0.0
+    return max(0.0, 2.0 * taken / room - 1.0) if room else 0.0
 
 
 def _widen(sock: socket.socket) -> None:
     """Ask for the queue, beyond `net.core.rmem_max` where we may (CAP_NET_ADMIN)."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
-    except PermissionError:
+    except OSError:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
 

@@ -5,17 +5,19 @@ Knows the order and nothing of sockets: how octets leave and where lines go is t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from edgesip.address import Flow
 from edgesip.signal.proxy.inbound import Note
 
+RESPONSE: Final = b"SIP/2.0 "
 TRYING: Final = b"SIP/2.0 100 "
 
 
 class Outbox:
-    """Octets in order, but that a request is on its way is said when it is; lines when nobody waits for more.
+    """Octets in order, but that a request is on its way is said when it is, and before what answers it; lines
+    when nobody waits for more.
 
     `send(flow, data)` sends a message and raises nothing, `log(level, event, fields)` writes a line.
     """
@@ -39,13 +41,19 @@ class Outbox:
         for flow, data in sends:
             if data.startswith(TRYING):
                 trying.append((flow, data))
-            else:
-                self._send(flow, data)
-        for flow, data in trying:
+                continue
+            if trying and data.startswith(RESPONSE):
+                self._send_all(trying)
+                trying.clear()
             self._send(flow, data)
+        self._send_all(trying)
         lines, self._lines = self._lines, []
         for note in lines:
             fields = dict(note.fields)
             if note.call_id:
                 fields["call_id"] = note.call_id
             self._log(note.level, note.event, fields)
+
+    def _send_all(self, sends: Sequence[tuple[Flow, bytes]]) -> None:
+        for flow, data in sends:
+            self._send(flow, data)

@@ -78,7 +78,6 @@ class SignalService:
         self._ring = trace
         self._asked: dict[int, asyncio.Future[Response]] = {}
         self._out = Outbox(self._send, log)
-        self._said: list[tuple[str, str, dict[str, Any]]] = []
         self._writes: list[Write] = []
         self._committing = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,6 +107,7 @@ class SignalService:
             self._timer = None
         self._writes += self.core.saver.write_all(time.monotonic())
         self._commit()
+        self._out.flush()
         self._loop = None
 
     # -- in and out --------------------------------------------------------------------------------
@@ -151,10 +151,12 @@ class SignalService:
 
     def step(self, events: Sequence[Event]) -> None:
         """Handle what the core returned, send what it wants sent, arm its timer."""
-        self._act(events)
-        self._out.sends += self.core.take_sends()
-        self._out.flush()
-        self._arm()
+        try:
+            self._act(events)
+        finally:
+            self._out.sends += self.core.take_sends()
+            self._out.flush()
+            self._arm()
 
     def _act(self, events: Sequence[Event]) -> None:
         queue = list(events)

@@ -154,7 +154,8 @@ class Request:
         `octets` are those of the whole message, where they are at hand.
         """
         if self._headers is not None:
-            self._packed = octets or bytes(self)
+            octets = octets or bytes(self)
+            self._packed = octets[: len(octets) - len(self.body)]
             self._headers = self._ruri = None
 
     @property
@@ -179,7 +180,9 @@ class Request:
         return f"Request({self.method!r}, {self.uri!r}, {self.headers!r}, {self.body!r})"
 
     def __bytes__(self) -> bytes:
-        return self._packed or _octets(f"{self.method} {self.uri} SIP/2.0", self.headers.fields, self.body)
+        if self._packed:
+            return self._packed + self.body
+        return _octets(f"{self.method} {self.uri} SIP/2.0", self.headers.fields, self.body)
 
 
 class Response:

@@ -8,7 +8,7 @@ INSTALLED := $(VENV)/.installed
 
 # What the tests use: phones, namespaces with NAT routers, captures, names, a Debian to install in, a compiler.
 TEST_PACKAGES := baresip sip-tester nftables tcpdump iproute2 conntrack linphone-cli debootstrap dnsmasq-base \
-	kamailio gcc libc6-dev python3-dev openssl clang-14 bpftool
+	kamailio gcc libc6-dev python3-dev openssl clang-14 bpftool stun-client
 
 # More options for the server: make run ARGS="--advertise 203.0.113.5"
 ARGS ?=

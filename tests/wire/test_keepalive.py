@@ -24,6 +24,7 @@ def _phone_and_caller(network: Network, server: Server, number: int) -> tuple[Ph
     return phone, Agent(public, "alice", server.add_user("alice"), server=domain)
 
 
+@pytest.mark.long
 def test_pings_hold_a_mapping_of_10_s_open_and_nothing_else_does(
     start_server: Callable[..., Server], network: Network
 ) -> None:

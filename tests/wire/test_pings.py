@@ -98,6 +98,7 @@ def test_four_octets_and_an_order_to_be_silent(start_server: Callable[..., Serve
         crowd.close()
 
 
+@pytest.mark.long
 def test_usrloc_asks_whatever_the_transport_and_gives_up_who_is_silent(
     start_server: Callable[..., Server], network: Network
 ) -> None:

@@ -73,6 +73,7 @@ def test_scanners_find_nobody_and_the_owner_registers_meanwhile(
     assert server.statistic("auth:refused") <= 60, "for two who guess, and less than three minutes"
 
 
+@pytest.mark.long
 def test_they_do_get_in_where_nothing_holds_them_back(start_server: object, network: Network) -> None:
     """The proof of the proof: without the back-off a password of three digits is found in a moment."""
     server: Server = start_server({**OPEN, "auth.backoff_after": "0"})  # type: ignore[operator]

@@ -86,6 +86,7 @@ def test_over_tcp_between_messages_of_sip(start_server: Callable[..., Server], n
     assert data[end:].startswith(b"SIP/2.0 200")
 
 
+@pytest.mark.long
 def test_a_phones_own_keepalive_holds_its_mapping(
     start_server: Callable[..., Server], network: Network
 ) -> None:

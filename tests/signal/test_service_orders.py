@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,23 @@ def method(house: House, name: str) -> Any:
     found = table[name]
     assert isinstance(found, Method)
     return found.call
+
+
+def opened(links: UdpLinks, loop: asyncio.AbstractEventLoop, host: str = "127.0.0.1") -> Addr:
+    """The links listen at a port that was free."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind((host, 0))
+        ours = Addr(host, free.getsockname()[1])
+    links.open([ours], loop)
+    return ours
+
+
+async def until(done: Callable[[], object]) -> None:
+    """Wait until that is so, but not for ever: what then fails is the test's own question."""
+    for _ in range(500):
+        if done():
+            return
+        await asyncio.sleep(0.01)
 
 
 def sent_request(house: House) -> Request:
@@ -159,10 +177,7 @@ def test_a_port_that_nobody_has_is_told_at_once() -> None:
     async def go() -> None:
         loop = asyncio.get_running_loop()
         links = UdpLinks(receive, lambda age: None, refused.append)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            ours = Addr("127.0.0.1", free.getsockname()[1])
-        links.open([ours], loop)
+        ours = opened(links, loop)
         assert links.send(Flow("udp", ours, dead), b"OPTIONS sip:dead SIP/2.0\r\n")
         for number in range(50):
             if refused:
@@ -185,17 +200,10 @@ def test_how_long_a_datagram_waited_is_known(host: str) -> None:
     async def go() -> None:
         loop = asyncio.get_running_loop()
         links = UdpLinks(lambda data, flow: True, ages.append, lambda data: None)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_DGRAM) as free:
-            free.bind((host, 0))
-            ours = Addr(host, free.getsockname()[1])
-        links.open([ours], loop)
+        ours = opened(links, loop, host)
         links.send(Flow("udp", ours, ours), b"one")
         time.sleep(0.3)
-        for _ in range(100):
-            if ages:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: ages)
         links.close(loop)
 
     asyncio.run(go())
@@ -208,19 +216,13 @@ def test_a_batch_that_was_dropped_is_followed_by_nothing() -> None:
     async def go() -> None:
         loop = asyncio.get_running_loop()
         links = UdpLinks(lambda data, flow: data == b"look", rests.append, lambda data: None)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            ours = Addr("127.0.0.1", free.getsockname()[1])
-        links.open([ours], loop)
+        ours = opened(links, loop)
         for _ in range(2):  # the first one is asked how long it waited, the second is not
             links.send(Flow("udp", ours, ours), b"drop")
             await asyncio.sleep(0.01)
         assert len(rests) == 1
         links.send(Flow("udp", ours, ours), b"look")
-        for _ in range(100):
-            if len(rests) == 2:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: len(rests) == 2)
         links.close(loop)
 
     asyncio.run(go())
@@ -234,16 +236,10 @@ def test_a_queue_that_is_nearly_full_counts_as_a_long_wait(monkeypatch: pytest.M
     async def go() -> None:
         loop = asyncio.get_running_loop()
         links = UdpLinks(lambda data, flow: True, ages.append, lambda data: None)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
-            free.bind(("127.0.0.1", 0))
-            ours = Addr("127.0.0.1", free.getsockname()[1])
-        links.open([ours], loop)
+        ours = opened(links, loop)
         for _ in range(100):  # most of them find no room
             links.send(Flow("udp", ours, ours), bytes(500))
-        for _ in range(100):
-            if ages:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: ages)
         links.close(loop)
 
     asyncio.run(go())

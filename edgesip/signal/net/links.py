@@ -232,7 +232,7 @@ class UdpLinks:
                 else:
                     self._sample = start + SAMPLE
                     data, source, age = _timed(sock)
-                    age = max(age, FULL * _filled(sock))
+                    age = max(age, FULL * _crowding(sock))
             except BlockingIOError:
                 break
             except OSError:
@@ -260,7 +260,7 @@ def _timed(sock: socket.socket) -> tuple[bytes, tuple[str, int], float]:
     return data, source, 0.0
 
 
-def _filled(sock: socket.socket) -> float:
+def _crowding(sock: socket.socket) -> float:
     """How much of the second half of a socket's queue is taken, 0..1 and a little more; 0 where the kernel
     does not say (`struct sk_meminfo`, Linux 4.12).
     """
